@@ -1,0 +1,1 @@
+"""Set-up, training and inference: the only part with side effects."""

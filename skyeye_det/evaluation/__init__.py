@@ -1,0 +1,1 @@
+"""The xView2 score and the evaluators for detectron2."""
