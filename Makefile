@@ -1,0 +1,67 @@
+# make env | test | test-fast | demo | lint | lock | clean, each with the set-up that it needs.
+#
+#   PYTHON=python3.12   the interpreter that .venv is made with (3.10 to 3.13)
+#   VENV=path           another place for the virtual environment
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env test test-fast demo lint lock clean
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+
+env: $(STAMP)
+
+# The stamp is written last: a killed set-up is taken up again by the next call.
+$(STAMP): requirements.lock requirements-detectron2.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 13)))' 2>/dev/null || { \
+		echo 'error: $(PYTHON) is not Python 3.10 to 3.13: choose one with `make $(or $(MAKECMDGOALS),env) PYTHON=python3.12`.' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'error: $(PYTHON) has no venv module: install it first (Debian and Ubuntu: apt-get install python3-venv).' >&2; exit 2; }
+	@test "$$(uname -s)" = Linux || { \
+		echo 'error: requirements.lock is for Linux: elsewhere install torch and detectron2, then `pip install -e ".[train,dev]"`.' >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'make env: the locked packages go into $(VENV) (about 3 GB to download, minutes)'
+	@# Build tools first: the packages that come as source are then built by locked versions.
+	@sed -n '/^\(packaging\|pip\|setuptools\|wheel\)==/,/^    # via/p' requirements.lock > $(VENV)/build-tools.lock
+	@$(PIP) install --require-hashes --no-deps --requirement $(VENV)/build-tools.lock
+	@$(PIP) install --require-hashes --no-deps --no-build-isolation --requirement requirements.lock
+	@# The wheel's tag says Python 3.10 on x86-64; nothing compiled in it is used (see requirements-detectron2.lock).
+	@$(PIP) install --require-hashes --no-deps --upgrade --only-binary=:all: --python-version 3.10 \
+		--implementation cp --abi cp310 --platform linux_x86_64 \
+		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		--requirement requirements-detectron2.lock
+	@# Its compiled file was built for another torch: away, so that every Python behaves alike.
+	@rm -f $(VENV)/lib/python3*/site-packages/detectron2/_C.*.so
+	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: lint
+	$(BIN)/python -m pytest --without-torch
+	$(BIN)/python -m pytest -m torch
+
+test-fast: lint
+	$(BIN)/python -m pytest --without-torch
+
+demo: env
+	$(BIN)/python tools/demo.py --output output/demo
+
+lint: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Keeps the locked versions where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
+lock: env
+	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.10 --no-emit-index-url \
+		--custom-compile-command 'make lock' --extra train --extra dev $(UPGRADE) \
+		requirements.in setup.py --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) output .pytest_cache .ruff_cache .mypy_cache .hypothesis skyeye_det.egg-info

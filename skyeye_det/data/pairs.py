@@ -1,0 +1,164 @@
+"""Finding pre/post image pairs in a folder: an xBD root, one split of it, or a flat folder of images."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from skyeye_det.data.image_size import IMAGE_SUFFIXES
+from skyeye_det.errors import InputError
+
+ANONYMOUS_EVENT = "anonymous"
+"""Event of tiles that the competition numbers instead of naming."""
+
+_NAMED = re.compile(r"(?P<scene>.+)_(?P<phase>pre|post)_disaster")
+_NUMBERED = re.compile(r"(?P<prefix>test|hold)_(?P<phase>pre|post)_(?P<number>\d{5})")
+_ANONYMOUS_SCENE = re.compile(r"(?P<prefix>test|hold)_(?P<number>\d{5})")
+_EVENT = re.compile(r"(?P<event>.+)_\d{8}")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """The two images of a scene.
+
+    Attributes:
+        name: the scene, ``<event>_<8 digits>``; ``test_00000`` for the competition's anonymous tiles.
+        pre: image before the disaster.
+        post: image after it.
+        split: folder of the split where the layout has one.
+        anonymous_id: digits of an anonymous tile, as its file name has them.
+    """
+
+    name: str
+    pre: Path
+    post: Path
+    split: str | None = None
+    anonymous_id: str | None = None
+
+
+def find_pairs(images: Path) -> list[ImagePair]:
+    """Finds every pair under an xBD root (all its splits), a split folder or a flat folder.
+
+    Names: ``<scene>_pre_disaster.*`` with ``<scene>_post_disaster.*``, and ``test_pre_00000.*`` with
+    ``test_post_00000.*`` (``hold_`` likewise); png, jpg, jpeg, tif or tiff. Other files, target images among
+    them, are passed over.
+
+    Args:
+        images: the folder.
+
+    Returns:
+        Pairs sorted by name.
+
+    Raises:
+        InputError: no such folder, no pairs, an image without its partner, or a scene that is there twice.
+    """
+    images = Path(images)
+    if not images.is_dir():
+        raise InputError(f"{images}: expected a folder of images, found none; check the path")
+    found: dict[str, dict[str, list[tuple[Path, str | None]]]] = defaultdict(lambda: {"pre": [], "post": []})
+    for folder, split in _image_folders(images):
+        for (scene, phase), path in _preferred(folder).items():
+            found[scene][phase].append((path, split))
+    if not found:
+        raise InputError(
+            f"{images}: found no image pairs; looked for *_pre_disaster and test_pre_00000"
+            f" with their post images ({', '.join(IMAGE_SUFFIXES)}) here, in images/ and in */images/"
+        )
+    _refuse_doubles(images, found)
+    _refuse_halves(images, found)
+    return [_pair(scene, phases["pre"][0], phases["post"][0]) for scene, phases in sorted(found.items())]
+
+
+def anonymous_id(scene: str) -> tuple[str, str] | None:
+    """(prefix, digits) of an anonymous scene such as ``test_00000``; None for a scene that has a name."""
+    match = _ANONYMOUS_SCENE.fullmatch(scene)
+    return (match["prefix"], match["number"]) if match else None
+
+
+def scene_event(scene: str) -> str:
+    """Event of a scene: its name without the trailing ``_<8 digits>``.
+
+    Anonymous scenes are one group; a name without those digits is its own event.
+    """
+    if anonymous_id(scene) is not None:
+        return ANONYMOUS_EVENT
+    match = _EVENT.fullmatch(scene)
+    return match["event"] if match else scene
+
+
+def split_folders(root: Path, kind: str) -> Iterator[tuple[Path, str | None]]:
+    """Folders of one kind (``images``, ``targets``) that a path can mean, with the split each belongs to.
+
+    Args:
+        root: a flat folder, a split folder or an xBD root.
+        kind: name of the subfolder.
+
+    Yields:
+        ``root`` itself with no split (or, where it is called ``kind``, its parent's name), ``root/kind``,
+        and every ``root/*/kind``.
+    """
+    whole = root.resolve()
+    yield root, whole.parent.name if whole.name == kind else None
+    if (root / kind).is_dir():
+        yield root / kind, whole.name
+    for folder in sorted(root.iterdir()):
+        if (folder / kind).is_dir():
+            yield folder / kind, folder.name
+
+
+def _image_folders(images: Path) -> Iterator[tuple[Path, str | None]]:
+    return split_folders(images, "images")
+
+
+def _preferred(folder: Path) -> dict[tuple[str, str], Path]:
+    """(scene, phase) -> image; of files that differ only in suffix the first kind of ``IMAGE_SUFFIXES``."""
+    by_rank = sorted(
+        (IMAGE_SUFFIXES.index(path.suffix.lower()), path.name, image, path)
+        for path in folder.iterdir()
+        if (image := _scene_of_image(path)) is not None
+    )
+    return {image: path for _, _, image, path in reversed(by_rank)}
+
+
+def _scene_of_image(path: Path) -> tuple[str, str] | None:
+    """(scene, phase) that a file's name tells, None for a file that is no image of a pair."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+        return None
+    if (match := _NAMED.fullmatch(path.stem)) is not None:
+        return match["scene"], match["phase"]
+    if (match := _NUMBERED.fullmatch(path.stem)) is not None:
+        return f"{match['prefix']}_{match['number']}", match["phase"]
+    return None
+
+
+def _pair(scene: str, pre: tuple[Path, str | None], post: tuple[Path, str | None]) -> ImagePair:
+    numbered = anonymous_id(scene)
+    return ImagePair(scene, pre[0], post[0], pre[1], numbered[1] if numbered else None)
+
+
+def _refuse_doubles(images: Path, found: dict[str, dict[str, list[tuple[Path, str | None]]]]) -> None:
+    for scene, phases in sorted(found.items()):
+        for paths in phases.values():
+            if len(paths) > 1:
+                first, second = sorted(path for path, _ in paths)[:2]
+                raise InputError(
+                    f"{images}: scene {scene} is there twice, as {first.relative_to(images)} and"
+                    f" {second.relative_to(images)}; remove one, or name one split's folder"
+                )
+
+
+def _refuse_halves(images: Path, found: dict[str, dict[str, list[tuple[Path, str | None]]]]) -> None:
+    halves = [
+        f"{paths[0][0].name} without its {other}"
+        for _, phases in sorted(found.items())
+        for phase, other in (("pre", "post"), ("post", "pre"))
+        if (paths := phases[phase]) and not phases[other]
+    ]
+    if halves:
+        more = f" and {len(halves) - _SHOWN} more" if len(halves) > _SHOWN else ""
+        raise InputError(
+            f"{images}: expected a pre and a post image for each scene, found {len(halves)} without"
+            f" the other: {', '.join(halves[:_SHOWN])}{more}; add the missing images or move these away"
+        )

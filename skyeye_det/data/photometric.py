@@ -1,0 +1,87 @@
+"""Random light and sensor of one image; drawn for pre and post apart."""
+
+import cv2
+import numpy as np
+from detectron2.data import transforms
+from fvcore.transforms.transform import Transform
+
+_MAX_BLUR_SIGMA = 2.0  # px at strength 1
+_MAX_NOISE_SIGMA = 40.0  # grey levels at strength 1
+
+
+class PhotometricTransform(Transform):
+    """Changes the values of a BGR image and nothing of its geometry; black no-data pixels stay black.
+
+    Args:
+        table: (256, 3) uint8, new value of each old value and channel.
+        saturation: 0 grey, 1 as it is.
+        blur_sigma: px; 0 leaves the image sharp.
+        noise_sigma: grey levels; 0 adds none.
+        noise_seed: of the noise, so that the transform gives the same image each time.
+    """
+
+    def __init__(
+        self, table: np.ndarray, saturation: float, blur_sigma: float, noise_sigma: float, noise_seed: int
+    ) -> None:
+        super().__init__()
+        self.table, self.saturation = table, saturation
+        self.blur_sigma, self.noise_sigma, self.noise_seed = blur_sigma, noise_sigma, noise_seed
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Changes (H, W, 3) uint8."""
+        img = np.ascontiguousarray(img)
+        no_data = cv2.inRange(img, (0, 0, 0), (0, 0, 0))
+        changed = cv2.LUT(img, self.table[None])
+        grey = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        changed = cv2.addWeighted(changed, self.saturation, grey, 1 - self.saturation, 0)
+        if self.blur_sigma:
+            changed = cv2.GaussianBlur(changed, (0, 0), self.blur_sigma)
+        if self.noise_sigma:
+            generator = np.random.Generator(np.random.SFC64(self.noise_seed))
+            noise = generator.standard_normal(changed.shape, np.float32) * np.float32(self.noise_sigma)
+            changed = cv2.add(changed, noise, dtype=cv2.CV_8U)
+        changed[no_data > 0] = 0
+        return changed
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Leaves points where they are."""
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Leaves labels as they are."""
+        return segmentation
+
+
+class RandomPhotometric(transforms.Augmentation):
+    """Draws gamma, contrast, brightness, colour cast, saturation, blur and noise.
+
+    Args:
+        strength: 0 changes nothing; 1 is strong (brightness and contrast by up to a factor of e).
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """Draws the change of an (H, W, 3) uint8 BGR image."""
+        if not self.strength:
+            return transforms.NoOpTransform()
+        gamma, contrast, brightness = np.exp(self._symmetric(3))
+        gain = brightness * np.exp(0.3 * self._symmetric(3))
+        mean = float(image.mean()) / 255
+        values = (np.arange(256) / 255) ** gamma
+        values = (values - mean**gamma) * contrast + mean**gamma
+        table = np.clip(np.rint(255 * values[:, None] * gain), 0, 255).astype(np.uint8)
+        blur, noise = (self._rand_range(size=2) < self.strength) * self._rand_range(size=2) * self.strength
+        return PhotometricTransform(
+            table,
+            saturation=1 + float(self._symmetric(1)[0]),
+            blur_sigma=float(blur) * _MAX_BLUR_SIGMA,
+            noise_sigma=float(noise) * _MAX_NOISE_SIGMA,
+            noise_seed=int(self._rand_range(2**31)),
+        )
+
+    def _symmetric(self, count: int) -> np.ndarray:
+        """``count`` numbers in -strength..strength."""
+        return self._rand_range(-self.strength, self.strength, count)

@@ -1,0 +1,164 @@
+"""The true images of every tile to score: from target PNGs under either naming, or straight from labels."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.data.pairs import scene_event, split_folders
+from skyeye_det.data.targets import scene_targets
+from skyeye_det.data.xbd import SceneFiles, find_scenes, read_scene
+from skyeye_det.errors import InputError
+from skyeye_det.postprocessing.png import read_class_png
+
+_ANONYMOUS_TARGET = re.compile(
+    r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})_target\.png"
+)
+_NAMED_TARGET = re.compile(r"(?P<scene>.+)_(?P<phase>pre|post)_disaster_target\.png")
+_KIND_OF_PHASE = {"pre": "localization", "post": "damage"}
+
+Images = tuple[np.ndarray, np.ndarray]
+"""localization and damage, uint8 (h, w)"""
+
+
+@dataclass(frozen=True)
+class TrueTile:
+    """What is known to be true of one tile.
+
+    Attributes:
+        scene: its name, ``test_00000`` where it is anonymous.
+        event: group that it is reported with.
+        read: gives localization (above 0: building) and damage 0..4, uint8 (h, w); raises InputError.
+    """
+
+    scene: str
+    event: str
+    read: Callable[[], Images]
+
+
+def tiles_from_targets(targets: Path, splits: Iterable[str] | None = None) -> list[TrueTile]:
+    """Finds target PNGs in a folder, in its ``targets/`` or in every ``*/targets/`` of an xBD root.
+
+    Args:
+        targets: folder of ``test_localization_00000_target.png`` with ``test_damage_00000_target.png``
+            (``hold_`` likewise), or of the download's ``<scene>_pre_disaster_target.png`` with
+            ``<scene>_post_disaster_target.png``.
+        splits: names of the splits that count; None for all.
+
+    Returns:
+        Tiles sorted by scene; nothing but names has been read.
+
+    Raises:
+        InputError: no such folder, no targets, one of the two missing, or a scene that is there twice.
+    """
+    targets = Path(targets)
+    if not targets.is_dir():
+        raise InputError(f"{targets}: expected a folder of target PNGs, found none; check the path")
+    chosen = None if splits is None else set(splits)
+    found: dict[str, dict[str, Path]] = {}
+    for folder, split in split_folders(targets, "targets"):
+        if chosen is None or split in chosen:
+            _collect(folder, found)
+    if not found:
+        where = "" if chosen is None else f" of the splits {', '.join(sorted(chosen))}"
+        raise InputError(
+            f"{targets}: found no targets{where}; looked for test_localization_00000_target.png and"
+            " *_pre_disaster_target.png here, in targets/ and in */targets/; tier3 comes without: score from labels"
+            " with --xbd-root"
+        )
+    for kinds in found.values():
+        for kind, other in (("localization", "damage"), ("damage", "localization")):
+            if kind not in kinds:
+                raise InputError(
+                    f"{kinds[other]}: expected the {kind} target of this tile beside it, found none"
+                )
+    return [
+        TrueTile(scene, scene_event(scene), partial(_read_targets, kinds["localization"], kinds["damage"]))
+        for scene, kinds in sorted(found.items())
+    ]
+
+
+def _collect(folder: Path, found: dict[str, dict[str, Path]]) -> None:
+    for path in sorted(folder.glob("[!.]*_target.png")):
+        scene_and_kind = _scene_of_target(path.name)
+        if scene_and_kind is None:
+            continue
+        scene, kind = scene_and_kind
+        if kind in found.setdefault(scene, {}):
+            raise InputError(
+                f"{path}: the same target is in {found[scene][kind].parent} too; name one split with --splits"
+            )
+        found[scene][kind] = path
+
+
+def _scene_of_target(name: str) -> tuple[str, str] | None:
+    if (match := _ANONYMOUS_TARGET.fullmatch(name)) is not None:
+        return f"{match['prefix']}_{match['number']}", match["kind"]
+    if (match := _NAMED_TARGET.fullmatch(name)) is not None:
+        return match["scene"], _KIND_OF_PHASE[match["phase"]]
+    return None
+
+
+def _read_targets(localization: Path, damage: Path) -> Images:
+    images = read_class_png(localization), read_class_png(damage)
+    if images[0].shape != images[1].shape:
+        raise InputError(
+            f"{damage}: expected the size of {localization.name}, {images[0].shape[1]} x {images[0].shape[0]} px,"
+            f" found {images[1].shape[1]} x {images[1].shape[0]}"
+        )
+    for path, image in zip((localization, damage), images, strict=True):
+        if (highest := int(image.max())) > NUM_DAMAGE_CLASSES:
+            raise InputError(f"{path}: expected values 0..{NUM_DAMAGE_CLASSES}, found up to {highest}")
+    return images
+
+
+def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> list[TrueTile]:
+    """Tiles of an xBD root whose true images are painted from the labels by the official fill rule.
+
+    Args:
+        xbd_root: root with ``<split>/images`` and ``<split>/labels``.
+        splits: names of the splits; None for every folder that has labels.
+
+    Returns:
+        Tiles sorted by scene; nothing but names has been read.
+
+    Raises:
+        InputError: no such root or split, an incomplete pair, or a scene in two splits.
+    """
+    xbd_root = Path(xbd_root)
+    found: dict[str, SceneFiles] = {}
+    for split in _label_splits(xbd_root) if splits is None else dict.fromkeys(splits):
+        scenes, faults = find_scenes(xbd_root, split)
+        if faults:
+            raise InputError(f"{xbd_root}: {faults[0]}, and {len(faults)} in all; a score needs every tile")
+        for files in scenes:
+            if files.name in found:
+                other = found[files.name].split
+                raise InputError(
+                    f"{xbd_root}: scene {files.name} is in {other} and {split}; name one with --splits"
+                )
+            found[files.name] = files
+    return [
+        TrueTile(scene, scene_event(scene), partial(_paint_targets, files))
+        for scene, files in sorted(found.items())
+    ]
+
+
+def _label_splits(xbd_root: Path) -> list[str]:
+    splits = [folder.parent.name for folder in sorted(xbd_root.glob("*/labels"))]
+    if not splits:
+        raise InputError(
+            f"{xbd_root}: expected an xBD root with <split>/labels, found none; see datasets/README.md"
+        )
+    return splits
+
+
+def _paint_targets(files: SceneFiles) -> Images:
+    scene, faults = read_scene(files)
+    if scene is None:
+        raise InputError(f"{files.root}: {faults[0]}; a score needs every tile")
+    return scene_targets(scene.buildings, (scene.height, scene.width))

@@ -1,0 +1,122 @@
+"""One backbone with shared weights that sees the pre and the post image of a pair.
+
+Shapes: N pairs, H x W px, C channels of the pyramid. Input is (N, 6, H, W), pre-disaster channels first. Output maps
+``p2..p6`` (pre) and ``p2_post..p6_post`` (post) to (N, C, H / stride, W / stride).
+"""
+
+import timm
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
+from detectron2.modeling.backbone import build_resnet_backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from timm.layers import freeze_batch_norm_2d
+from torch import Tensor, nn
+
+POST_SUFFIX = "_post"
+"""Feature ``p2`` is of the pre image, ``p2_post`` of the post image."""
+
+
+class TimmBackbone(Backbone):
+    """Any timm network with ``features_only`` as detectron2 backbone with outputs ``res2..res5`` (strides 4..32).
+
+    Args:
+        name: timm's name of the network.
+        freeze_at: how many of timm's feature stages (the first has stride 2) keep their weights; 0 trains all.
+        norm: ``"FrozenBN"`` fixes the BatchNorm statistics and weights, ``"BN"`` trains them.
+
+    Raises:
+        ValueError: timm has no such network, it lacks the strides 4..32, or ``norm`` is unknown.
+    """
+
+    def __init__(self, name: str, freeze_at: int = 0, norm: str = "FrozenBN"):
+        super().__init__()
+        if name not in timm.list_models():
+            raise ValueError(
+                f"MODEL.TIMM.NAME: expected a network of timm {timm.__version__}, found {name!r}; "
+                "python -c 'import timm; print(timm.list_models())' lists them"
+            )
+        network = timm.create_model(name, features_only=True, pretrained=False)
+        reductions = network.feature_info.reduction()
+        if not set(_STRIDES) <= set(reductions):
+            raise ValueError(
+                f"MODEL.TIMM.NAME: expected feature strides {_STRIDES}, found {reductions} in {name!r}"
+            )
+        if norm not in ("FrozenBN", "BN"):
+            raise ValueError(f"MODEL.TIMM.NORM: expected FrozenBN or BN, found {norm!r}")
+        modules = network.feature_info.module_name()
+        if freeze_at:
+            _freeze_until(network, modules[freeze_at - 1])
+        self.network = freeze_batch_norm_2d(network) if norm == "FrozenBN" else network
+        self._indices = [reductions.index(stride) for stride in _STRIDES]
+        self._shapes = {
+            f"res{level}": ShapeSpec(channels=network.feature_info.channels()[index], stride=stride)
+            for level, index, stride in zip(range(2, 6), self._indices, _STRIDES, strict=True)
+        }
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Maps (N, 3, H, W) to ``res2..res5``."""
+        features = self.network(images)
+        return {name: features[index] for name, index in zip(self._shapes, self._indices, strict=True)}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each output."""
+        return self._shapes
+
+
+_STRIDES = (4, 8, 16, 32)
+
+
+def _freeze_until(network: nn.Module, last_module: str) -> None:
+    """Fixes the parameters up to and including ``last_module``; timm lists them in the order of the forward pass."""
+    inside = False
+    for name, parameter in network.named_parameters():
+        belongs = name.startswith(f"{last_module}.")
+        if inside and not belongs:
+            return
+        inside = inside or belongs
+        parameter.requires_grad_(False)
+
+
+class SiameseFPN(FPN):
+    """FPN that runs the pre and the post image as one batch through the same weights.
+
+    Its state dict has the keys of a plain FPN, so weights of ordinary detectors load without renaming.
+    """
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Maps (N, 6, H, W) to ``p*`` and ``p*_post``; see the module's docstring."""
+        features = super().forward(torch.cat(x.chunk(2, dim=1)))
+        pre = {name: both.chunk(2)[0] for name, both in features.items()}
+        post = {name + POST_SUFFIX: both.chunk(2)[1] for name, both in features.items()}
+        return pre | post
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each output."""
+        shapes = super().output_shape()
+        return shapes | {name + POST_SUFFIX: shape for name, shape in shapes.items()}
+
+
+def _build_fpn(cfg, bottom_up: Backbone) -> SiameseFPN:
+    return SiameseFPN(
+        bottom_up=bottom_up,
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_siamese_timm_fpn_backbone(cfg, input_shape: ShapeSpec) -> SiameseFPN:
+    """SiameseFPN over the timm network ``MODEL.TIMM.NAME``."""
+    del input_shape  # six channels a pair, three for the network
+    return _build_fpn(cfg, TimmBackbone(cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.FREEZE_AT, cfg.MODEL.TIMM.NORM))
+
+
+@BACKBONE_REGISTRY.register()
+def build_siamese_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> SiameseFPN:
+    """SiameseFPN over detectron2's ResNet (``MODEL.RESNETS``)."""
+    del input_shape
+    return _build_fpn(cfg, build_resnet_backbone(cfg, ShapeSpec(channels=3)))

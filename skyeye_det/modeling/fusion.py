@@ -1,0 +1,82 @@
+"""Fusion of the pre and post features of a building.
+
+M buildings, C channels, R x R bins of the pooled ROI: every fusion maps pre (M, C, R, R) and post (M, C, R, R) to
+(M, ``out_channels``, R, R).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class ConcatFusion(nn.Module):
+    """Pre beside post."""
+
+    def __init__(self, channels: int, resolution: int):
+        super().__init__()
+        del resolution
+        self.out_channels = 2 * channels
+
+    def forward(self, pre: Tensor, post: Tensor) -> Tensor:
+        """See the module's docstring."""
+        return torch.cat([pre, post], dim=1)
+
+
+class ConcatDifferenceFusion(nn.Module):
+    """Pre beside post beside their difference."""
+
+    def __init__(self, channels: int, resolution: int):
+        super().__init__()
+        del resolution
+        self.out_channels = 3 * channels
+
+    def forward(self, pre: Tensor, post: Tensor) -> Tensor:
+        """See the module's docstring."""
+        return torch.cat([pre, post, post - pre], dim=1)
+
+
+class AttentionFusion(nn.Module):
+    """Each pre bin looks for its counterpart among all post bins, then both are joined with their difference.
+
+    Multi-head attention (Vaswani et al. 2017) with pre as query, post as key and value, and one learned position
+    per bin: a post image shifted by some bins is brought back to the pre image before the comparison.
+    """
+
+    def __init__(self, channels: int, resolution: int, heads: int = 4):
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(resolution * resolution, channels))
+        nn.init.normal_(self.positions, std=0.02)
+        self.attention = nn.MultiheadAttention(channels, heads, batch_first=True)
+        self.out_channels = 3 * channels
+
+    def forward(self, pre: Tensor, post: Tensor) -> Tensor:
+        """See the module's docstring."""
+        queries = pre.flatten(2).transpose(1, 2)
+        values = post.flatten(2).transpose(1, 2)
+        aligned, _ = self.attention(
+            queries + self.positions, values + self.positions, values, need_weights=False
+        )
+        aligned = aligned.transpose(1, 2).reshape(pre.shape)
+        return torch.cat([pre, aligned, aligned - pre], dim=1)
+
+
+FUSIONS: dict[str, type[nn.Module]] = {
+    "concat": ConcatFusion,
+    "concat_diff": ConcatDifferenceFusion,
+    "attention": AttentionFusion,
+}
+
+
+def build_fusion(name: str, channels: int, resolution: int) -> nn.Module:
+    """Builds a fusion by name.
+
+    Args:
+        name: a key of ``FUSIONS``.
+        channels: C.
+        resolution: R.
+
+    Raises:
+        ValueError: there is no fusion of that name.
+    """
+    if name not in FUSIONS:
+        raise ValueError(f"MODEL.DAMAGE_HEAD.FUSION: expected one of {tuple(FUSIONS)}, found {name!r}")
+    return FUSIONS[name](channels, resolution)

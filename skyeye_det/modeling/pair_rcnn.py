@@ -1,0 +1,26 @@
+"""Meta-architecture: Mask R-CNN over pairs whose instances keep their small masks."""
+
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.structures import Instances
+
+
+@META_ARCH_REGISTRY.register()
+class PairRCNN(GeneralizedRCNN):
+    """GeneralizedRCNN whose inference leaves masks in their boxes.
+
+    Input: detectron2's dicts, ``image`` (6, H, W) with pre-disaster channels first. Output in inference: a dict a
+    pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the tile, ``scores`` (M,), ``pred_classes`` (M,),
+    ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs`` (M, 4), ``pred_damage`` (M,).
+    Pasting 1,000 masks into the tile takes over 1 GB; :mod:`skyeye_det.postprocessing` works inside the boxes.
+    """
+
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list[dict]:
+        """See the class; ``do_postprocess`` is ignored, as tiles are seen in their own size."""
+        del do_postprocess
+        results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
+        return [{"instances": instances} for instances in results]

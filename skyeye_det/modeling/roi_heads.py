@@ -1,0 +1,102 @@
+"""ROI heads for building pairs: box and mask on pre features, damage on both."""
+
+import torch
+from detectron2.config import configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+
+from skyeye_det.modeling.backbones import POST_SUFFIX
+from skyeye_det.modeling.damage_head import DamageHead
+
+
+@ROI_HEADS_REGISTRY.register()
+class BuildingROIHeads(StandardROIHeads):
+    """StandardROIHeads plus the damage head.
+
+    The box and mask heads read the pre features, since outlines are drawn on the pre image; the damage head pools the
+    same, enlarged boxes from pre and post features. Training reads ``gt_damage`` (int64, 0..3, -1 ignored), which
+    detectron2's proposal sampling copies to the proposals; inference adds ``pred_damage`` and ``pred_damage_probs``.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        damage_in_features: list[str],
+        damage_pooler: nn.Module,
+        damage_head: DamageHead,
+        context_scale: float,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.damage_in_features = damage_in_features
+        self.damage_pooler = damage_pooler
+        self.damage_head = damage_head
+        self.context_scale = context_scale
+
+    @classmethod
+    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
+        """Adds the damage branch to what StandardROIHeads reads."""
+        in_features = cfg.MODEL.ROI_HEADS.IN_FEATURES
+        shapes = [input_shape[name] for name in in_features]
+        resolution = cfg.MODEL.DAMAGE_HEAD.POOLER_RESOLUTION
+        pooler = ROIPooler(
+            output_size=resolution,
+            scales=[1.0 / shape.stride for shape in shapes],
+            sampling_ratio=cfg.MODEL.DAMAGE_HEAD.POOLER_SAMPLING_RATIO,
+            pooler_type="ROIAlignV2",
+        )
+        pooled = ShapeSpec(channels=shapes[0].channels, height=resolution, width=resolution)
+        return super().from_config(cfg, input_shape) | {
+            "damage_in_features": list(in_features),
+            "damage_pooler": pooler,
+            "damage_head": DamageHead(cfg, pooled),
+            "context_scale": cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """As StandardROIHeads.forward, with ``loss_damage`` in training."""
+        instances, losses = super().forward(images, features, proposals, targets)
+        if self.training:
+            losses.update(self._damage_losses(features, instances))
+        return instances, losses
+
+    def forward_with_given_boxes(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """Masks and damage for instances that have ``pred_boxes`` and ``pred_classes``."""
+        instances = super().forward_with_given_boxes(features, instances)
+        logits = self._damage_logits(features, [found.pred_boxes for found in instances])
+        self.damage_head.inference(logits, instances)
+        return instances
+
+    def _damage_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
+        foreground, _ = select_foreground_proposals(proposals, self.num_classes)
+        boxes = [found.proposal_boxes for found in foreground]
+        # Images without buildings get no gt_* fields from detectron2, and no foreground.
+        damage = [found.gt_damage for found in foreground if found.has("gt_damage")]
+        logits = self._damage_logits(features, boxes)
+        return self.damage_head.losses(logits, torch.cat(damage) if damage else logits.new_zeros(0).long())
+
+    def _damage_logits(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        boxes = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
+        pre = self.damage_pooler([features[name] for name in self.damage_in_features], boxes)
+        post = self.damage_pooler([features[name + POST_SUFFIX] for name in self.damage_in_features], boxes)
+        return self.damage_head(pre, post)
+
+
+def enlarge_boxes(boxes: Boxes, scale: float) -> Boxes:
+    """Boxes (M, XYXY px) enlarged by ``scale`` around their centres; they may leave the image, where ROIAlign reads 0."""
+    centres = boxes.get_centers()
+    half = (boxes.tensor[:, 2:] - boxes.tensor[:, :2]) * (scale / 2)
+    return Boxes(torch.cat([centres - half, centres + half], dim=1))

@@ -1,0 +1,231 @@
+"""Where pictures come from: an xBD root, a converted COCO file, a folder of images, a folder of results."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.data.coco_file import read_xbd_json
+from skyeye_det.data.pairs import find_pairs
+from skyeye_det.data.targets import Parts, parts_from_segmentation
+from skyeye_det.data.xbd import SceneFiles, find_scenes, read_scene
+from skyeye_det.errors import InputError
+from skyeye_det.files import read_json
+from skyeye_det.postprocessing.png import read_class_png
+from skyeye_det.postprocessing.submission import read_numbering, submission_names
+from skyeye_det.visualization.outlines import (
+    DrawnBuilding,
+    buildings_from_images,
+    buildings_from_parts,
+    buildings_from_results,
+)
+
+Shape = tuple[int, int]
+"""(height, width) in px"""
+
+
+Truth = tuple[list[DrawnBuilding], str]
+"""Labelled buildings, and one line on the scene."""
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """One scene: its images, and what reads its labels for an image of a given shape, if there are labels."""
+
+    name: str
+    pre: Path
+    post: Path
+    truth: Callable[[Shape], Truth] | None = None
+
+
+def scenes_of_xbd(root: Path, split: str) -> dict[str, SceneSource]:
+    """Complete pairs of an xBD split, by scene.
+
+    Raises:
+        InputError: no such root or split, or no complete pair in it.
+    """
+    complete, _ = find_scenes(root, split)
+    return {
+        files.name: SceneSource(files.name, files.pre_image, files.post_image, partial(_truth_of_xbd, files))
+        for files in complete
+    }
+
+
+def scenes_of_folder(images: Path) -> dict[str, SceneSource]:
+    """Image pairs without labels, by scene."""
+    return {pair.name: SceneSource(pair.name, pair.pre, pair.post) for pair in find_pairs(Path(images))}
+
+
+def scenes_of_coco(annotations: Path, root: Path | None = None) -> dict[str, SceneSource]:
+    """Scenes of a file that ``tools/convert_xbd_to_coco.py`` wrote.
+
+    Args:
+        annotations: ``xbd_<split>.json``.
+        root: folder that its file names are relative to; the parent of the file's folder where not given.
+
+    Raises:
+        InputError: the file is not such a file.
+    """
+    annotations = Path(annotations)
+    root = Path(root) if root is not None else annotations.resolve().parent.parent
+    images, annotated = read_xbd_json(annotations)
+    buildings: dict[int, list[tuple[Parts, int]]] = defaultdict(list)
+    for building in annotated:
+        item = parts_from_segmentation(building["segmentation"]), building["damage"]
+        buildings[building["image_id"]].append(item)
+    return {
+        image["scene"]: SceneSource(
+            image["scene"],
+            root / image["file_name"],
+            root / image["post_file_name"],
+            partial(_truth_of_coco, image, buildings[image["id"]]),
+        )
+        for image in images
+    }
+
+
+def _truth_of_xbd(files: SceneFiles, shape: Shape) -> Truth:
+    scene, faults = read_scene(files)
+    if scene is None:
+        raise InputError(f"{files.name}: cannot be drawn; {faults[-1]}")
+    buildings = [(building.parts, building.damage) for building in scene.buildings]
+    return buildings_from_parts(buildings, shape), _note(scene.disaster, scene.disaster_type, scene.gsd)
+
+
+def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], shape: Shape) -> Truth:
+    if (image["height"], image["width"]) != shape:
+        raise InputError(
+            f"{image['file_name']}: expected {image['width']} x {image['height']} px as in the annotations,"
+            f" found {_size(shape)}; put the right image there or run tools/convert_xbd_to_coco.py again"
+        )
+    note = _note(image["disaster"], image.get("disaster_type"), image.get("gsd"))
+    return buildings_from_parts(buildings, shape), note
+
+
+def _note(disaster: str, disaster_type: object, gsd: object) -> str:
+    resolution = f"{gsd:.2f} m a pixel" if isinstance(gsd, int | float) and gsd else ""
+    return ", ".join(str(part) for part in (disaster, disaster_type, resolution) if part)
+
+
+class ResultFolder:
+    """What ``tools/infer.py`` left in a folder: instances where there are any, else PNGs of each scene."""
+
+    def __init__(self, folder: Path, score_threshold: float = 0.3) -> None:
+        """Looks what is there.
+
+        Args:
+            folder: with ``instances/<scene>.json``, ``instances.json``, or the PNGs of a submission.
+            score_threshold: instances below it are left out; PNGs have no scores.
+
+        Raises:
+            InputError: no such folder, or nothing of these in it.
+        """
+        self.folder, self.score_threshold = Path(folder), score_threshold
+        if not self.folder.is_dir():
+            raise InputError(
+                f"{folder}: expected a folder of results of tools/infer.py, found none; check the path"
+            )
+        self._parts = {path.stem: path for path in sorted((self.folder / "instances").glob("*.json"))}
+        self._joined = None if self._parts else self._read_joined()
+        self._numbering = read_numbering(self.folder)
+        self._has_images = any(self.folder.glob("*_prediction.png"))
+        if not self._parts and self._joined is None and not self._has_images:
+            raise InputError(
+                f"{folder}: expected instances.json or *_prediction.png, found neither;"
+                " run tools/infer.py first"
+            )
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether instances, and not images, are read."""
+        return bool(self._parts) or self._joined is not None
+
+    def buildings(self, scene: str, shape: Shape) -> list[DrawnBuilding] | None:
+        """Buildings found in a scene; None where it was not predicted.
+
+        ``instances.json`` does not name the scenes without any building: a scene that is missing from it
+        counts as predicted where the folder has its PNGs, or no PNG at all.
+
+        Raises:
+            InputError: a file of the scene is broken, or made for an image of another size.
+        """
+        if scene in self._parts:
+            return self._from_results(self._parts[scene], read_json(self._parts[scene]), shape)
+        if self._joined is not None and scene in self._joined:
+            return self._from_results(self.folder / "instances.json", self._joined[scene], shape)
+        if self._has_images:
+            return self._from_images(scene, shape)
+        return [] if self._joined is not None else None
+
+    def _read_joined(self) -> dict[str, list[dict[str, Any]]] | None:
+        path = self.folder / "instances.json"
+        if not path.exists():
+            return None
+        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        try:
+            for result in read_json(path):
+                found[result["scene"]].append(result)
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: expected a list of results with their scene, found another structure"
+            ) from error
+        return dict(found)
+
+    def _from_results(self, path: Path, results: Any, shape: Shape) -> list[DrawnBuilding]:
+        try:
+            kept = [result for result in results if float(result["score"]) >= self.score_threshold]
+            sizes = {tuple(result["segmentation"]["size"]) for result in kept}
+            damages = {int(result["damage"]) for result in kept}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: expected results with score, damage and segmentation, found another structure"
+            ) from error
+        if sizes - {shape}:
+            raise InputError(
+                f"{path}: expected masks of the image's {_size(shape)}, found {_size(*(sizes - {shape}))}"
+            )
+        if not damages <= set(range(NUM_DAMAGE_CLASSES)):
+            raise InputError(f"{path}: expected damage 0..{NUM_DAMAGE_CLASSES - 1}, found {sorted(damages)}")
+        try:
+            return buildings_from_results(kept)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: expected masks as compressed run lengths, found others ({error})"
+            ) from error
+
+    def _from_images(self, scene: str, shape: Shape) -> list[DrawnBuilding] | None:
+        names = submission_names(self._numbering.get(scene, scene))
+        paths = [self.folder / name for name in names]
+        if not any(path.exists() for path in paths):
+            return None
+        images = [read_class_png(path) for path in paths]
+        for path, image in zip(paths, images, strict=True):
+            if image.shape != shape:
+                raise InputError(f"{path}: expected the image's {_size(shape)}, found {_size(image.shape)}")
+            if image.max(initial=0) > NUM_DAMAGE_CLASSES:
+                raise InputError(f"{path}: expected values 0..{NUM_DAMAGE_CLASSES}, found {image.max()}")
+        return buildings_from_images(images[0], images[1])
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in reversed(shape))
+
+
+def chosen(scenes: Mapping[str, SceneSource], names: Sequence[str] | None, origin: str) -> list[SceneSource]:
+    """The scenes of these names in their order, all of them where no name is given.
+
+    Raises:
+        InputError: no scenes at all, or a name that is not among them.
+    """
+    if not scenes:
+        raise InputError(f"{origin}: expected scenes, found none")
+    for name in names or ():
+        if name not in scenes:
+            raise InputError(
+                f"{origin}: has no scene {name!r}; it has {len(scenes)}, such as"
+                f" {', '.join(list(scenes)[:3])}"
+            )
+    return [scenes[name] for name in dict.fromkeys(names)] if names else list(scenes.values())

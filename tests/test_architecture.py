@@ -1,0 +1,165 @@
+"""Holds the layers: who may import whom, what does without torch, and how large a file may grow."""
+
+import ast
+import fnmatch
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from import_graph import HEAVY, PACKAGE, ROOT, heavy_imports, imports, package_imports, package_modules
+
+LEAVES = ("damage", "errors", "files", "dependencies")
+MAY_IMPORT = {
+    "damage": (),
+    "errors": (),
+    "files": ("errors",),
+    "dependencies": ("errors",),
+    "config": LEAVES,
+    "data": (*LEAVES, "config", "data"),
+    "modeling": (*LEAVES, "config", "modeling"),
+    "postprocessing": (*LEAVES, "data", "postprocessing"),
+    "evaluation": (*LEAVES, "config", "data", "postprocessing", "evaluation"),
+    "visualization": (*LEAVES, "data", "postprocessing", "evaluation", "visualization"),
+    "engine": (
+        *LEAVES,
+        "config",
+        "data",
+        "modeling",
+        "postprocessing",
+        "evaluation",
+        "visualization",
+        "engine",
+    ),
+}
+"""Part of the package -> parts that it may import; a part is the name after ``skyeye_det.``."""
+
+TORCH_FREE = (
+    *LEAVES,
+    "config",
+    "data",
+    "data.xbd",
+    "data.coco",
+    "data.targets",
+    "data.sample*",
+    "data.validation",
+    "evaluation",
+    "evaluation.xview2_metrics",
+    "postprocessing*",
+    "visualization*",
+)
+TORCH_FREE_TOOLS = (
+    "check_submission",
+    "convert_xbd_to_coco",
+    "make_sample_xbd",
+    "score_submission",
+    "visualize",
+)
+FORBIDDEN_WORDS = ("util", "helper", "manager", "process")
+MAX_LINES = 300
+MAX_TOOL_LINES = 120
+
+MODULES = sorted(package_modules())
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
+SOURCES = sorted(path for folder in (PACKAGE, "tools", "tests") for path in (ROOT / folder).rglob("*.py"))
+
+
+def part_of(module: str) -> str:
+    """``skyeye_det.data.xbd`` -> ``data``; the package itself -> an empty string."""
+    return ".".join(module.split(".")[1:2])
+
+
+def is_torch_free(module: str) -> bool:
+    inner = ".".join(module.split(".")[1:])
+    return any(fnmatch.fnmatch(inner, pattern) for pattern in TORCH_FREE)
+
+
+def without_torch(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Runs Python code with the heavy packages made impossible to import; ``arguments`` become ``sys.argv``."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({sorted(HEAVY)!r})); del sys.argv[0]; "
+    code = block + "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+
+
+def test_every_part_of_the_package_has_a_place_in_the_layers() -> None:
+    assert {part_of(module) for module in MODULES} - {""} <= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_imports_only_parts_below_it(module: str) -> None:
+    allowed = MAY_IMPORT.get(part_of(module), ())
+    wrong = {name for name in package_imports(module) if part_of(name) and part_of(name) not in allowed}
+    assert not wrong, f"{module} may import {allowed} of {PACKAGE}"
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    graph = {module: package_imports(module) - {module, PACKAGE} for module in MODULES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_imports_tools_or_the_model_zoo(path: Path) -> None:
+    found = imports(path, inside_functions=True)
+    # detectron2.model_zoo needs pkg_resources, which new setuptools no longer has
+    assert not {name for name in found if name.startswith("detectron2.model_zoo")}
+    assert not {name for name in found if name.split(".")[0] == "tools"}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if is_torch_free(module)])
+def test_torch_free_module_imports_no_heavy_package(module: str) -> None:
+    assert not heavy_imports(package_modules()[module])
+
+
+def test_torch_free_modules_load_where_torch_and_detectron2_are_missing(tmp_path: Path) -> None:
+    script = tmp_path / "load.py"
+    names = [module for module in MODULES if is_torch_free(module)]
+    script.write_text(f"import importlib\nfor name in {names!r}:\n    importlib.import_module(name)\n")
+    done = without_torch(str(script))
+    assert done.returncode == 0, done.stderr
+
+
+def test_packages_reexport_nothing() -> None:
+    for module, path in package_modules().items():
+        if path.name == "__init__.py":
+            assert not imports(path, inside_functions=True), module
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_source_is_short_and_named_after_the_field(path: Path) -> None:
+    limit = MAX_TOOL_LINES if path.parent.name == "tools" else MAX_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) < limit
+    assert not [word for word in FORBIDDEN_WORDS if word in path.stem]
+
+
+def test_tools_are_scripts_and_no_package() -> None:
+    # detectron2's wheel ships a top-level package called tools
+    assert not (ROOT / "tools" / "__init__.py").exists()
+    for path in TOOLS:
+        assert path.read_text().startswith("#!/usr/bin/env python\n"), path.name
+        assert ast.get_docstring(ast.parse(path.read_text())), path.name
+
+
+@pytest.mark.parametrize("name", TORCH_FREE_TOOLS)
+def test_torch_free_tool_answers_help_where_torch_is_missing(name: str) -> None:
+    done = without_torch(str(ROOT / "tools" / f"{name}.py"), "--help")
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.stem)
+def test_tool_answers_help(path: Path) -> None:
+    command = [sys.executable, str(path), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in TOOLS if path.stem not in TORCH_FREE_TOOLS], ids=lambda path: path.stem
+)
+def test_tool_that_needs_torch_says_so_in_one_sentence_only_when_it_runs(path: Path) -> None:
+    done = without_torch(str(path), "--help")
+    assert done.returncode == 0, done.stderr

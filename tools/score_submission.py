@@ -1,0 +1,43 @@
+#!/usr/bin/env python
+"""Scores predictions by the official xView2 formula, pooled over all tiles, and per event.
+
+The truth: target PNGs, named as the scorer or as the download names them, or an xBD root's labels.
+"""
+
+import argparse
+from pathlib import Path
+
+from skyeye_det.errors import run_command
+from skyeye_det.evaluation.report_table import format_report, json_report
+from skyeye_det.evaluation.submission_score import score_submission
+from skyeye_det.files import write_json
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--predictions", type=Path, required=True, help="folder of both PNGs of every tile")
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--targets", type=Path, help="folder of target PNGs, a split folder or an xBD root")
+    truth.add_argument("--xbd-root", type=Path, help="xBD root whose labels are the truth")
+    parser.add_argument("--splits", nargs="+", help="only these splits (default: all that are there)")
+    parser.add_argument("--json", type=Path, help="write the report to this file too")
+    parser.add_argument("--workers", type=int, default=2, help="tiles read at a time (default: 2)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs the command."""
+    arguments = parse_arguments()
+    report = score_submission(
+        arguments.predictions, arguments.targets, arguments.xbd_root, arguments.splits, arguments.workers
+    )
+    print(format_report(report))
+    if arguments.json:
+        write_json(arguments.json, json_report(report), indent=2)
+
+
+if __name__ == "__main__":
+    run_command(main)
