@@ -1,7 +1,7 @@
 """Metadata and dependency bounds of skyeye_det; requirements.lock holds the exact versions of `make env`.
 
-torch and detectron2 are in no list here: conversion, scoring and PNG writing run without them, and a GPU server
-keeps the builds that fit its driver. `make env` and README.md tell how they are installed.
+torch and detectron2 are in no list here: conversion, scoring and PNG writing run without them, and a GPU
+server keeps the builds that fit its driver. `make env` and README.md tell how they are installed.
 """
 
 import re
@@ -24,9 +24,10 @@ setup(
     python_requires=">=3.10",  # detectron2's wheel is built for 3.10; 3.10 to 3.13 are tested
     install_requires=[
         "numpy>=1.23.5",  # first that opencv-python-headless allows on Python 3.11
-        # The headless build: `import cv2` of opencv-python needs libGL.so.1, which servers and containers lack.
+        # The headless build: opencv-python's `cv2` needs libGL.so.1, which servers and containers lack.
         # Both install the same `cv2`: where opencv-python must stay, install with --no-deps.
-        "opencv-python-headless>=4.8.1.78",  # first with the repaired libwebp (CVE-2023-4863)
+        # 4.11 is the first whose fillPoly draws the official targets (data/targets.py).
+        "opencv-python-headless>=4.11.0.86",
         "shapely>=2.0",  # first with vectorised functions on arrays of geometries
         "pycocotools>=2.0.8",  # first built for numpy 2
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)

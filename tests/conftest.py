@@ -1,7 +1,8 @@
 """What every test runs under: no network, few threads, and a part that does without torch.
 
 Files that import torch or detectron2, directly or through skyeye_det, get the marker ``torch`` by themselves.
-``pytest --without-torch`` leaves them out and makes importing torch an error, so it proves what it runs torch-free.
+``pytest --without-torch`` leaves them out and makes importing torch an error, so what it runs is proved to be
+torch-free.
 """
 
 import os
@@ -49,12 +50,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if collection_path.suffix != ".py" or not _without_torch(config):
         return None
-    return True if heavy_imports(collection_path, inside_functions=True) else None
+    return True if heavy_imports(collection_path) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if heavy_imports(item.path, inside_functions=True):
+        if heavy_imports(item.path):
             item.add_marker(pytest.mark.torch)
     if _without_torch(config):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("torch")])

@@ -59,7 +59,7 @@ def imports(path: Path, *, inside_functions: bool) -> frozenset[str]:
 
     Args:
         path: a Python file.
-        inside_functions: counts imports in function bodies too; without them, what importing the file imports.
+        inside_functions: counts imports in function bodies too, which importing the file does not run.
     """
     body = ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body
     return frozenset(
@@ -73,12 +73,12 @@ def package_imports(module: str) -> frozenset[str]:
     return frozenset(name for name in found if name.split(".")[0] == PACKAGE)
 
 
-def heavy_imports(path: Path, *, inside_functions: bool = False) -> frozenset[str]:
-    """The ``HEAVY`` packages that are imported when a file is, directly or through the package.
+def loaded_packages(path: Path, *, inside_functions: bool = False) -> frozenset[str]:
+    """Top-level packages that are imported when a file is, by it or by the modules of ours that it imports.
 
     Args:
         path: a Python file.
-        inside_functions: counts imports in the functions of this file too (not of the modules that it imports).
+        inside_functions: counts imports in this file's functions too, not in those of modules it imports.
     """
     todo, seen = set(imports(path, inside_functions=inside_functions)), set()
     while todo:
@@ -86,4 +86,9 @@ def heavy_imports(path: Path, *, inside_functions: bool = False) -> frozenset[st
         seen.add(name)
         if name in package_modules():
             todo |= imports(package_modules()[name], inside_functions=False) - seen
-    return frozenset(name.split(".")[0] for name in seen) & HEAVY
+    return frozenset(name.split(".")[0] for name in seen)
+
+
+def heavy_imports(path: Path) -> frozenset[str]:
+    """The ``HEAVY`` packages that a test file needs, at its top or in its functions."""
+    return loaded_packages(path, inside_functions=True) & HEAVY

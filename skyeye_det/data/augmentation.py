@@ -1,8 +1,9 @@
 """Random geometry of an image pair: one draw for both images and the buildings, and a misplaced post image.
 
-Coordinates are detectron2's: continuous, pixel ``k`` covers ``[k, k + 1]``. xBD's coordinates are pixel centres,
-so whoever moves a polygon adds 0.5 before ``apply_coords`` and takes it off afterwards; flips and turns are then
-exact to the pixel. Draws come from numpy's global generator, as in detectron2; ``loading.PairDataset`` seeds it.
+Coordinates are detectron2's: continuous, pixel ``k`` covers ``[k, k + 1]``. xBD's coordinates are pixel
+centres, so whoever moves a polygon adds 0.5 before ``apply_coords`` and takes it off afterwards; flips and
+turns are then exact to the pixel. Draws come from numpy's global generator, as in detectron2;
+``loading.PairDataset`` seeds it.
 """
 
 import cv2
@@ -83,7 +84,7 @@ class QuarterTurnTransform(Transform):
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
         """Turns (H, W[, C])."""
-        return np.rot90(img, self.turns)
+        return np.ascontiguousarray(np.rot90(img, self.turns))
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Turns (N, 2) points."""
@@ -121,9 +122,10 @@ class ShiftTransform(Transform):
 class DamageAwareCrop(transforms.Augmentation):
     """Draws a scale and a window that likes buildings, each grade of damage in the tile as often as the next.
 
-    With probability ``building_prob`` the window lies around a building: a grade is drawn evenly from those in
-    the tile, then a building of it; un-classified ones are drawn where there is no other. Otherwise the window
-    falls anywhere. It stays inside the tile where it fits, and the tile anywhere inside it where it does not.
+    With probability ``building_prob`` the window lies around a building: a grade is drawn evenly from those
+    in the tile, then a building of it; un-classified ones are drawn where there is no other. Otherwise the
+    window falls anywhere. It stays inside the tile where it fits, and the tile anywhere inside it where it
+    does not.
 
     Args:
         crop_size: side of the result in px.
@@ -177,8 +179,8 @@ class RandomQuarterTurn(transforms.Augmentation):
 class RandomShift(transforms.Augmentation):
     """Draws a whole-pixel shift of -max_shift..max_shift along each axis, for the post image alone.
 
-    xBD's polygons were drawn on the pre image and moved by one shift per event, which leaves several px in many
-    pairs.
+    xBD's polygons were drawn on the pre image and moved by one shift per event, which leaves several px in
+    many pairs.
     """
 
     def __init__(self, max_shift: int) -> None:

@@ -53,8 +53,9 @@ def register_xbd_split(
             return
         if (known.get("json_file"), known.get("image_root")) != (str(file), str(root)):
             raise InputError(
-                f"data set {name}: stands for {known.get('json_file')} with images in {known.get('image_root')} "
-                f"already, and cannot become {file} with images in {root}; choose another name"
+                f"data set {name}: stands for {known.get('json_file')} with images in "
+                f"{known.get('image_root')} already, and cannot become {file} with images in {root}; choose "
+                "another name"
             )
         return
     if not file.is_file():
@@ -81,8 +82,9 @@ def load_xbd_json(
 
     Returns:
         One dict a tile: ``file_name`` and ``post_file_name`` (absolute), ``image_id``, ``height``, ``width``,
-        ``scene``, ``disaster`` and ``annotations``, each with ``segmentation`` (flat polygons, px, pixel centres),
-        ``bbox`` (XYWH), ``bbox_mode``, ``category_id`` 0, ``damage`` -1..3, ``uid`` and ``iscrowd`` 0.
+        ``scene``, ``disaster`` and ``annotations``, each with ``segmentation`` (flat polygons, px, pixel
+        centres), ``bbox`` (XYWH), ``bbox_mode``, ``area`` (px), ``category_id`` 0, ``damage`` -1..3, ``uid`` and ``iscrowd``
+        0.
 
     Raises:
         InputError: the file is missing or not as the converter writes it; no tile in it.
@@ -107,6 +109,7 @@ def load_xbd_json(
             {
                 "segmentation": building["segmentation"],
                 "bbox": building["bbox"],
+                "area": building["area"],
                 "bbox_mode": BoxMode.XYWH_ABS,
                 "category_id": 0,
                 "damage": building["damage"],

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ _INFO = {
     "masks": (
         "Official xView2 rule: cv2.fillPoly of the coordinates rounded by np.round, edges included; bbox and "
         "area are those of that mask. COCO's own rasteriser makes smaller masks. In Python: "
-        "skyeye_det.data.targets.fill_polygons(parts_from_segmentation(annotation['segmentation']), (height, width))."
+        "fill_polygons(parts_from_segmentation(annotation['segmentation']), (height, width)) of "
+        "skyeye_det.data.targets."
     ),
     "segmentation": (
         "One polygon a part. A hole is joined to its exterior by a bridge of no width; even-odd filling "
@@ -180,7 +181,9 @@ def _read_all(found: list[SceneFiles], workers: int | None) -> Iterator[_Convert
     if count == 1:
         yield from tqdm(map(_convert_scene, found), **bar)
         return
-    with ProcessPoolExecutor(min(count, len(found)), initializer=_end_with_parent) as pool:
+    # spawn: forking a process that has threads (OpenCV's, torch's) can lock up.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(count, len(found)), context, initializer=_end_with_parent) as pool:
         yield from tqdm(pool.map(_convert_scene, found, chunksize=8), **bar)
 
 

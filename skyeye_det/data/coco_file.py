@@ -4,6 +4,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
+from skyeye_det.data.outlines import LARGEST_COORDINATE
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
 
@@ -11,10 +12,10 @@ _MAX_SIDE = 1 << 15  # px; OpenCV's limits, and no larger tile is known
 
 
 def read_xbd_json(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Reads ``images`` and ``annotations`` of a file of ``tools/convert_xbd_to_coco.py``, every value checked.
+    """Reads ``images`` and ``annotations`` of a converted split, every value checked.
 
-    Image paths are relative and stay inside the xBD root; ids are unique; coordinates are finite and within one
-    tile's side of the tile; damage is -1..3.
+    Image paths are relative and stay inside the xBD root; ids are unique; coordinates are finite and
+    at most ``LARGEST_COORDINATE``; damage is -1..3.
 
     Raises:
         InputError: at the first fault.
@@ -91,23 +92,24 @@ def _check_building(
         raise _fault(path, f"{place}.image_id", "the id of an image", image_id)
     if not _is_int(building.get("damage"), -1, 3):
         raise _fault(path, f"{place}.damage", "-1..3", building.get("damage"))
-    side = max(sizes[image_id])
     box, polygons = building.get("bbox"), building.get("segmentation")
-    if not _are_numbers(box, -side, 2 * side) or len(box) != 4 or min(box[2:]) < 0:
+    if not _are_numbers([building.get("area")], 0):
+        raise _fault(path, f"{place}.area", "a number of px", building.get("area"))
+    if not _are_numbers(box) or len(box) != 4 or min(box[2:]) < 0:
         raise _fault(path, f"{place}.bbox", "[x, y, width, height] in px of the tile", box)
     if not isinstance(polygons, list) or not polygons:
         raise _fault(path, f"{place}.segmentation", "a list of polygons", polygons)
     for polygon in polygons:
-        if not _are_numbers(polygon, -side, 2 * side) or len(polygon) < 6 or len(polygon) % 2:
+        if not _are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
             raise _fault(
                 path, f"{place}.segmentation", "[x, y, ...] of three or more points in the tile", polygon
             )
 
 
-def _are_numbers(values: Any, low: float, high: float) -> TypeGuard[list[float]]:
-    """A list of finite numbers in low..high; bool, NaN and infinity are none."""
+def _are_numbers(values: Any, low: float = -LARGEST_COORDINATE) -> TypeGuard[list[float]]:
+    """A list of numbers, not below ``low`` nor too large for a coordinate; bool and NaN are none."""
     return (
         isinstance(values, list)
         and set(map(type, values)) <= {int, float}
-        and all(low <= value <= high for value in values)
+        and all(low <= value <= LARGEST_COORDINATE for value in values)
     )

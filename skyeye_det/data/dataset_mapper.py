@@ -26,6 +26,10 @@ MIN_VISIBLE_SHARE = 0.1
 """A building of which the crop keeps less than this share of its px is left out of training."""
 
 
+Outline = tuple[Parts, np.ndarray, np.ndarray]
+"""(parts, low, high) of a building: outline in whole px, and the least and greatest (x, y) in it."""
+
+
 class PairMapper:
     """Reads a pair and, in training, augments it and makes its instances.
 
@@ -75,10 +79,10 @@ class PairMapper:
             dataset_dict: as ``catalog.load_xbd_json`` gives it; left as it is.
 
         Returns:
-            The dict without ``annotations``, with ``image``: (6, H, W) uint8 tensor, pre image first, channels in
-            ``image_format``; H, W are the crop's in training, while ``height`` and ``width`` stay the tile's. In
-            training also ``instances``: ``gt_boxes`` (N, 4) float32 XYXY px, ``gt_classes`` (N,) int64 zeros,
-            ``gt_masks`` BitMasks (N, H, W) bool, ``gt_damage`` (N,) int64 -1..3. N may be 0.
+            The dict without ``annotations``, with ``image``: (6, H, W) uint8 tensor, pre image first,
+            channels in ``image_format``; H, W are the crop's in training, while ``height`` and ``width`` stay
+            the tile's. In training also ``instances``: ``gt_boxes`` (N, 4) float32 XYXY px, ``gt_classes``
+            (N,) int64 zeros, ``gt_masks`` BitMasks (N, H, W) bool, ``gt_damage`` (N,) int64 -1..3. 0 <= N.
 
         Raises:
             InputError: an image is missing, unreadable, or of another size or depth than the annotations say.
@@ -155,16 +159,19 @@ def training_instances(
     own, are left out; no box is empty, so detectron2's ``filter_empty_instances`` is not needed.
 
     Args:
-        annotations: of one tile.
+        annotations: of one tile; of each ``segmentation``, ``damage`` and ``area`` (px of the tile) are read.
         geometry: from tile to crop.
         shape: (height, width) of the crop.
 
     Returns:
         ``Instances`` with the fields named at ``PairMapper.__call__``.
     """
+    corner, right, below = geometry.apply_coords(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    magnification = abs(float(np.linalg.det(np.stack([right - corner, below - corner]))))
     kept = []
-    for annotation, parts in zip(annotations, _moved_parts(annotations, geometry), strict=True):
-        found = _visible_mask(parts, shape)
+    for annotation, outline in zip(annotations, _moved_outlines(annotations, geometry), strict=True):
+        least = max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * magnification * annotation["area"])
+        found = _visible_mask(*outline, shape, least)
         if found is not None:
             kept.append((*found, annotation["damage"]))
     masks = np.zeros((len(kept), *shape), np.bool_)
@@ -181,34 +188,28 @@ def training_instances(
     return instances
 
 
-def _moved_parts(annotations: list[dict[str, Any]], geometry: transforms.Transform) -> list[Parts]:
-    """Outlines of each building in whole px of the crop, moved in one go for the whole tile."""
-    flats = [flat for annotation in annotations for flat in annotation["segmentation"]]
-    if not flats:
-        return [() for _ in annotations]
-    ends = np.cumsum([len(flat) // 2 for flat in flats])
-    points = np.concatenate([np.asarray(flat, np.float64) for flat in flats]).reshape(-1, 2)
+def _moved_outlines(annotations: list[dict[str, Any]], geometry: transforms.Transform) -> list[Outline]:
+    """Outline of each building in whole px of the crop; all vertices of the tile are moved in one go."""
+    if not annotations:
+        return []
+    flats = [[np.asarray(flat, np.float64) for flat in each["segmentation"]] for each in annotations]
+    sizes = np.array([sum(map(len, building)) // 2 for building in flats])
+    points = np.concatenate([flat for building in flats for flat in building]).reshape(-1, 2)
     moved = np.round(geometry.apply_coords(points + 0.5) - 0.5)
+    starts = np.cumsum(sizes) - sizes
+    low, high = np.minimum.reduceat(moved, starts), np.maximum.reduceat(moved, starts)
+    ends = np.cumsum([len(flat) // 2 for building in flats for flat in building])
     rings = iter(np.split(moved, ends[:-1]))
-    return [tuple((next(rings),) for _ in annotation["segmentation"]) for annotation in annotations]
+    parts = [tuple((next(rings),) for _ in building) for building in flats]
+    return list(zip(parts, low, high, strict=True))
 
 
-def _visible_mask(parts: Parts, shape: tuple[int, int]) -> tuple[Mask, tuple[int, int]] | None:
-    """Mask of one building in its tightest box and the box's place; None where too little is visible."""
-    if not parts:
-        return None
-    vertices = np.concatenate([ring for polygon in parts for ring in polygon])
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    limit = np.array([shape[1], shape[0]]) - 1
-    if (high < 0).any() or (low > limit).any():
+def _visible_mask(
+    parts: Parts, low: np.ndarray, high: np.ndarray, shape: tuple[int, int], least_area: float
+) -> tuple[Mask, tuple[int, int]] | None:
+    """Mask of one building in its tightest box and the box's place; None where it has too few px."""
+    height, width = shape
+    if high[0] < 0 or high[1] < 0 or low[0] >= width or low[1] >= height:
         return None
     mask, corner = building_mask(parts, shape)
-    area = np.count_nonzero(mask)
-    if area < MIN_VISIBLE_AREA:
-        return None
-    if (low < 0).any() or (high > limit).any():
-        whole = tuple(tuple(ring - low for ring in polygon) for polygon in parts)
-        width, height = (high - low + 1).astype(int).tolist()
-        if area < MIN_VISIBLE_SHARE * np.count_nonzero(building_mask(whole, (height, width))[0]):
-            return None
-    return mask, corner
+    return (mask, corner) if np.count_nonzero(mask) >= least_area else None

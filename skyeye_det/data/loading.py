@@ -47,8 +47,8 @@ def build_pair_train_loader(
 ) -> DataLoader:
     """Builds the endless training loader.
 
-    The sequence of samples depends on ``cfg.SEED`` and the data alone, not on the number of workers or GPUs; a
-    run resumed at ``start_iteration`` sees what an uninterrupted one would. A negative seed draws a new one.
+    The sequence of samples depends on ``cfg.SEED`` and the data alone, not on the number of workers or GPUs;
+    a run resumed at ``start_iteration`` sees what an uninterrupted one would. A negative seed draws one.
 
     Args:
         cfg: reads DATALOADER, SEED, SOLVER.IMS_PER_BATCH (over all GPUs) and INPUT.

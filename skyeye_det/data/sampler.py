@@ -14,8 +14,8 @@ from skyeye_det.damage import IGNORE_DAMAGE
 def damage_repeat_factors(dataset_dicts: list[dict[str, Any]], threshold: float) -> torch.Tensor:
     """Draws of each tile per pass: sqrt(threshold / frequency) of the rarest grade in it, at least 1.
 
-    The frequency of a grade is the share of tiles that hold it (LVIS, Gupta et al. 2019, appendix B.2, with grades
-    in place of categories). Tiles without buildings, or with un-classified ones alone, have factor 1.
+    The frequency of a grade is the share of tiles that hold it (LVIS, Gupta et al. 2019, appendix B.2, with
+    grades in place of categories). Tiles without buildings, or with un-classified ones alone, have factor 1.
 
     Args:
         dataset_dicts: with ``annotations`` that have ``damage``.
@@ -24,14 +24,8 @@ def damage_repeat_factors(dataset_dicts: list[dict[str, Any]], threshold: float)
     Returns:
         (len(dataset_dicts),) float32.
     """
-    graded = [
-        {
-            "annotations": [
-                {"category_id": d} for d in {a["damage"] for a in tile["annotations"]} - {IGNORE_DAMAGE}
-            ]
-        }
-        for tile in dataset_dicts
-    ]
+    grades = [{a["damage"] for a in tile["annotations"]} - {IGNORE_DAMAGE} for tile in dataset_dicts]
+    graded = [{"annotations": [{"category_id": grade} for grade in tile]} for tile in grades]
     return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(graded, threshold)
 
 

@@ -115,8 +115,8 @@ def find_scenes(root: str | os.PathLike[str], split: str) -> tuple[list[SceneFil
             faults += _missing_files(split, name, paths)
     if not complete:
         raise InputError(
-            f"{root / split}: expected images/<scene>_pre_disaster.png and _post_disaster.png with labels/ of "
-            f"the same names, found no complete pair among {len(names)} scenes; see datasets/README.md"
+            f"{root / split}: expected images/<scene>_pre_disaster.png and _post_disaster.png with labels/ "
+            f"of the same names, found no complete pair among {len(names)} scenes; see datasets/README.md"
         )
     return complete, faults
 
@@ -231,11 +231,11 @@ def _join(files: SceneFiles, pre: LabelFile, post: LabelFile, faults: list[Fault
             faults.append(Fault(kind, files.name, post_file, uid, found))
         if feature.parts:
             buildings.append(Building(uid, feature.parts, damage, twin.parts if twin else ()))
-    for uid in post.features:
-        if uid not in pre.features:
-            faults.append(
-                Fault(FaultKind.ONLY_IN_POST, files.name, post_file, uid, "it in the post label alone")
-            )
+    faults += [
+        Fault(FaultKind.ONLY_IN_POST, files.name, post_file, uid, "it in the post label alone")
+        for uid in post.features
+        if uid not in pre.features
+    ]
     return buildings
 
 

@@ -36,8 +36,8 @@ def _official_table(report: dict) -> str:
     ]
     if absent := overall["absent_classes"]:
         lines.append(
-            f"the targets have no {', '.join(absent)}: the official score counts 0 for it;"
-            f" over the other classes it is {_number(overall['score'])}, damage F1 {_number(overall['damage_f1'])}"
+            f"the targets have no {', '.join(absent)}: the official score counts 0 for it; over the other"
+            f" classes it is {_number(overall['score'])}, damage F1 {_number(overall['damage_f1'])}"
         )
     if extra := report["tiles_without_target"]:
         lines.append(f"{extra} predicted tiles have no target and were left alone")

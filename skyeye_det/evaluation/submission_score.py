@@ -115,8 +115,8 @@ def _names(predictions: Path, scene: str, numbering: Mapping[str, str], present:
     numbered = submission_names(numbering[scene])
     if present.issuperset(own) and present.issuperset(numbered):
         raise InputError(
-            f"{predictions}: scene {scene} is there twice, as {own[0]} and, by {NUMBERING_FILE}, as {numbered[0]};"
-            " remove what the other run left"
+            f"{predictions}: scene {scene} is there twice, as {own[0]} and, by {NUMBERING_FILE},"
+            f" as {numbered[0]}; remove what the other run left"
         )
     return numbered
 

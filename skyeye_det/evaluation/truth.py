@@ -67,14 +67,15 @@ def tiles_from_targets(targets: Path, splits: Iterable[str] | None = None) -> li
         where = "" if chosen is None else f" of the splits {', '.join(sorted(chosen))}"
         raise InputError(
             f"{targets}: found no targets{where}; looked for test_localization_00000_target.png and"
-            " *_pre_disaster_target.png here, in targets/ and in */targets/; tier3 comes without: score from labels"
-            " with --xbd-root"
+            " *_pre_disaster_target.png here, in targets/ and in */targets/; tier3 comes without: score from"
+            " labels with --xbd-root"
         )
     for kinds in found.values():
         for kind, other in (("localization", "damage"), ("damage", "localization")):
             if kind not in kinds:
                 raise InputError(
-                    f"{kinds[other]}: expected the {kind} target of this tile beside it, found none"
+                    f"{kinds[other]}: expected the {kind} target of this tile beside it, found none;"
+                    " complete the targets, or score from labels with --xbd-root"
                 )
     return [
         TrueTile(scene, scene_event(scene), partial(_read_targets, kinds["localization"], kinds["damage"]))
@@ -107,8 +108,8 @@ def _read_targets(localization: Path, damage: Path) -> Images:
     images = read_class_png(localization), read_class_png(damage)
     if images[0].shape != images[1].shape:
         raise InputError(
-            f"{damage}: expected the size of {localization.name}, {images[0].shape[1]} x {images[0].shape[0]} px,"
-            f" found {images[1].shape[1]} x {images[1].shape[0]}"
+            f"{damage}: expected the size of {localization.name}, {images[0].shape[1]} x {images[0].shape[0]}"
+            f" px, found {images[1].shape[1]} x {images[1].shape[0]}"
         )
     for path, image in zip((localization, damage), images, strict=True):
         if (highest := int(image.max())) > NUM_DAMAGE_CLASSES:

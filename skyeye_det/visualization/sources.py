@@ -92,7 +92,7 @@ def _truth_of_xbd(files: SceneFiles, shape: Shape) -> Truth:
     if scene is None:
         raise InputError(f"{files.name}: cannot be drawn; {faults[-1]}")
     buildings = [(building.parts, building.damage) for building in scene.buildings]
-    return buildings_from_parts(buildings, shape), _note(scene.disaster, scene.disaster_type, scene.gsd)
+    return buildings_from_parts(buildings, shape), f"{scene.disaster}, {scene.disaster_type}"
 
 
 def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], shape: Shape) -> Truth:
@@ -101,13 +101,8 @@ def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], sh
             f"{image['file_name']}: expected {image['width']} x {image['height']} px as in the annotations,"
             f" found {_size(shape)}; put the right image there or run tools/convert_xbd_to_coco.py again"
         )
-    note = _note(image["disaster"], image.get("disaster_type"), image.get("gsd"))
-    return buildings_from_parts(buildings, shape), note
-
-
-def _note(disaster: str, disaster_type: object, gsd: object) -> str:
-    resolution = f"{gsd:.2f} m a pixel" if isinstance(gsd, int | float) and gsd else ""
-    return ", ".join(str(part) for part in (disaster, disaster_type, resolution) if part)
+    event = [str(image[key]) for key in ("disaster", "disaster_type") if image.get(key)]
+    return buildings_from_parts(buildings, shape), ", ".join(event)
 
 
 class ResultFolder:

@@ -70,7 +70,9 @@ def outline(rng: Generator, shape: str, width: float, depth: float) -> tuple[lis
         wings = [(-x, -y, x, q), (-x, -y, a, y), (b, -y, x, y)]
     elif shape == "zed":
         step = y * uniform(rng, 0.2, 0.45)
-        rings = [[(-x, -y), (p, -y), (p, step - y), (x, step - y), (x, y), (p, y), (p, y - step), (-x, y - step)]]
+        rings = [
+            [(-x, -y), (p, -y), (p, step - y), (x, step - y), (x, y), (p, y), (p, y - step), (-x, y - step)]
+        ]
         wings = [(-x, -y, p, y - step), (p, step - y, x, y)]
     elif shape == "courtyard":
         a, b = x * uniform(rng, 0.3, 0.5), y * uniform(rng, 0.3, 0.5)

@@ -26,9 +26,9 @@ class Biome:
 
 BIOMES = {
     "temperate": Biome(
-        grass=((88, 98, 58), (100, 104, 70), (76, 90, 52), (112, 110, 76)),
+        grass=((86, 94, 62), (100, 102, 74), (76, 86, 56), (110, 106, 80)),
         soil=((142, 124, 98), (126, 108, 84), (150, 136, 112)),
-        woods=((42, 60, 36), (50, 70, 42), (38, 52, 34), (60, 74, 46)),
+        woods=((48, 60, 42), (56, 70, 48), (42, 52, 38), (66, 76, 54)),
         crops=((84, 96, 54), (112, 108, 70), (128, 112, 84), (70, 86, 48), (140, 124, 94), (96, 84, 64)),
         street=((128, 126, 120), (112, 110, 106), (150, 146, 136)),
         water=((44, 54, 46), (58, 68, 54), (84, 82, 60), (30, 38, 40)),
@@ -42,10 +42,10 @@ BIOMES = {
         water=((50, 66, 62), (70, 82, 66), (38, 50, 56)),
     ),
     "tropical": Biome(
-        grass=((74, 96, 48), (90, 106, 58), (66, 84, 46), (104, 108, 66)),
+        grass=((80, 94, 58), (92, 104, 66), (72, 84, 54), (104, 106, 72)),
         soil=((156, 132, 104), (138, 106, 80), (166, 146, 118)),
-        woods=((34, 58, 30), (44, 70, 36), (30, 48, 28), (54, 78, 40)),
-        crops=((78, 104, 50), (98, 112, 60), (66, 90, 46), (118, 110, 72), (130, 100, 74)),
+        woods=((42, 58, 38), (52, 70, 44), (36, 50, 34), (60, 78, 48)),
+        crops=((80, 96, 56), (98, 108, 66), (70, 86, 50), (118, 108, 78), (128, 104, 82), (108, 92, 72)),
         street=((132, 128, 118), (150, 138, 120), (116, 112, 106)),
         water=((48, 62, 50), (92, 86, 62), (36, 48, 48)),
     ),
@@ -68,7 +68,8 @@ def paint_ground(rng: Generator, plan: Plan, biome: Biome) -> np.ndarray:
         tint = pick_color(rng, biome.street if paved else biome.grass + biome.soil[:1], 16)
         _tint(image, lot, tint, 150 if paved else 120)
     mottle = (patches.astype(np.int16) - 128) // 9 + (meadow.astype(np.int16) - 128) // 14
-    texture.modulate(image, mottle + texture.grain(rng, shape, 70))
+    tufts = (texture.value_noise(rng, shape, 5).astype(np.int16) - 128) // whole(rng, 9, 24)
+    texture.modulate(image, mottle + tufts + texture.grain(rng, shape, 90))
     _paint_roads(rng, plan, biome, image)
     _paint_water(rng, plan, biome, image)
     return image
@@ -124,11 +125,15 @@ def _paint_roads(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) ->
         for line, _ in plan.roads:
             cv2.polylines(image, [fixed(line)], False, (176, 172, 150), 1, shift=texture.SHIFT)
     wear = texture.value_noise(rng, shape, 12).astype(np.int16) - 128
-    texture.modulate(image, np.where(mask > 0, wear // 20, 0).astype(np.int16) + texture.grain(rng, shape, 24))
+    texture.modulate(
+        image, np.where(mask > 0, wear // 20, 0).astype(np.int16) + texture.grain(rng, shape, 24)
+    )
     for x, y, radius in plan.pools:
         center = (int(x * 16), int(y * 16))
         cv2.circle(image, center, int((radius + 1.5) * 16), (196, 190, 176), -1, shift=4)
-        cv2.circle(image, center, int(radius * 16), pick_color(rng, ((84, 168, 186), (96, 186, 200))), -1, shift=4)
+        cv2.circle(
+            image, center, int(radius * 16), pick_color(rng, ((84, 168, 186), (96, 186, 200))), -1, shift=4
+        )
 
 
 def _paint_water(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) -> None:

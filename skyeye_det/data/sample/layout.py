@@ -10,7 +10,7 @@ from skyeye_det.data.sample import streets, texture
 from skyeye_det.data.sample.footprints import House, build
 from skyeye_det.data.sample.settlements import SETTLEMENTS, Settlement
 from skyeye_det.data.sample.streets import Frame, Grid, Lot
-from skyeye_det.data.sample.texture import fixed, pick, pick_color, uniform, whole
+from skyeye_det.data.sample.texture import Color, fixed, pick, pick_color, uniform, whole
 
 MARGIN = 10
 """px drawn beyond the tile on each side, so a shifted post image has pixels at its edges."""
@@ -34,6 +34,7 @@ class Plan:
         parkings: paved areas with rows of cars.
         fields: polygons of fields.
         field_frame: rows of crops run along it.
+        palette: roof colours.
         pools: centre x, y, radius.
         houses: the buildings.
         berths: where a car can stand: x, y, direction x, y.
@@ -46,6 +47,7 @@ class Plan:
     wooded: np.ndarray
     water: np.ndarray
     field_frame: Frame
+    palette: tuple[Color, ...]
     occupied: np.ndarray
     roads: list[tuple[np.ndarray, float]] = field(default_factory=list)
     lots: list[np.ndarray] = field(default_factory=list)
@@ -73,7 +75,7 @@ def draw_plan(rng: Generator, size: int, settlement: str, blank: np.ndarray | No
     wooded = texture.fractal_noise(rng, shape, 160, 4)
     plan = Plan(
         side, settlement, wooded, _draw_water(rng, side, settlement), streets.draw_frame(rng, side, False),
-        np.zeros(shape, np.uint8),
+        style.palettes[int(rng.integers(len(style.palettes)))], np.zeros(shape, np.uint8),
     )  # fmt: skip
     plan.occupied[plan.water > 110] = 2
     if blank is not None:
@@ -113,7 +115,7 @@ def _draw_water(rng: Generator, side: int, settlement: str) -> np.ndarray:
 
 
 def _reserve_roads(plan: Plan, grid: Grid) -> None:
-    thickness = int(grid.width) + 3
+    thickness = int(grid.width) + 1
     lines = [grid.row(j, k) for j, k in grid.segments()]
     lines += [grid.cross(j, k) for j in range(len(grid.v_lines) - 1) for k in range(len(grid.u_lines))]
     points = [fixed(line) for line in lines]
@@ -142,6 +144,7 @@ def _settle(rng: Generator, plan: Plan, grid: Grid, style: Settlement) -> None:
                 plan.roads.append((grid.cross(j, k), grid.width))
     for line, width in plan.roads:
         plan.berths += _berths_along(line, width)
+    plan.berths = [berth for berth in plan.berths if _is_dry(plan, berth)]
 
 
 def _build_on(rng: Generator, plan: Plan, frame: Frame, lot: Lot, style: Settlement) -> bool:
@@ -154,12 +157,22 @@ def _build_on(rng: Generator, plan: Plan, frame: Frame, lot: Lot, style: Settlem
     share = 0.5 if style.fill[1] > 0.9 else uniform(rng, 0.42, 0.58)
     middle = lot.point(share, setback + depth / 2)
     house = _place(rng, plan, frame, middle, (shape, width, depth), style)
-    corners = [lot.point(0.02, 0), lot.point(0.98, 0), lot.point(0.98, lot.depth - 1), lot.point(0.02, lot.depth - 1)]
+    corners = [
+        lot.point(0.02, 0),
+        lot.point(0.98, 0),
+        lot.point(0.98, lot.depth - 1),
+        lot.point(0.02, lot.depth - 1),
+    ]
     plan.lots.append(frame.to_canvas(np.array(corners)))
     if house is None:
         return False
-    if style is SETTLEMENTS["works"]:
-        yard = [lot.point(0.06, 2), lot.point(0.94, 2), lot.point(0.94, lot.depth * 0.8), lot.point(0.06, lot.depth * 0.8)]
+    if plan.settlement == "works":
+        yard = [
+            lot.point(0.06, 2),
+            lot.point(0.94, 2),
+            lot.point(0.94, lot.depth * 0.8),
+            lot.point(0.06, lot.depth * 0.8),
+        ]
         plan.parkings.append(frame.to_canvas(np.array(yard)))
         _park(plan, frame, lot, setback + depth)
     elif not style.paved:
@@ -178,7 +191,7 @@ def _place(
 ) -> House | None:  # fmt: skip
     """Adds a building unless it would touch another, a road, water, or leave the tile."""
     shape, width, depth = form
-    looks = (pick(rng, style.roofs), pick_color(rng, style.palette, 12), uniform(rng, *style.height))
+    looks = (pick(rng, style.roofs), pick_color(rng, plan.palette, 14), uniform(rng, *style.height))
     x, y = frame.to_canvas(np.array([middle]))[0]
     direction = frame.along(*middle)
     house = build(rng, shape, (width, depth), (float(x), float(y)), direction, looks)
@@ -240,10 +253,20 @@ def _berths_along(line: np.ndarray, width: float) -> list[tuple[float, float, fl
     return berths
 
 
+def _is_dry(plan: Plan, berth: tuple[float, float, float, float]) -> bool:
+    x, y = int(berth[0]), int(berth[1])
+    return 0 <= x < plan.side and 0 <= y < plan.side and plan.water[y, x] == 0
+
+
 def _draw_fields(rng: Generator, plan: Plan) -> None:
     grid = streets.draw_grid(rng, plan.field_frame, plan.side, (90, 260), (120, 340), 0)
     for j, k in ((j, k) for j in range(len(grid.v_lines) - 1) for k in range(len(grid.u_lines) - 1)):
-        u0, u1, v0, v1 = grid.u_lines[k] + 2, grid.u_lines[k + 1] - 2, grid.v_lines[j] + 2, grid.v_lines[j + 1] - 2
+        u0, u1, v0, v1 = (
+            grid.u_lines[k] + 2,
+            grid.u_lines[k + 1] - 2,
+            grid.v_lines[j] + 2,
+            grid.v_lines[j + 1] - 2,
+        )
         plan.fields.append(plan.field_frame.to_canvas(np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])))
 
 
@@ -251,15 +274,19 @@ def _plant(rng: Generator, plan: Plan, style: Settlement) -> np.ndarray:
     """Trees: close together in the woods, single ones in yards; float64 ``(n, 3)`` of x, y, radius."""
     count = plan.side * plan.side // 70
     spots = rng.random((count, 3))
-    x, y = np.floor(spots[:, 0] * plan.side).astype(np.intp), np.floor(spots[:, 1] * plan.side).astype(np.intp)
-    density = np.clip((plan.wooded.astype(np.int16) - 150) * 3, 4, 230)
+    x, y = (
+        np.floor(spots[:, 0] * plan.side).astype(np.intp),
+        np.floor(spots[:, 1] * plan.side).astype(np.intp),
+    )
+    # Some lands are wooded all over, some bare.
+    density = np.clip((plan.wooded.astype(np.int16) - whole(rng, 70, 200)) * 4, whole(rng, 2, 12), 250)
     near = cv2.dilate((plan.occupied == 1).astype(np.uint8), np.ones((5, 5), np.uint8))
     lots = np.zeros_like(plan.occupied)
     for lot in plan.lots:
         cv2.fillPoly(lots, [fixed(lot)], 1, shift=texture.SHIFT)
-    density[lots > 0] = style.yard_trees * 28 // 100
+    density[lots > 0] = style.yard_trees * whole(rng, 14, 80) // 100
     density[plan.occupied == 2] = 0
-    density[near > 0] = 1
+    density[near > 0] = 3
     kept = rng.integers(0, 256, count) < density[y, x]
     radius = 2.6 + spots[:, 2] * spots[:, 2] * 6.5
     return np.round(np.stack([spots[:, 0] * plan.side, spots[:, 1] * plan.side, radius], 1)[kept], 2)

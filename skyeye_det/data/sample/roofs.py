@@ -11,7 +11,8 @@ from skyeye_det.data.sample.footprints import House
 from skyeye_det.data.sample.texture import SHIFT, Color, cos_sin, fixed, pick_color, whole
 
 CAR_COLORS: tuple[Color, ...] = (
-    (224, 224, 220), (206, 206, 204), (70, 72, 76), (48, 50, 54), (150, 152, 154), (146, 48, 42), (52, 70, 108),
+    (224, 224, 220), (206, 206, 204), (70, 72, 76), (48, 50, 54), (150, 152, 154), (146, 48, 42),
+    (52, 70, 108),
 )  # fmt: skip
 
 
@@ -48,7 +49,9 @@ def draw_sun(rng: Generator) -> Sun:
     return Sun(whole(rng, 95, 205), whole(rng, 36, 68), whole(rng, 112, 158))
 
 
-def cast_shadows(image: np.ndarray, houses: list[House], heights: list[float], trees: np.ndarray, sun: Sun) -> None:
+def cast_shadows(
+    image: np.ndarray, houses: list[House], heights: list[float], trees: np.ndarray, sun: Sun
+) -> None:
     """Darkens ``image`` in place where buildings (``heights`` px, 0 for none) and trees keep the sun off."""
     mask = np.zeros(image.shape[:2], np.uint8)
     for house, height in zip(houses, heights, strict=True):
@@ -57,28 +60,34 @@ def cast_shadows(image: np.ndarray, houses: list[House], heights: list[float], t
             sweep = cv2.convexHull(fixed(np.concatenate([ring, ring + sun.fall(height)])))
             cv2.fillPoly(mask, [sweep], sun.depth, shift=SHIFT)
     falls = np.round((trees[:, :2] + sun.fall(1.0) * trees[:, 2:] * 1.1) * 16).astype(np.int64)
-    for (x, y), radius in zip(falls.tolist(), np.round(trees[:, 2] * 16).astype(np.int64).tolist(), strict=True):
+    for (x, y), radius in zip(
+        falls.tolist(), np.round(trees[:, 2] * 16).astype(np.int64).tolist(), strict=True
+    ):
         cv2.circle(mask, (x, y), radius, sun.depth, -1, shift=SHIFT)
     soft = cv2.GaussianBlur(mask, (3, 3), 0)
     # Shadows are lit by the sky alone: bluish.
-    blend_color = (24, 30, 40)
-    texture.blend(image, blend_color, soft)
+    texture.blend(image, (24, 30, 40), soft)
 
 
-def park_cars(rng: Generator, image: np.ndarray, berths: list[tuple[float, float, float, float]], share: int) -> None:
+def park_cars(
+    rng: Generator, image: np.ndarray, berths: list[tuple[float, float, float, float]], share: int
+) -> None:
     """Puts cars on ``share`` percent of the places; each image has its own traffic."""
     taken = rng.integers(0, 100, len(berths)) < share
-    for (x, y, dx, dy), parked in zip(berths, taken.tolist(), strict=True):
+    for (left, top, dx, dy), parked in zip(berths, taken.tolist(), strict=True):
         if not parked:
             continue
-        x, y = x + whole(rng, -8, 8) * dx, y + whole(rng, -8, 8) * dy
+        off = whole(rng, -8, 8)
+        x, y = left + off * dx, top + off * dy
         half, side = whole(rng, 36, 46) / 10, whole(rng, 16, 21) / 10
         corners = [(half, side), (half, -side), (-half, -side), (-half, side)]
         body = np.array([(x + a * dx - b * dy, y + a * dy + b * dx) for a, b in corners])
         color = pick_color(rng, CAR_COLORS)
         cv2.fillPoly(image, [fixed(body + 1.0)], tuple(c // 3 for c in (90, 90, 92)), shift=SHIFT)
         cv2.fillPoly(image, [fixed(body)], color, shift=SHIFT)
-        cabin = np.array([(x + a * 0.45 * dx - b * 0.8 * dy, y + a * 0.45 * dy + b * 0.8 * dx) for a, b in corners])
+        cabin = np.array(
+            [(x + a * 0.45 * dx - b * 0.8 * dy, y + a * 0.45 * dy + b * 0.8 * dx) for a, b in corners]
+        )
         cv2.fillPoly(image, [fixed(cabin)], tuple(c * 5 // 8 for c in color), shift=SHIFT)
 
 
@@ -156,7 +165,9 @@ def _raise_flat(rng: Generator, image: np.ndarray, wing: np.ndarray, house: Hous
         right, down = run * (size / (length + 1e-9)), slope * (size / (width + 1e-9))
         unit = np.stack([corner, corner + right, corner + right + down, corner + down])
         cv2.fillPoly(image, [fixed(unit + sun.fall(1.6))], _lit(house.color, 0.55), shift=SHIFT)
-        cv2.fillPoly(image, [fixed(unit)], pick_color(rng, ((206, 206, 204), (150, 150, 148)), 16), shift=SHIFT)
+        cv2.fillPoly(
+            image, [fixed(unit)], pick_color(rng, ((206, 206, 204), (150, 150, 148)), 16), shift=SHIFT
+        )
 
 
 def _reopen(image: np.ndarray, house: House, before: np.ndarray) -> None:
@@ -166,30 +177,32 @@ def _reopen(image: np.ndarray, house: House, before: np.ndarray) -> None:
     mask = np.zeros(before.shape[:2], np.uint8)
     cv2.fillPoly(mask, [house.pixel_rings(left, top)[1]], 1)
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
-    view[inner] = before[inner] * np.uint8(5) // np.uint8(8) if before.dtype != np.uint8 else _dimmed(before[inner])
+    view[inner] = (before[inner].astype(np.uint16) * 5 // 8).astype(np.uint8)
 
 
-def _dimmed(pixels: np.ndarray) -> np.ndarray:
-    return (pixels.astype(np.uint16) * 5 // 8).astype(np.uint8)
-
-
-def grow_trees(image: np.ndarray, trees: np.ndarray, colors: np.ndarray, sun: Sun) -> None:
-    """Draws crowns: a dark rim, the body, and the side that the sun lights.
+def grow_trees(rng: Generator, image: np.ndarray, trees: np.ndarray, colors: np.ndarray, sun: Sun) -> None:
+    """Draws crowns: a dark rim, the body, and the side that the sun lights, with leaves and ragged edges.
 
     Args:
+        rng: draws the leaves.
         image: uint8 RGB ``(side, side, 3)``, drawn on in place.
         trees: float64 ``(n, 3)``: x, y, radius, px.
         colors: int ``(n, 3)`` RGB of the crowns.
         sun: where the light comes from.
     """
-    x, y = sun.toward
-    toward = np.array([x, y])
     places = np.round(trees[:, :2] * 16).astype(np.int64)
-    lit = np.round((trees[:, :2] + toward * trees[:, 2:] * 0.34) * 16).astype(np.int64)
-    radii = np.round(trees[:, 2] * 16).astype(np.int64)
-    dark, light = (colors * 5 // 8).tolist(), np.minimum(colors * 5 // 4, 255).tolist()
-    body = colors.tolist()
-    for i, ((cx, cy), (lx, ly), r) in enumerate(zip(places.tolist(), lit.tolist(), radii.tolist(), strict=True)):
-        cv2.circle(image, (cx, cy), r, dark[i], -1, shift=SHIFT)
-        cv2.circle(image, ((cx + lx) // 2, (cy + ly) // 2), r * 3 // 4, body[i], -1, shift=SHIFT)
-        cv2.circle(image, (lx, ly), r * 3 // 8, light[i], -1, shift=SHIFT)
+    lit = np.round((trees[:, :2] + np.array(sun.toward) * trees[:, 2:] * 0.3) * 16).astype(np.int64)
+    radii = np.round(trees[:, 2] * 16).astype(np.int64).tolist()
+    dark, body, light = (np.minimum(colors * part // 16, 255).tolist() for part in (11, 15, 19))
+    shape = (image.shape[0], image.shape[1])
+    layer, cover = image.copy(), np.zeros(shape, np.uint8)
+    for i, ((cx, cy), (lx, ly)) in enumerate(zip(places.tolist(), lit.tolist(), strict=True)):
+        r = radii[i]
+        cv2.circle(cover, (cx, cy), r, 200, -1, shift=SHIFT)
+        cv2.circle(layer, (cx, cy), r + 24, dark[i], -1, shift=SHIFT)
+        cv2.circle(layer, ((cx + lx) // 2, (cy + ly) // 2), r * 3 // 4, body[i], -1, shift=SHIFT)
+        cv2.circle(layer, (lx, ly), r * 2 // 5, light[i], -1, shift=SHIFT)
+    leaves = texture.value_noise(rng, shape, 4).astype(np.int16) - 128
+    texture.modulate(layer, leaves // 4 + texture.grain(rng, shape, 90))
+    soft = cv2.GaussianBlur(cover, (5, 5), 0).astype(np.int16)
+    texture.blend(image, layer, np.clip((soft + leaves // 2 - 70) * 5, 0, 255).astype(np.uint8))

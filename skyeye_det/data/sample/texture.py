@@ -69,16 +69,16 @@ def value_noise(rng: Generator, shape: tuple[int, int], cell: int) -> np.ndarray
     Random values on a grid, interpolated in two steps (a single one shows its grid).
     """
     height, width = shape
-    grid = rng.integers(0, 256, (height // cell + 3, width // cell + 3), dtype=np.uint8)
     step = max(1, cell // 4)
+    factor = cell // step
+    cell = factor * step
+    grid = rng.integers(0, 256, (height // cell + 3, width // cell + 3), dtype=np.uint8)
     rows, columns = grid.shape
-    if cell > step:
-        factor = cell // step
+    if factor > 1:
         grid = cv2.resize(grid, (columns * factor, rows * factor), interpolation=cv2.INTER_LINEAR_EXACT)
         grid = cv2.GaussianBlur(grid, (5, 5), 0)
-    rows, columns = grid.shape
     if step > 1:
-        grid = cv2.resize(grid, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR_EXACT)
+        grid = cv2.resize(grid, (columns * cell, rows * cell), interpolation=cv2.INTER_LINEAR_EXACT)
     top, left = int(rng.integers(cell)), int(rng.integers(cell))
     return equalized(grid[top : top + height, left : left + width])
 
@@ -88,7 +88,9 @@ def fractal_noise(rng: Generator, shape: tuple[int, int], cell: int, octaves: in
     total = np.zeros(shape, np.uint16)
     weight = 1 << (octaves - 1)
     for octave in range(octaves):
-        total += value_noise(rng, shape, max(2, cell >> octave)).astype(np.uint16) * np.uint16(weight >> octave)
+        total += value_noise(rng, shape, max(2, cell >> octave)).astype(np.uint16) * np.uint16(
+            weight >> octave
+        )
     return equalized((total // (2 * weight - 1)).astype(np.uint8))
 
 
@@ -133,7 +135,8 @@ def shifted(image: np.ndarray, right: int, down: int, margin: int) -> np.ndarray
 
     Args:
         image: uint8 ``(h, w, 3)``.
-        right: sixteenths of a px, ``abs(right) <= 16 * (margin - 1)``; ``down`` likewise.
+        right: sixteenths of a px, at most ``16 * (margin - 1)`` either way.
+        down: likewise.
         margin: px cut off each side.
     """
     height, width = image.shape[0] - 2 * margin, image.shape[1] - 2 * margin

@@ -1,0 +1,240 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.submission_score import score_submission
+from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
+from skyeye_det.postprocessing.png import encode_class_png
+from skyeye_det.postprocessing.submission import number_scenes, write_numbering, write_submission_pngs
+
+SCENES = ("palu-tsunami_00000003", "palu-tsunami_00000004", "socal-fire_00000001")
+ANONYMOUS = ("test_00000", "test_00001", "test_00002")
+
+Planes = tuple[np.ndarray, np.ndarray]
+
+
+def tile(seed: int, grades: tuple[int, ...] = (1, 2, 3, 4)) -> Planes:
+    rng = np.random.default_rng(seed)
+    localization = np.zeros((40, 50), np.uint8)
+    for x, y in rng.integers(0, 40, (6, 2)):
+        localization[y : y + 8, x : x + 8] = 1
+    damage = np.repeat(rng.choice([0, *grades], (40, 10)), 5, axis=1).astype(np.uint8)
+    return localization, localization * damage
+
+
+TRUTH = [tile(1), tile(2, (1, 2)), tile(3)]
+GUESS = [tile(4), tile(5), (np.zeros((40, 50), np.uint8),) * 2]
+
+
+def expected() -> dict[str, float]:
+    return PixelCounts.total(count_pixels(*g, *t) for g, t in zip(GUESS, TRUTH, strict=True)).score()
+
+
+def write_targets(folder: Path, scenes: tuple[str, ...] = SCENES) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene, planes in zip(scenes, TRUTH, strict=True):
+        if scene.startswith("test_"):
+            names = [f"test_{kind}_{scene[5:]}_target.png" for kind in ("localization", "damage")]
+        else:
+            names = [f"{scene}_{phase}_disaster_target.png" for phase in ("pre", "post")]
+        for name, plane in zip(names, planes, strict=True):
+            (folder / name).write_bytes(encode_class_png(plane))
+    return folder
+
+
+def write_predictions(folder: Path, scenes: tuple[str, ...] = SCENES) -> Path:
+    for scene, planes in zip(scenes, GUESS, strict=True):
+        write_submission_pngs(folder, scene, *planes)
+    return folder
+
+
+def test_download_names_and_scorer_names_give_the_same_score(tmp_path: Path) -> None:
+    named = score_submission(write_predictions(tmp_path / "a"), write_targets(tmp_path / "b"))
+    scorer = score_submission(
+        write_predictions(tmp_path / "c", ANONYMOUS), write_targets(tmp_path / "d", ANONYMOUS)
+    )
+    assert named["official"] == scorer["official"] == expected()
+    assert named["tiles"] == 3
+    assert list(scorer["events"]) == ["anonymous"]
+
+
+def test_numbered_predictions_find_their_scenes_by_the_table(tmp_path: Path) -> None:
+    numbering = number_scenes(SCENES)
+    write_numbering(tmp_path / "p", numbering)
+    write_predictions(tmp_path / "p", tuple(numbering[scene] for scene in SCENES))
+    report = score_submission(tmp_path / "p", write_targets(tmp_path / "t"))
+    assert report["official"] == expected()
+    assert set(report["events"]) == {"palu-tsunami", "socal-fire"}
+
+
+def test_numbered_predictions_without_their_table_say_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"6 files are missing.*need their numbering.csv"):
+        score_submission(write_predictions(tmp_path / "p", ANONYMOUS), write_targets(tmp_path / "t"))
+
+
+def test_a_scene_under_both_of_its_names_is_refused(tmp_path: Path) -> None:
+    write_numbering(tmp_path / "p", number_scenes(SCENES))
+    write_predictions(write_predictions(tmp_path / "p"), ANONYMOUS)
+    with pytest.raises(InputError, match="is there twice"):
+        score_submission(tmp_path / "p", write_targets(tmp_path / "t"))
+
+
+def test_targets_are_found_in_an_xbd_root_and_chosen_by_split(tmp_path: Path) -> None:
+    write_targets(tmp_path / "xbd" / "test" / "targets")
+    write_targets(tmp_path / "xbd" / "hold" / "targets")
+    predictions = write_predictions(tmp_path / "p")
+    with pytest.raises(InputError, match=r"the same target is in .*name one .*--splits"):
+        score_submission(predictions, tmp_path / "xbd")
+    assert score_submission(predictions, tmp_path / "xbd", splits=["hold"])["official"] == expected()
+    assert score_submission(predictions, tmp_path / "xbd" / "test")["official"] == expected()
+    with pytest.raises(InputError, match="found no targets of the splits tier3"):
+        score_submission(predictions, tmp_path / "xbd", splits=["tier3"])
+
+
+def test_events_are_scored_apart_and_an_absent_class_is_not_defined(tmp_path: Path) -> None:
+    two_grades = tile(2, (1, 2))
+    (tmp_path / "t").mkdir()
+    for phase, plane in zip(("pre", "post"), two_grades, strict=True):
+        path = tmp_path / "t" / f"nepal-flooding_00000001_{phase}_disaster_target.png"
+        path.write_bytes(encode_class_png(plane))
+    write_targets(tmp_path / "t")
+    write_submission_pngs(tmp_path / "p", "nepal-flooding_00000001", *two_grades)
+    report = score_submission(write_predictions(tmp_path / "p"), tmp_path / "t")
+    nepal = report["events"]["nepal-flooding"]
+    assert nepal["tiles"] == 1
+    assert math.isnan(nepal["damage"]["destroyed"]["f1"])
+    assert nepal["absent_classes"] == ["major-damage", "destroyed"]
+    assert nepal["score"] == pytest.approx(1, abs=1e-5)
+    assert report["events"]["palu-tsunami"]["tiles"] == 2
+    counts = count_pixels(*GUESS[2], *TRUTH[2])
+    assert report["events"]["socal-fire"]["score"] == counts.report()["score"]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_number_of_workers_changes_nothing(tmp_path: Path, workers: int) -> None:
+    predictions, targets = write_predictions(tmp_path / "p"), write_targets(tmp_path / "t")
+    assert score_submission(predictions, targets, workers=workers)["official"] == expected()
+
+
+def test_missing_predictions_are_counted_and_named(tmp_path: Path) -> None:
+    predictions = write_predictions(tmp_path / "p")
+    for path in predictions.glob("palu*"):
+        path.unlink()
+    with pytest.raises(
+        InputError,
+        match=r"3 tiles, 4 files are missing: palu-tsunami_00000003_local.* and 1 more; .*--splits",
+    ):
+        score_submission(predictions, write_targets(tmp_path / "t"))
+
+
+def test_predictions_without_target_are_counted_and_left_alone(tmp_path: Path) -> None:
+    predictions = write_predictions(tmp_path / "p")
+    write_submission_pngs(predictions, "other_00000001", *GUESS[0])
+    report = score_submission(predictions, write_targets(tmp_path / "t"))
+    assert report["tiles_without_target"] == 1
+    assert report["official"] == expected()
+
+
+@pytest.mark.parametrize(
+    ("plane", "message"),
+    [
+        (np.zeros((50, 40), np.uint8), r"expected 50 x 40 px as in the target, found 40 x 50"),
+        (np.full((40, 50), 255, np.uint8), r"expected values 0\.\.4, found up to 255"),
+        (None, "expected a PNG"),
+    ],
+)
+def test_faulty_prediction_is_named(tmp_path: Path, plane: np.ndarray | None, message: str) -> None:
+    predictions = write_predictions(tmp_path / "p")
+    path = predictions / f"{SCENES[1]}_damage_prediction.png"
+    path.write_bytes(b"no picture" if plane is None else encode_class_png(plane))
+    with pytest.raises(InputError, match=f"{SCENES[1]}_damage_prediction.png: .*{message}"):
+        score_submission(predictions, write_targets(tmp_path / "t"))
+
+
+def test_lone_target_is_named(tmp_path: Path) -> None:
+    targets = write_targets(tmp_path / "t")
+    (targets / f"{SCENES[0]}_pre_disaster_target.png").unlink()
+    with pytest.raises(
+        InputError, match=r"00000003_post_disaster_target.png: expected the localization target"
+    ):
+        score_submission(write_predictions(tmp_path / "p"), targets)
+
+
+def test_target_that_was_made_for_the_eye_is_refused(tmp_path: Path) -> None:
+    targets = write_targets(tmp_path / "t")
+    (targets / f"{SCENES[0]}_pre_disaster_target.png").write_bytes(encode_class_png(TRUTH[0][0] * 255))
+    with pytest.raises(InputError, match=r"pre_disaster_target.png: expected values 0\.\.4, found up to 255"):
+        score_submission(write_predictions(tmp_path / "p"), targets)
+
+
+@pytest.mark.parametrize("folder", ["p", "t"])
+def test_missing_folder_is_named(tmp_path: Path, folder: str) -> None:
+    predictions, targets = write_predictions(tmp_path / "p"), write_targets(tmp_path / "t")
+    (predictions if folder == "p" else targets).rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{tmp_path / folder}: expected a folder"):
+        score_submission(predictions, targets)
+
+
+def test_exactly_one_source_of_truth_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one of --targets and --xbd-root"):
+        score_submission(tmp_path)
+    with pytest.raises(InputError, match="one of --targets and --xbd-root"):
+        score_submission(tmp_path, tmp_path, tmp_path)
+
+
+def write_labels(root: Path, split: str, scene: str, subtype: str) -> None:
+    square = "POLYGON ((10 10, 19 10, 19 19, 10 19, 10 10))"
+    for kind in ("images", "labels"):
+        (root / split / kind).mkdir(parents=True, exist_ok=True)
+    for phase in ("pre", "post"):
+        properties = {"feature_type": "building", "uid": "u1"} | (
+            {"subtype": subtype} if phase == "post" else {}
+        )
+        content = {
+            "features": {"xy": [{"properties": properties, "wkt": square}], "lng_lat": []},
+            "metadata": {"width": 50, "height": 40, "disaster": "x"},
+        }
+        stem = f"{scene}_{phase}_disaster"
+        (root / split / "labels" / f"{stem}.json").write_text(json.dumps(content))
+        (root / split / "images" / f"{stem}.png").write_bytes(encode_class_png(np.zeros((40, 50), np.uint8)))
+
+
+def test_labels_are_the_truth_by_the_official_fill_rule(tmp_path: Path) -> None:
+    write_labels(tmp_path / "xbd", "train", "a-flood_00000001", "minor-damage")
+    write_labels(tmp_path / "xbd", "val", "b-fire_00000002", "un-classified")
+    plane = np.zeros((40, 50), np.uint8)
+    plane[10:20, 10:20] = 1  # the pixels under the outline are filled too
+    write_submission_pngs(tmp_path / "p", "a-flood_00000001", plane, plane * 2)
+    write_submission_pngs(tmp_path / "p", "b-fire_00000002", plane, plane * 4)
+    report = score_submission(tmp_path / "p", xbd_root=tmp_path / "xbd")
+    assert report["tiles"] == 2
+    assert report["official"]["localization_f1"] == 1
+    assert report["official"]["damage_f1_minor_damage"] == 1
+    assert report["overall"]["absent_classes"] == ["no-damage", "major-damage", "destroyed"]
+    assert report["events"]["b-fire"]["damage"]["destroyed"]["fp"] == 0
+    assert score_submission(tmp_path / "p", xbd_root=tmp_path / "xbd", splits=["val"])["tiles"] == 1
+
+
+def test_labels_with_a_hole_in_the_split_are_refused(tmp_path: Path) -> None:
+    write_labels(tmp_path / "xbd", "train", "a-flood_00000001", "minor-damage")
+    write_labels(tmp_path / "xbd", "train", "a-flood_00000002", "minor-damage")
+    (tmp_path / "xbd/train/labels/a-flood_00000002_post_disaster.json").unlink()
+    with pytest.raises(InputError, match=r"a-flood_00000002.* a score needs every tile"):
+        score_submission(tmp_path, xbd_root=tmp_path / "xbd")
+    with pytest.raises(InputError, match="expected an xBD root with <split>/labels"):
+        score_submission(tmp_path, xbd_root=tmp_path / "elsewhere")
+
+
+def test_real_labels_against_themselves_score_almost_one(tmp_path: Path, xbd_root: Path) -> None:
+    from skyeye_det.evaluation.truth import tiles_from_labels
+
+    for true_tile in tiles_from_labels(xbd_root, ["val"]):
+        write_submission_pngs(tmp_path, true_tile.scene, *true_tile.read())
+    official = score_submission(tmp_path, xbd_root=xbd_root, splits=["val"])["official"]
+    assert official["localization_f1"] == 1
+    # damage follows the post outlines, and a little of it lies outside the pre outlines
+    assert 0.995 < official["score"] <= 1

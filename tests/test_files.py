@@ -1,0 +1,134 @@
+"""Files are whole or absent: after failure, after kill -9, in folders that cannot be written."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skyeye_det.errors import InputError
+from skyeye_det.files import read_json, whole_file, write_bytes, write_json
+
+KILLED = """
+import sys, time
+from skyeye_det.files import whole_file
+with whole_file(sys.argv[1]) as partial:
+    partial.write_bytes(b"half")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_under_its_name_only_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "folders" / "a.json"
+    with whole_file(target) as partial:
+        partial.write_text("done")
+        assert not target.exists()
+        assert partial.parent == target.parent  # a rename across file systems is no single step
+    assert target.read_text() == "done"
+    assert names(target.parent) == ["a.json"]
+
+
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+
+    def write_and_fail() -> None:
+        with whole_file(target) as partial:
+            partial.write_text("half")
+            raise RuntimeError("of the caller")
+
+    with pytest.raises(RuntimeError, match="of the caller"):
+        write_and_fail()
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_kill_leaves_the_old_file_and_the_next_write_clears_up(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"written\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    process.stdout.close()
+    assert target.read_text() == "old"
+    assert not [name for name in names(tmp_path) if name.endswith(".json") and name != "a.json"]
+    write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(InputError, match=r"a\.json: cannot be written"), whole_file(target):
+        pass
+    assert target.read_text() == "old"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folder_is_told_in_one_sentence(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match=r"a\.json: cannot be written \(Permission denied\)"):
+            write_bytes(tmp_path / "a.json", b"x")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_file_in_the_place_of_a_folder_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(InputError, match=r"a\.json: cannot be written"):
+        write_bytes(tmp_path / "taken" / "a.json", b"x")
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_folder_in_the_place_of_the_file_is_kept(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(InputError, match=r"a\.json: cannot be written"):
+        write_bytes(tmp_path / "a.json", b"x")
+    assert names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_told_in_one_sentence(tmp_path):
+    (tmp_path / ".a.json.partial").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="No space left"):
+        write_bytes(tmp_path / "a.json", b"x" * 100_000)
+    assert names(tmp_path) == []
+
+
+def test_json_goes_there_and_back_with_any_letters(tmp_path):
+    content = {"scene": "Nürburg–東京", "score": [0.1, None], "damage": -1}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+    assert "東京" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert (tmp_path / "a.json").read_bytes().endswith(b"\n")
+
+
+def test_json_that_cannot_be_written_touches_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"x": object()})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 200_000])
+def test_broken_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: expected JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_missing_json_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json: cannot be read"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path)

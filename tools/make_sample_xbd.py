@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Writes made-up xBD scenes that need no licence; see datasets/README.md.
+
+Exit codes: 0 done, 2 wrong input.
+"""
+
+import argparse
+from pathlib import Path
+
+from skyeye_det.data.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
+from skyeye_det.errors import run_command
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line of the tool."""
+    parser = argparse.ArgumentParser(
+        description="Writes an xBD root of made-up scenes; the same seed and size give the same bytes."
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the root: empty, or to be taken up"
+    )
+    parser.add_argument("--pairs", type=int, required=True, help="number of scenes")
+    parser.add_argument("--seed", type=int, required=True, help="0 or more")
+    parser.add_argument("--size", type=int, default=1024, help="edge of the tiles, px (default: 1024)")
+    parser.add_argument(
+        "--splits", type=_splits, default=DEFAULT_SPLITS, help="name=share,... (default: train=.8,val=.2)"
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Writes the scenes."""
+    arguments = parse_arguments()
+    make_sample_xbd(**vars(arguments))
+
+
+def _splits(text: str) -> dict[str, float]:
+    splits: dict[str, float] = {}
+    for entry in text.split(","):
+        name, equals, share = entry.partition("=")
+        if not equals or name in splits:
+            raise argparse.ArgumentTypeError(f"expected name=share,... with each name once, found {text!r}")
+        try:
+            splits[name] = float(share)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number after {name}=, found {share!r}") from None
+    return splits
+
+
+if __name__ == "__main__":
+    run_command(main)
