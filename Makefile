@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -39,7 +39,7 @@ $(STAMP): requirements.lock requirements-detectron2.lock setup.py
 		--requirement requirements-detectron2.lock
 	@# Its compiled file was built for another torch: away, so that every Python behaves alike.
 	@rm -f $(VENV)/lib/python3*/site-packages/detectron2/_C.*.so
-	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 test: lint

@@ -11,23 +11,14 @@ from skyeye_det.errors import run_command
 
 
 def main() -> int:
-    """Parses the command line and launches ``skyeye_det.engine.trainer.train`` in as many processes as asked for."""
+    """Parses the command line and calls ``skyeye_det.engine.launching.launch_training``."""
     require_detectron2()
-    from detectron2.engine import default_argument_parser, launch
-    from skyeye_det.engine.trainer import train
+    from detectron2.engine import default_argument_parser
+    from skyeye_det.engine.launching import launch_training
 
     parser = default_argument_parser(epilog=__doc__)
     parser.set_defaults(config_file="configs/xbd_mrcnn.yaml")
-    args = parser.parse_args()
-    launch(
-        train,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
-    return 0
+    return launch_training(parser.parse_args())
 
 
 if __name__ == "__main__":

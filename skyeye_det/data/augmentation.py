@@ -83,8 +83,8 @@ class QuarterTurnTransform(Transform):
         self.height, self.width, self.turns = height, width, turns % 4
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
-        """Turns (H, W[, C])."""
-        return np.ascontiguousarray(np.rot90(img, self.turns))
+        """Turns (H, W[, C]) or (N, H, W, C)."""
+        return np.rot90(img, self.turns, axes=(0, 1) if img.ndim <= 3 else (1, 2))
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Turns (N, 2) points."""

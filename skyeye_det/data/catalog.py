@@ -83,8 +83,8 @@ def load_xbd_json(
     Returns:
         One dict a tile: ``file_name`` and ``post_file_name`` (absolute), ``image_id``, ``height``, ``width``,
         ``scene``, ``disaster`` and ``annotations``, each with ``segmentation`` (flat polygons, px, pixel
-        centres), ``bbox`` (XYWH), ``bbox_mode``, ``area`` (px), ``category_id`` 0, ``damage`` -1..3, ``uid`` and ``iscrowd``
-        0.
+        centres), ``bbox`` (XYWH), ``bbox_mode``, ``area`` (px), ``category_id`` 0, ``damage`` -1..3, ``uid``
+        and ``iscrowd`` 0.
 
     Raises:
         InputError: the file is missing or not as the converter writes it; no tile in it.

@@ -93,23 +93,22 @@ def _check_building(
     if not _is_int(building.get("damage"), -1, 3):
         raise _fault(path, f"{place}.damage", "-1..3", building.get("damage"))
     box, polygons = building.get("bbox"), building.get("segmentation")
-    if not _are_numbers([building.get("area")], 0):
-        raise _fault(path, f"{place}.area", "a number of px", building.get("area"))
+    area: Any = building.get("area")
+    if type(area) not in (int, float) or not 0 <= area <= _MAX_SIDE**2:
+        raise _fault(path, f"{place}.area", "a number of px", area)
     if not _are_numbers(box) or len(box) != 4 or min(box[2:]) < 0:
         raise _fault(path, f"{place}.bbox", "[x, y, width, height] in px of the tile", box)
     if not isinstance(polygons, list) or not polygons:
         raise _fault(path, f"{place}.segmentation", "a list of polygons", polygons)
     for polygon in polygons:
-        if not _are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
-            raise _fault(
-                path, f"{place}.segmentation", "[x, y, ...] of three or more points in the tile", polygon
-            )
+        if not _are_numbers(polygon) or not polygon or len(polygon) % 2:
+            raise _fault(path, f"{place}.segmentation", "polygons [x, y, x, y, ...] in px", polygon)
 
 
-def _are_numbers(values: Any, low: float = -LARGEST_COORDINATE) -> TypeGuard[list[float]]:
-    """A list of numbers, not below ``low`` nor too large for a coordinate; bool and NaN are none."""
+def _are_numbers(values: Any) -> TypeGuard[list[float]]:
+    """A list of coordinates; bool, NaN and infinity are none."""
     return (
         isinstance(values, list)
         and set(map(type, values)) <= {int, float}
-        and all(low <= value <= LARGEST_COORDINATE for value in values)
+        and all(-LARGEST_COORDINATE <= value <= LARGEST_COORDINATE for value in values)
     )

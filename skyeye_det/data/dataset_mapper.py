@@ -1,7 +1,7 @@
 """From a dataset dict to what the model takes: one six-channel image and, in training, its buildings.
 
 Dataset dicts come from ``catalog.load_xbd_json``. Training masks are filled by the official rule
-(``data.targets``) from the polygons as they lie after augmentation, and boxes are taken from the masks.
+(``data.targets``), and boxes are taken from the masks.
 """
 
 from pathlib import Path
@@ -36,7 +36,8 @@ class PairMapper:
     Args:
         is_train: augment and make instances; otherwise the whole tile as it is.
         image_format: "RGB" or "BGR", channel order of the result.
-        geometric: augmentation of both images and the polygons, by one draw.
+        crop: window and scale, one draw for both images and the polygons.
+        orientation: flips and quarter turns, one draw for both images and the masks; moves whole pixels.
         photometric: augmentation of values, drawn for each image apart.
         shift: misregistration, drawn for the post image alone.
     """
@@ -47,26 +48,34 @@ class PairMapper:
         is_train: bool,
         *,
         image_format: str,
-        geometric: transforms.Augmentation | None = None,
+        crop: transforms.Augmentation | None = None,
+        orientation: transforms.Augmentation | None = None,
         photometric: transforms.Augmentation | None = None,
         shift: transforms.Augmentation | None = None,
     ) -> None:
         if image_format not in ("RGB", "BGR"):
             raise InputError(f"INPUT.FORMAT: expected RGB or BGR, found {image_format}")
         self.is_train, self.image_format = is_train, image_format
-        self.geometric = geometric or transforms.NoOpTransform()
+        self.crop = crop or transforms.NoOpTransform()
+        self.orientation = orientation or transforms.NoOpTransform()
         self.photometric = photometric or transforms.NoOpTransform()
         self.shift = shift or transforms.NoOpTransform()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Translates ``INPUT.FORMAT`` and ``INPUT.PAIR`` into arguments."""
+        """Translates ``INPUT.FORMAT`` and ``INPUT.PAIR`` into arguments.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
         arguments = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
         if is_train:
             pair = cfg.INPUT.PAIR
-            crop = DamageAwareCrop(pair.CROP_SIZE, tuple(pair.SCALE_RANGE), pair.CROP_BUILDING_PROB)
-            arguments["geometric"] = transforms.AugmentationList(
-                [crop, transforms.RandomFlip(), RandomQuarterTurn()]
+            _check_ranges(pair)
+            scales = tuple(pair.SCALE_RANGE)
+            arguments["crop"] = DamageAwareCrop(pair.CROP_SIZE, scales, pair.CROP_BUILDING_PROB)
+            arguments["orientation"] = transforms.AugmentationList(
+                [transforms.RandomFlip(), RandomQuarterTurn()]
             )
             arguments["photometric"] = RandomPhotometric(pair.PHOTOMETRIC)
             arguments["shift"] = RandomShift(pair.MAX_SHIFT)
@@ -102,8 +111,10 @@ class PairMapper:
         boxes[:, 2:] += boxes[:, :2]
         damage = np.array([a["damage"] for a in annotations], np.int64)
         pair = PairAugInput(pre, _changed(self.shift, post), boxes=boxes, damage=damage)
-        geometry = pair.apply_augmentations([self.geometric])
-        instances = training_instances(annotations, geometry, pair.image.shape[:2])
+        window = pair.apply_augmentations([self.crop])
+        shape = pair.image.shape[:2]
+        orientation = pair.apply_augmentations([self.orientation])
+        instances = training_instances(annotations, window, orientation, shape)
         # Two draws: what light and sensor do differs between the images of a pair.
         return _changed(self.photometric, pair.image), _changed(self.photometric, pair.post_image), instances
 
@@ -111,6 +122,21 @@ class PairMapper:
         order = -1 if self.image_format == "RGB" else 1
         planes = [*cv2.split(pre)[::order], *cv2.split(post)[::order]]
         return torch.from_numpy(np.stack(planes))
+
+
+def _check_ranges(pair: CfgNode) -> None:
+    """Refuses values of ``INPUT.PAIR`` that mean nothing."""
+    scales = list(pair.SCALE_RANGE)
+    ranges = (
+        ("CROP_SIZE", pair.CROP_SIZE >= 1, "1 px or more"),
+        ("CROP_BUILDING_PROB", 0 <= pair.CROP_BUILDING_PROB <= 1, "0..1"),
+        ("SCALE_RANGE", len(scales) == 2 and 0 < scales[0] <= scales[1], "[least, greatest], above 0"),
+        ("PHOTOMETRIC", 0 <= pair.PHOTOMETRIC <= 1, "0..1"),
+        ("MAX_SHIFT", pair.MAX_SHIFT >= 0, "0 px or more"),
+    )
+    for key, is_right, expected in ranges:
+        if not is_right:
+            raise InputError(f"INPUT.PAIR.{key}: expected {expected}, found {pair[key]}")
 
 
 def _changed(augmentation: transforms.Augmentation, image: np.ndarray) -> np.ndarray:
@@ -151,25 +177,35 @@ def read_image(path: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def training_instances(
-    annotations: list[dict[str, Any]], geometry: transforms.Transform, shape: tuple[int, int]
+    annotations: list[dict[str, Any]],
+    window: transforms.Transform,
+    orientation: transforms.Transform,
+    shape: tuple[int, int],
 ) -> Instances:
     """Makes the instances that remain in a crop.
+
+    Outlines are filled as they lie in the window, and the masks flipped and turned, not the outlines:
+    OpenCV's fill is not symmetric, and changes 0.3 % of a building's px when its outline is mirrored. Without
+    scaling, masks are therefore those of the official target, to the pixel.
 
     Buildings with fewer than ``MIN_VISIBLE_AREA`` px in the crop, or less than ``MIN_VISIBLE_SHARE`` of their
     own, are left out; no box is empty, so detectron2's ``filter_empty_instances`` is not needed.
 
     Args:
         annotations: of one tile; of each ``segmentation``, ``damage`` and ``area`` (px of the tile) are read.
-        geometry: from tile to crop.
-        shape: (height, width) of the crop.
+        window: from tile to crop, by shift and scale.
+        orientation: flips and turns of the crop.
+        shape: (height, width) of the crop before ``orientation``.
 
     Returns:
         ``Instances`` with the fields named at ``PairMapper.__call__``.
     """
-    corner, right, below = geometry.apply_coords(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    corner, right, below = window.apply_coords(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     magnification = abs(float(np.linalg.det(np.stack([right - corner, below - corner]))))
     kept = []
-    for annotation, outline in zip(annotations, _moved_outlines(annotations, geometry), strict=True):
+    for annotation, outline in zip(
+        annotations, _moved_outlines(annotations, window, magnification), strict=True
+    ):
         least = max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * magnification * annotation["area"])
         found = _visible_mask(*outline, shape, least)
         if found is not None:
@@ -180,7 +216,9 @@ def training_instances(
         x1, y1 = x0 + mask.shape[1], y0 + mask.shape[0]
         masks[index, y0:y1, x0:x1] = mask
         boxes[index] = x0, y0, x1, y1
-    instances = Instances(shape)
+    masks = np.ascontiguousarray(orientation.apply_image(masks[..., None])[..., 0])
+    boxes = orientation.apply_box(boxes).astype(np.float32)
+    instances = Instances(masks.shape[1:])
     instances.gt_boxes = Boxes(torch.from_numpy(boxes))
     instances.gt_classes = torch.zeros(len(kept), dtype=torch.int64)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
@@ -188,14 +226,18 @@ def training_instances(
     return instances
 
 
-def _moved_outlines(annotations: list[dict[str, Any]], geometry: transforms.Transform) -> list[Outline]:
+def _moved_outlines(
+    annotations: list[dict[str, Any]], window: transforms.Transform, magnification: float
+) -> list[Outline]:
     """Outline of each building in whole px of the crop; all vertices of the tile are moved in one go."""
     if not annotations:
         return []
     flats = [[np.asarray(flat, np.float64) for flat in each["segmentation"]] for each in annotations]
     sizes = np.array([sum(map(len, building)) // 2 for building in flats])
     points = np.concatenate([flat for building in flats for flat in building]).reshape(-1, 2)
-    moved = np.round(geometry.apply_coords(points + 0.5) - 0.5)
+    # np.round takes halves to the even neighbour: before a shift and after it may be two different pixels.
+    centers = np.round(points) if magnification == 1 else points
+    moved = np.round(window.apply_coords(centers + 0.5) - 0.5)
     starts = np.cumsum(sizes) - sizes
     low, high = np.minimum.reduceat(moved, starts), np.maximum.reduceat(moved, starts)
     ends = np.cumsum([len(flat) // 2 for building in flats for flat in building])

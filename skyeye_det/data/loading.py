@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.sampler import DamageBalancedSampler, damage_repeat_factors
+from skyeye_det.errors import InputError
 
 
 class PairDataset(Dataset):
@@ -89,6 +90,8 @@ def build_pair_test_loader(cfg: CfgNode, name: str) -> DataLoader:
 
 
 def _dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
+    if not names:
+        raise InputError("no data set named; set DATASETS.TRAIN and DATASETS.TEST in the config")
     register_datasets(names)
     return get_detection_dataset_dicts(list(names), filter_empty=False)
 

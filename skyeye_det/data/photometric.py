@@ -5,6 +5,8 @@ import numpy as np
 from detectron2.data import transforms
 from fvcore.transforms.transform import Transform
 
+_TONE = 0.7  # gamma, contrast and brightness are drawn from exp(-0.7)..exp(0.7) at strength 1
+_CAST = 0.3  # so is the gain of each channel, from exp(-0.3)..exp(0.3)
 _MAX_BLUR_SIGMA = 2.0  # px at strength 1
 _MAX_NOISE_SIGMA = 40.0  # grey levels at strength 1
 
@@ -56,7 +58,7 @@ class RandomPhotometric(transforms.Augmentation):
     """Draws gamma, contrast, brightness, colour cast, saturation, blur and noise.
 
     Args:
-        strength: 0 changes nothing; 1 is strong (brightness and contrast by up to a factor of e).
+        strength: 0 changes nothing; 1 is strong.
     """
 
     def __init__(self, strength: float) -> None:
@@ -67,8 +69,8 @@ class RandomPhotometric(transforms.Augmentation):
         """Draws the change of an (H, W, 3) uint8 BGR image."""
         if not self.strength:
             return transforms.NoOpTransform()
-        gamma, contrast, brightness = np.exp(self._symmetric(3))
-        gain = brightness * np.exp(0.3 * self._symmetric(3))
+        gamma, contrast, brightness = np.exp(_TONE * self._symmetric(3))
+        gain = brightness * np.exp(_CAST * self._symmetric(3))
         mean = float(image.mean()) / 255
         values = (np.arange(256) / 255) ** gamma
         values = (values - mean**gamma) * contrast + mean**gamma

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,26 @@ import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
+from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
-from skyeye_det.files import write_bytes, whole_file
+from skyeye_det.files import whole_file, write_bytes
 from skyeye_det.modeling.packaged_weights import load_packaged_weights
 
 BEST_CHECKPOINT = "model_best"
 _PACKAGED = "packaged://"
+# What a broken or foreign file makes torch, pickle and numpy raise.
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 
 
 class SkyeyeCheckpointer(DetectionCheckpointer):
@@ -25,8 +41,15 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
     """
 
+    _unfit: tuple[str, ...] = ()
+    """Tensors of the last load that were missing, left over or of another shape."""
+
     def save(self, name: str, **kwargs: Any) -> None:
-        """Writes ``<save_dir>/<name>.pth``; see Checkpointer.save."""
+        """Writes ``<save_dir>/<name>.pth``; see Checkpointer.save.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         if not self.save_dir or not self.save_to_disk:
             return
         state = {"model": self.model.state_dict()}
@@ -34,7 +57,10 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         path = Path(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
         with whole_file(path) as partial:
-            torch.save(state, partial)
+            try:
+                torch.save(state, partial)
+            except RuntimeError as error:  # torch's word for a full disk
+                raise OSError(one_line(error)) from error
         if name != BEST_CHECKPOINT:  # the best is kept for use; a resumed run goes on from the last
             self.tag_last_checkpoint(path.name)
 
@@ -43,54 +69,110 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         write_bytes(Path(self.save_dir, "last_checkpoint"), last_filename_basename.encode())
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """See Checkpointer.load.
+        """See Checkpointer.load; an empty path loads nothing.
 
         Raises:
-            InputError: there is no such file, it cannot be fetched, or it is no checkpoint.
+            InputError: there is no such file, it cannot be fetched, it is no checkpoint, or its training state is
+                that of another model.
         """
         if path.startswith(_PACKAGED):
             weights = load_packaged_weights(path.removeprefix(_PACKAGED), self.model.state_dict())
             self._log_incompatible_keys(self._load_model({"model": weights}))
             return {}
-        if "://" not in path and path and not Path(path).is_file():
-            raise InputError(
-                f"weights {path}: no such file; --weights or MODEL.WEIGHTS names a .pth that training wrote"
-            )
+        if path:
+            self._require(path)
         try:
             return super().load(path, checkpointables)
-        except (OSError, AssertionError, ValueError) as error:
-            if "://" not in path:
-                raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
-                f"weights {path}: cannot be fetched ({error}); without internet, fetch the file elsewhere and pass "
-                "MODEL.WEIGHTS /path/to/file, or train with configs/xbd_mrcnn.yaml, whose weights come in a package"
+                f"weights {path}: expected a checkpoint of this model and solver, found another ({one_line(error)}); "
+                "pass the config.yaml that lies beside it"
             ) from error
+        finally:
+            self._parsed_url_during_load = None  # detectron2 leaves it behind when a load fails
+
+    def load_whole_model(self, path: str) -> None:
+        """Loads the weights of a trained model, every one of them.
+
+        Raises:
+            InputError: as ``load``, or the weights are those of another model, or of a backbone alone.
+        """
+        if not path:
+            raise InputError("weights: expected a checkpoint, found none; pass --weights or MODEL.WEIGHTS")
+        self.load(path, checkpointables=[])
+        if self._unfit:
+            raise InputError(
+                f"weights {path}: expected those of the whole model in --config-file, found {len(self._unfit)} tensors "
+                f"missing, left over or of another shape, such as {self._unfit[0]}; pass a .pth that training wrote, "
+                "and the config.yaml that lies beside it"
+            )
+
+    def _require(self, path: str) -> None:
+        """Checks that a file is there, and fetches it where it is an address."""
+        place = path.partition("?")[0]  # detectron2 takes options behind a question mark
+        if "://" not in place:
+            if not Path(place).is_file():
+                raise InputError(
+                    f"weights {path}: no such file; --weights or MODEL.WEIGHTS names a .pth that training wrote"
+                )
+            return
+        try:
+            found = Path(self.path_manager.get_local_path(place)).is_file()
+            reason = "no such file"
+        except (AssertionError, OSError, RuntimeError, ValueError) as error:
+            found, reason = False, one_line(error)
+        if not found:
+            raise InputError(
+                f"weights {path}: cannot be fetched ({reason}); without internet, fetch the file elsewhere and append "
+                "MODEL.WEIGHTS /path/to/file, or train with configs/xbd_mrcnn.yaml, whose weights come in a package"
+            )
+
+    def _log_incompatible_keys(self, incompatible: Any) -> None:
+        shapes = [name for name, *_ in incompatible.incorrect_shapes]
+        self._unfit = (*incompatible.missing_keys, *incompatible.unexpected_keys, *shapes)
+        super()._log_incompatible_keys(incompatible)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:
             if filename.endswith(".pkl"):
-                return _read_detectron2_pickle(Path(filename))
-            return super()._load_file(filename)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError) as error:
+                content = _read_detectron2_pickle(Path(filename))
+            elif filename.endswith(".pth"):
+                content = super()._load_file(filename)
+            else:
+                raise pickle.UnpicklingError("its name ends neither in .pth nor in .pkl")
+            if not isinstance(content["model"], dict):
+                raise pickle.UnpicklingError("its model is no dictionary")
+        except _BROKEN as error:
             raise InputError(
                 f"weights {filename}: expected a checkpoint of tensors alone, found something else "
-                f"({str(error).splitlines()[0]}); it was not run"
+                f"({_reason(error)}); nothing in it was run"
             ) from error
+        return content
 
     def _torch_load(self, f: str) -> Any:
         return torch.load(f, map_location="cpu", weights_only=True)
 
 
+def _reason(error: BaseException) -> str:
+    # torch answers with instructions for loading the file all the same.
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it asks for {asked[1]}" if asked else one_line(error)[:120]
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Builds numpy arrays and plain containers; anything else in the file is an error, not a call."""
 
+    _RECONSTRUCT = np.empty(0).__reduce__()[0]
+    _SCALAR = np.float64(0).__reduce__()[0]
+    # numpy 1 and 2 name the same functions differently.
     _ALLOWED = {
+        ("collections", "OrderedDict"): OrderedDict,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
-        ("numpy._core.multiarray", "scalar"): np._core.multiarray.scalar,
+        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy.core.multiarray", "scalar"): _SCALAR,
+        ("numpy._core.multiarray", "scalar"): _SCALAR,
     }
 
     def find_class(self, module: str, name: str) -> Any:

@@ -2,27 +2,30 @@
 
 import argparse
 import logging
+import re
 import weakref
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import DefaultTrainer, hooks
-from detectron2.evaluation import DatasetEvaluators, print_csv_format
+from detectron2.evaluation import DatasetEvaluators
 from detectron2.solver import build_optimizer
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
-from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter, get_event_storage
 from torch import nn
 from torch.utils.data import DataLoader
 
 from skyeye_det.data.loading import build_pair_test_loader, build_pair_train_loader
 from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
+from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.hooks import BestCheckpointer
-from skyeye_det.engine.setup import load_config, set_up
+from skyeye_det.engine.pictures import PictureEvaluator
+from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.evaluators import BuildingEvaluator, XView2Evaluator
@@ -35,22 +38,24 @@ class PairTrainer(DefaultTrainer):
     """DefaultTrainer with the pair loaders, safe checkpoints, the xView2 score and exact resuming.
 
     A run that was killed and resumed sees the samples and random numbers that an uninterrupted run would have seen,
-    from its last checkpoint on.
+    from its last checkpoint on: both follow from the seed and the iteration. ``SEED`` -1 draws a seed, which the
+    checkpoints remember.
     """
+
+    def __init__(self, cfg: CfgNode):
+        self._seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        super().__init__(_with_seed(cfg, self._seed))
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """Builds the model; on a CPU its convolutions run channels-last, a fifth faster."""
-        model = super().build_model(cfg)
-        return model.to(memory_format=torch.channels_last) if cfg.MODEL.DEVICE == "cpu" else model
+        """See ``build_pair_model``."""
+        return build_pair_model(cfg)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         """``SOLVER.OPTIMIZER``: detectron2's SGD, or AdamW with the same parameter groups and clipping."""
         if cfg.SOLVER.OPTIMIZER == "SGD":
             return build_optimizer(cfg, model)
-        if cfg.SOLVER.OPTIMIZER != "AdamW":
-            raise InputError(f"SOLVER.OPTIMIZER: expected SGD or AdamW, found {cfg.SOLVER.OPTIMIZER}")
         groups = get_default_optimizer_params(
             model,
             base_lr=cfg.SOLVER.BASE_LR,
@@ -73,10 +78,14 @@ class PairTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
-        """The official score and mask AP."""
-        tiles = DatasetCatalog.get(dataset_name)
+        """The official score, mask AP, and pictures of the first tiles."""
+        tiles, threshold = DatasetCatalog.get(dataset_name), cfg.TEST.PAINT_SCORE_THRESH
         return DatasetEvaluators(
-            [XView2Evaluator(tiles, cfg.TEST.PAINT_SCORE_THRESH), BuildingEvaluator(tiles)]
+            [
+                XView2Evaluator(tiles, threshold),
+                BuildingEvaluator(tiles),
+                PictureEvaluator(tiles[: cfg.WANDB.NUM_PICTURES], threshold, cfg.INPUT.FORMAT),
+            ]
         )
 
     def build_hooks(self) -> list[hooks.HookBase | None]:
@@ -94,33 +103,39 @@ class PairTrainer(DefaultTrainer):
         saving = [hook for hook in standard if isinstance(hook, hooks.PeriodicCheckpointer)]
         writing = [hook for hook in standard if isinstance(hook, hooks.PeriodicWriter)]
         others = [hook for hook in standard if hook not in saving + writing]
+        # detectron2 names the metrics after the data set where there are several: the first decides.
+        metric = SCORE if len(self.cfg.DATASETS.TEST) == 1 else f"{(*self.cfg.DATASETS.TEST, '')[0]}/{SCORE}"
         best = BestCheckpointer(
-            self.cfg.TEST.EVAL_PERIOD, self.checkpointer, SCORE, file_prefix=BEST_CHECKPOINT
+            self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric, file_prefix=BEST_CHECKPOINT
         )
-        evaluated = [best] if self.cfg.TEST.EVAL_PERIOD > 0 else []
+        evaluated = [best] if self.cfg.TEST.EVAL_PERIOD > 0 and self.cfg.DATASETS.TEST else []
         return [*others, *evaluated, *saving, *writing]
 
     def build_writers(self) -> list[EventWriter]:
-        """Terminal with ETA, metrics.json, TensorBoard, and Weights & Biases where it is on."""
+        """Weights & Biases where it is on, terminal with ETA, metrics.json, TensorBoard.
+
+        TensorBoard's writer clears the pictures of the event storage, so it comes last.
+        """
         wandb = [WandbWriter(self.cfg)] if self.cfg.WANDB.ENABLED else []
-        return [*super().build_writers(), *wandb]
+        return [*wandb, *super().build_writers()]
 
     def resume_or_load(self, resume: bool = True) -> None:
         """See DefaultTrainer; a resumed run also goes on in the order of samples."""
         super().resume_or_load(resume)
         if self.start_iter:
+            cfg = _with_seed(self.cfg, self._seed)
             self._trainer.reset_data_loader(
-                lambda: build_pair_train_loader(self.cfg, self.cfg.DATASETS.TRAIN, self.start_iter)
+                lambda: build_pair_train_loader(cfg, cfg.DATASETS.TRAIN, self.start_iter)
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """DefaultTrainer's state and the random state of the main process."""
-        return super().state_dict() | {"random": torch.get_rng_state()}
+        """DefaultTrainer's state and the seed; at the end, the last iteration is the one that was done."""
+        return super().state_dict() | {"iteration": min(self.iter, self.max_iter - 1), "seed": self._seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up what ``state_dict`` gave."""
         super().load_state_dict(state_dict)
-        torch.set_rng_state(state_dict["random"])
+        self._seed = state_dict.get("seed", self._seed)
 
     def run_step(self) -> None:
         """One iteration.
@@ -128,12 +143,17 @@ class PairTrainer(DefaultTrainer):
         Raises:
             InputError: a loss or prediction became NaN or infinite; names the losses.
         """
+        # Proposals are sampled at random: the same draw at this iteration whether or not the run was resumed.
+        draw = np.random.SeedSequence((self._seed, self.iter, comm.get_rank()))
+        torch.manual_seed(int(draw.generate_state(1)[0]))
         try:
             super().run_step()
         except FloatingPointError as error:
+            # numpy writes np.float64(1.5)
+            told = re.sub(r"np\.float\d+\(([^)]*)\)", r"\1", " ".join(str(error).split()))
             latest = {k: round(v, 4) for k, (v, _) in get_event_storage().latest().items() if "loss" in k}
             raise InputError(
-                f"training stopped at iteration {self.iter}: {' '.join(str(error).split())}; last losses {latest}; "
+                f"training stopped at iteration {self.iter}: {told}; losses before it: {latest}; "
                 "lower SOLVER.BASE_LR and go on with --resume"
             ) from error
 
@@ -146,19 +166,35 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
 
     Returns:
         Results of the last evaluation, on the main process.
+
+    Raises:
+        InputError: config, data, weights or memory are not what they should be, or the losses became NaN.
     """
     cfg = load_config(args.config_file, args.opts)
+    if not args.eval_only:
+        check_training(cfg, comm.get_world_size())
     set_up(cfg, args)
-    if args.eval_only:
-        model = PairTrainer.build_model(cfg)
-        SkyeyeCheckpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-        results = PairTrainer.test(cfg, model)
-        if comm.is_main_process():
-            print_csv_format(results)
-        return results
-    if cfg.SEED >= 0:
-        seed_all_rng(cfg.SEED + comm.get_rank())
-    trainer = PairTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    logging.getLogger("skyeye_det").info("Training from iteration %d", trainer.start_iter)
-    return trainer.train()
+    with told_in_a_sentence():
+        if args.eval_only:
+            return _evaluate(cfg, args.resume)
+        trainer = PairTrainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        logging.getLogger("skyeye_det").info("Training from iteration %d", trainer.start_iter)
+        trainer.train()
+        return getattr(trainer, "_last_eval_results", None)
+
+
+def _evaluate(cfg: CfgNode, resume: bool) -> OrderedDict:
+    model = PairTrainer.build_model(cfg)
+    checkpointer = SkyeyeCheckpointer(model, cfg.OUTPUT_DIR)
+    last = checkpointer.get_checkpoint_file() if resume and checkpointer.has_checkpoint() else ""
+    checkpointer.load_whole_model(last or cfg.MODEL.WEIGHTS)
+    return PairTrainer.test(cfg, model)
+
+
+def _with_seed(cfg: CfgNode, seed: int) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = seed
+    cfg.freeze()
+    return cfg

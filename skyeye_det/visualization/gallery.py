@@ -11,7 +11,15 @@ import numpy as np
 
 from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
 from skyeye_det.files import write_bytes
-from skyeye_det.visualization.lettering import PAPER, DamageCounts, bar, count_damage, legend, printable
+from skyeye_det.visualization.lettering import (
+    PAPER,
+    SCALE,
+    DamageCounts,
+    bar,
+    count_damage,
+    legend,
+    printable,
+)
 from skyeye_det.visualization.outlines import Image, write_image
 from skyeye_det.visualization.panel import Crop, PairPicture, cropped, panel, thumbnails
 
@@ -144,11 +152,10 @@ def _figure(pair: PairPicture, file: str, shape: tuple[int, ...]) -> str:
 def _count_table(rows: Sequence[tuple[str, DamageCounts]]) -> str:
     if not rows:
         return ""
-    grades = list(rows[0][1])
-    head = "".join(f"<th>{_swatch(grade)}{_text(SUBTYPE_BY_DAMAGE[grade])}</th>" for grade in grades)
+    head = "".join(f"<th>{_swatch(grade)}{_text(SUBTYPE_BY_DAMAGE[grade])}</th>" for grade in SCALE)
     body = "".join(
         f"<tr><th>{name}</th><td>{sum(counts.values())}</td>"
-        + "".join(f"<td>{counts[grade]}</td>" for grade in grades)
+        + "".join(f"<td>{counts[grade]}</td>" for grade in SCALE)
         + "</tr>"
         for name, counts in rows
     )
@@ -178,9 +185,7 @@ def _text(text: str) -> str:
 
 
 def _page(title: str, figures: Sequence[str], score_table: ScoreTable | str | None) -> str:
-    key = "".join(
-        f"<li>{_swatch(damage)}{_text(name)}</li>" for damage, name in sorted(SUBTYPE_BY_DAMAGE.items())
-    )
+    key = "".join(f"<li>{_swatch(damage)}{_text(SUBTYPE_BY_DAMAGE[damage])}</li>" for damage in SCALE)
     count = f"{len(figures)} pair" + ("" if len(figures) == 1 else "s")
     pictures = "\n".join(figures) or "<p>No pairs.</p>"
     return f"""<!DOCTYPE html>
@@ -209,9 +214,10 @@ body { font: 16px/1.45 system-ui, sans-serif; margin: 1.5rem; color: #1c1e22; ba
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 1.2rem 0 .3rem }
 figure { margin: 0 0 2.5rem; border-top: 1px solid #ccc }
 figcaption p { margin: .2rem 0 .5rem; color: #555 }
+pre, figcaption { overflow-x: auto }
 img { max-width: 100%; height: auto; display: block; margin-top: .6rem }
 table { border-collapse: collapse; font-size: .9rem }
-th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+th, td { padding: .15rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }
 td { font-variant-numeric: tabular-nums }
 th:first-child { text-align: left }
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border: 1px solid #0003 }

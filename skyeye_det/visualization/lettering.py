@@ -12,14 +12,17 @@ from skyeye_det.visualization.outlines import DrawnBuilding, Image
 INK, FAINT_INK, PAPER = (28, 30, 34), (140, 144, 150), (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
+SCALE = (*map(int, DamageClass), IGNORE_DAMAGE)
+"""Damage in the order of a legend: by severity, un-classified last."""
+
 DamageCounts = dict[int, int]
-"""``damage`` -> number of buildings, for every damage of the scale, worst last and un-classified after it."""
+"""``damage`` -> number of buildings, for every damage, in the order of ``SCALE``."""
 
 
 def count_damage(buildings: Iterable[DrawnBuilding]) -> DamageCounts:
     """Buildings of each damage; those without any are there with 0."""
     counts = Counter(building.damage for building in buildings)
-    return {damage: counts[damage] for damage in (*map(int, DamageClass), IGNORE_DAMAGE)}
+    return {damage: counts[damage] for damage in SCALE}
 
 
 def text_width(text: str, height: int) -> int:
@@ -60,7 +63,7 @@ def legend(width: int, height: int, counts: DamageCounts | None = None) -> Image
     """
     items = [
         (damage, SUBTYPE_BY_DAMAGE[damage] + (f" {counts[damage]}" if counts is not None else ""))
-        for damage in (*map(int, DamageClass), IGNORE_DAMAGE)
+        for damage in SCALE
     ]
     lines = _wrapped([(2.6 * height + text_width(text, height)) for _, text in items], width - height)
     canvas = np.full((2 * height * len(lines), width, 3), PAPER, np.uint8)

@@ -53,6 +53,8 @@ def test_higher_score_wins_an_overlap_whatever_the_order() -> None:
 
 def test_of_equal_scores_the_first_listed_wins() -> None:
     assert paint([[2, 2, 12, 12]] * 2, [0.5, 0.5], [1, 3])[1][8, 8] == 2
+    many = paint([[2, 2, 12, 12]] * 60, [0.5, 0.7] * 30, [0, 3] + [1, 2] * 29)[1]
+    assert many[8, 8] == 4
 
 
 def test_small_building_under_a_large_one_of_lower_score_stays_visible() -> None:

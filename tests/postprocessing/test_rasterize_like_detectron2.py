@@ -17,6 +17,7 @@ def instances(kind: str) -> tuple[np.ndarray, np.ndarray]:
     centre = rng.uniform(0, 300, (count, 2))
     half = np.exp(rng.normal(np.log(16), 0.8, (count, 2)))
     boxes = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    boxes[:3] = [[0.4, 3.6, 250.2, 290.7], [-9.5, 20.5, 180.5, 240.5], [40.1, 50.9, 200.3, 310.2]]
     boxes[:, 0::2] = boxes[:, 0::2].clip(-20, 270)
     boxes[:, 1::2] = boxes[:, 1::2].clip(-20, 310)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2] + 0.01).all(axis=1)]
@@ -31,12 +32,13 @@ def instances(kind: str) -> tuple[np.ndarray, np.ndarray]:
     return boxes.astype(np.float32), masks.astype(np.float32)
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.2])  # a low one reaches pixels around the box
 @pytest.mark.parametrize("kind", ["noise", "smooth", "0 and 1 on half pixels"])
-def test_pixels_are_those_of_paste_masks_in_image(kind: str) -> None:
+def test_pixels_are_those_of_paste_masks_in_image(kind: str, threshold: float) -> None:
     boxes, masks = instances(kind)
-    pasted = paste_masks_in_image(torch.from_numpy(masks), torch.from_numpy(boxes), SHAPE, 0.5).numpy()
+    pasted = paste_masks_in_image(torch.from_numpy(masks), torch.from_numpy(boxes), SHAPE, threshold).numpy()
     assert pasted.any(axis=(1, 2)).sum() > 100
-    encoded = encode_instances(boxes, masks, SHAPE)
+    encoded = encode_instances(boxes, masks, SHAPE, threshold)
     np.testing.assert_array_equal(np.stack([coco_mask.decode(one) for one in encoded]), pasted)
 
 

@@ -180,13 +180,15 @@ def _raze(
         blend(view, (158, 150, 138), np.where((noise < 110) & (footprint > 0), 190, 0).astype(np.uint8))
 
 
-def flood_water(rng: Generator, shape: tuple[int, int], houses: list[House], grades: list[int]) -> np.ndarray:
+def flood_water(rng: Generator, struck: np.ndarray, houses: list[House], grades: list[int]) -> np.ndarray:
     """Where flood water stands: uint8 ``(h, w)``, 0..255.
 
     It surrounds buildings of major damage, touches those of minor damage from one side, and keeps off the
-    others.
+    others. It fills low land where the disaster struck hard (``struck``, uint8 ``(h, w)``).
     """
-    level = np.zeros(shape, np.uint8)
+    shape = (struck.shape[0], struck.shape[1])
+    low_land = texture.fractal_noise(rng, shape, 80)
+    level = np.where((struck > 150) & (low_land < 150), 255, 0).astype(np.uint8)
     for house, grade in zip(houses, grades, strict=True):
         x, y = house.center
         left, top, right, bottom = house.box
@@ -200,10 +202,10 @@ def flood_water(rng: Generator, shape: tuple[int, int], houses: list[House], gra
     for house, grade in zip(houses, grades, strict=True):
         if grade == DamageClass.NO_DAMAGE:
             left, top, right, bottom = house.box
-            radius = max(right - left, bottom - top) // 2 + 7
+            radius = max(right - left, bottom - top) // 2 + 9
             cv2.circle(level, (int(house.center[0]), int(house.center[1])), radius, 0, -1)
-    soft = cv2.GaussianBlur(level, (25, 25), 0).astype(np.int16)
-    edge = soft + (texture.fractal_noise(rng, shape, 28).astype(np.int16) - 128) // 2
+    soft = cv2.GaussianBlur(level, (27, 27), 0).astype(np.int16)
+    edge = soft + (texture.fractal_noise(rng, shape, 32).astype(np.int16) - 128) * 5 // 8
     return np.clip((edge - 118) * 9 + 128, 0, 255).astype(np.uint8)
 
 

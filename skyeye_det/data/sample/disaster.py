@@ -44,7 +44,7 @@ def severity_field(rng: Generator, side: int) -> np.ndarray:
 
 
 def grade_houses(rng: Generator, houses: list[House], severity: np.ndarray, level: str) -> list[int]:
-    """Damage 0..3 of every building, in ``SHARES[level]``: by rank of the severity at its place, with some luck."""
+    """Damage 0..3 of every building, in ``SHARES[level]``: by rank of the severity at its place, and luck."""
     if not houses:
         return []
     centers = np.array([house.center for house in houses])

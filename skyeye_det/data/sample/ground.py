@@ -68,8 +68,8 @@ def paint_ground(rng: Generator, plan: Plan, biome: Biome) -> np.ndarray:
         tint = pick_color(rng, biome.street if paved else biome.grass + biome.soil[:1], 16)
         _tint(image, lot, tint, 150 if paved else 120)
     mottle = (patches.astype(np.int16) - 128) // 9 + (meadow.astype(np.int16) - 128) // 14
-    tufts = (texture.value_noise(rng, shape, 5).astype(np.int16) - 128) // whole(rng, 9, 24)
-    texture.modulate(image, mottle + tufts + texture.grain(rng, shape, 90))
+    tufts = (texture.value_noise(rng, shape, 5).astype(np.int16) - 128) // whole(rng, 6, 16)
+    texture.modulate(image, mottle + tufts + texture.grain(rng, shape, 120))
     _paint_roads(rng, plan, biome, image)
     _paint_water(rng, plan, biome, image)
     return image
@@ -102,7 +102,7 @@ def _paint_fields(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) -
     for polygon in plan.fields:
         points = fixed(polygon)
         _tint(image, polygon, pick_color(rng, biome.crops, 10), whole(rng, 150, 255))
-        cv2.fillPoly(depth, [points], whole(rng, 0, 9), shift=texture.SHIFT)
+        cv2.fillPoly(depth, [points], whole(rng, 0, 6), shift=texture.SHIFT)
     texture.modulate(image, furrows * depth.astype(np.int16))
 
 
@@ -129,11 +129,11 @@ def _paint_roads(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) ->
         image, np.where(mask > 0, wear // 20, 0).astype(np.int16) + texture.grain(rng, shape, 24)
     )
     for x, y, radius in plan.pools:
-        center = (int(x * 16), int(y * 16))
-        cv2.circle(image, center, int((radius + 1.5) * 16), (196, 190, 176), -1, shift=4)
-        cv2.circle(
-            image, center, int(radius * 16), pick_color(rng, ((84, 168, 186), (96, 186, 200))), -1, shift=4
-        )
+        center, axes = (int(x * 16), int(y * 16)), (int(radius * 16), int(radius * whole(rng, 8, 12)))
+        blue, turn = pick_color(rng, ((92, 156, 170), (104, 172, 182), (76, 138, 158))), whole(rng, 0, 179)
+        deck = (axes[0] + 24, axes[1] + 24)
+        cv2.ellipse(image, center, deck, turn, 0, 360, (176, 170, 158), -1, shift=texture.SHIFT)
+        cv2.ellipse(image, center, axes, turn, 0, 360, blue, -1, shift=texture.SHIFT)
 
 
 def _paint_water(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) -> None:

@@ -100,17 +100,20 @@ def _draw_water(rng: Generator, side: int, settlement: str) -> np.ndarray:
         course = frame.line((-1.2 * side, uniform(rng, -0.3, 0.3) * side), (1.2 * side, 0.0), 24)
         cv2.polylines(water, [fixed(course)], False, 255, whole(rng, 14, 70), shift=texture.SHIFT)
     elif kind == "lake":
-        center = fixed(frame.to_canvas(np.array([(uniform(rng, -0.3, 0.3) * side, 0.0)])))[0]
-        radius = whole(rng, 30, 90 if settlement != "empty" else 220) << texture.SHIFT
-        cv2.circle(water, (int(center[0]), int(center[1])), radius, 255, -1, shift=texture.SHIFT)
+        u, radius = uniform(rng, -0.3, 0.3) * side, whole(rng, 22, 70 if settlement != "empty" else 180)
+        for _ in range(4):
+            place = (u + uniform(rng, -1.2, 1.2) * radius, uniform(rng, -0.6, 0.6) * radius)
+            x, y = fixed(frame.to_canvas(np.array([place])))[0].tolist()
+            cv2.circle(water, (x, y), whole(rng, radius // 2, radius) * 16, 255, -1, shift=texture.SHIFT)
     else:
         shore = uniform(rng, 0.15, 0.35) * side
         sea = frame.to_canvas(np.array([(-1.5 * side, shore), (1.5 * side, shore), (1.5 * side, 2.0 * side),
                                         (-1.5 * side, 2.0 * side)]))  # fmt: skip
         cv2.fillPoly(water, [fixed(sea)], 255, shift=texture.SHIFT)
     # A blurred outline moved by noise is a bank; the steep ramp keeps it sharp.
-    soft = cv2.GaussianBlur(water, (31, 31), 0).astype(np.int16)
-    bank = soft + (texture.fractal_noise(rng, water.shape, 48).astype(np.int16) - 128) * 5 // 8
+    reach = 75 if kind == "lake" else 31
+    soft = cv2.GaussianBlur(water, (reach, reach), 0).astype(np.int16)
+    bank = soft + (texture.fractal_noise(rng, (side, side), 60, 4).astype(np.int16) - 128) * 7 // 8
     return np.clip((bank - 128) * 12 + 128, 0, 255).astype(np.uint8)
 
 
@@ -284,7 +287,7 @@ def _plant(rng: Generator, plan: Plan, style: Settlement) -> np.ndarray:
     lots = np.zeros_like(plan.occupied)
     for lot in plan.lots:
         cv2.fillPoly(lots, [fixed(lot)], 1, shift=texture.SHIFT)
-    density[lots > 0] = style.yard_trees * whole(rng, 14, 80) // 100
+    density[lots > 0] = style.yard_trees * whole(rng, 14, 130) // 100
     density[plan.occupied == 2] = 0
     density[near > 0] = 3
     kept = rng.integers(0, 256, count) < density[y, x]

@@ -31,8 +31,8 @@ class Exposure:
 
 def draw_exposure(rng: Generator, hazy: bool) -> Exposure:
     """An exposure; ``hazy`` ones have more air in them, as images after a disaster often do."""
-    light = whole(rng, 188, 268)
-    gain = (light + whole(rng, -14, 10), light + whole(rng, -6, 8), light + whole(rng, -22, 6))
+    light = whole(rng, 192, 276)
+    gain = (light + whole(rng, -14, 10), light + whole(rng, -6, 8), light + whole(rng, -14, 8))
     haze = whole(rng, 20, 84) if hazy and whole(rng, 0, 2) == 0 else whole(rng, 0, 22)
     return Exposure(gain, whole(rng, 0, 10), haze, whole(rng, 0, 4) // 2, whole(rng, 22, 52))
 

@@ -92,6 +92,7 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
     _hide(pre, blank)
 
     struck = disaster.struck(severity, recipe.level)
+    struck[plan.water > 60] = 0
     after = _Aftermath(recipe, grades, struck)
     post = _draw_post(rngs, base, plan, suns[1], scene_rng(seed, index, _ROOFS), crowns, after)
     hidden = np.zeros((side, side), np.uint8)
@@ -130,7 +131,7 @@ def _build_up(
     roofs.cast_shadows(image, plan.houses, [house.height for house in plan.houses], trees, sun)
     roofs.raise_roofs(roof_rng, image, plan.houses, sun)
     roofs.grow_trees(rng, image, trees, crowns, sun)
-    texture.modulate(image, texture.grain(rng, image.shape[:2], 60))
+    texture.modulate(image, texture.grain(rng, image.shape[:2], 100))
 
 
 def _draw_post(
@@ -143,7 +144,7 @@ def _draw_post(
     _change_season(rng, image)
     water = None
     if kind == "flood":
-        water = destruction.flood_water(rngs[_DAMAGE], shape, plan.houses, after.grades)
+        water = destruction.flood_water(rngs[_DAMAGE], after.struck, plan.houses, after.grades)
     destruction.hurt_ground(rngs[_DAMAGE], image, after.struck, water, kind)
     roofs.park_cars(rng, image, plan.berths, whole(rng, 2, 12))
     trees, crowns = _surviving_trees(rng, plan, crowns, after)
@@ -155,7 +156,7 @@ def _draw_post(
     roofs.raise_roofs(roof_rng, image, plan.houses, sun)
     destruction.wreck(rngs[_DAMAGE], image, plan.houses, after.grades, kind)
     roofs.grow_trees(rng, image, trees, crowns, sun)
-    texture.modulate(image, texture.grain(rng, shape, 60))
+    texture.modulate(image, texture.grain(rng, shape, 100))
     return image
 
 

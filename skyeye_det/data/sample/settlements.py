@@ -72,8 +72,8 @@ _HOMES = {"block": 30, "ell": 34, "tee": 14, "zed": 16, "horseshoe": 6}
 
 SETTLEMENTS = {
     "suburb": Settlement(
-        rows=(118, 148), crosses=(210, 380), street=14, lot=(46, 66), fill=(0.56, 0.82), depth=(24, 40),
-        setback=(9, 16), built=92, land=(50, 90), yard_trees=42, sheds=34, paved=False, height=(5, 9),
+        rows=(102, 132), crosses=(190, 360), street=13, lot=(40, 60), fill=(0.58, 0.86), depth=(23, 39),
+        setback=(8, 14), built=92, land=(50, 90), yard_trees=42, sheds=34, paved=False, height=(5, 9),
         bent=True, shapes=_HOMES, roofs={"gable": 48, "hip": 42, "flat": 10},
         palettes=(GREY_ROOFS * 8 + PALE_ROOFS * 2 + METAL_ROOFS, GREY_ROOFS * 5 + TILE_ROOFS, _MIXED,
                   TILE_ROOFS * 5 + _MIXED),

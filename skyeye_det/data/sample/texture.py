@@ -118,10 +118,12 @@ def blend(image: np.ndarray, paint: np.ndarray | Color, alpha: np.ndarray) -> No
         paint: uint8 ``(h, w, 3)``, or one colour.
         alpha: uint8 ``(h, w)``.
     """
-    weight = alpha.astype(np.int32)[..., None]
+    weight = alpha.astype(np.uint16)[..., None]
     weight += weight >> 7
-    base = image.astype(np.int32)
-    image[...] = base + (((np.asarray(paint, np.int32) - base) * weight) >> 8)
+    # At most 255 * 256 in all: fits.
+    mixed = image * (np.uint16(256) - weight)
+    mixed += np.asarray(paint, np.uint16) * weight
+    image[...] = mixed >> 8
 
 
 def modulate(image: np.ndarray, change: np.ndarray) -> None:

@@ -1,0 +1,103 @@
+"""The whole path on made-up scenes: generate, convert, train, predict, score, look."""
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skyeye_det.data.catalog import load_xbd_json, register_xbd_split
+from skyeye_det.data.coco import convert_split, summary_table
+from skyeye_det.data.pairs import find_pairs
+from skyeye_det.data.sample.dataset import make_sample_xbd
+from skyeye_det.engine.predictor import JOINED_FILE, infer_folder
+from skyeye_det.engine.trainer import train
+from skyeye_det.evaluation.instance_metrics import average_precision
+from skyeye_det.evaluation.official_truth import official_truth
+from skyeye_det.evaluation.report_table import format_report
+from skyeye_det.evaluation.submission_score import score_submission
+from skyeye_det.files import read_json, write_bytes
+from skyeye_det.postprocessing.png import read_class_png
+from skyeye_det.postprocessing.submission import submission_names, write_submission_pngs
+from skyeye_det.visualization.command import PictureSources, SceneChoice, visualize
+
+SPLITS = {"train": 0.8, "val": 0.2}
+
+
+def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, seed: int = 7) -> str:
+    """Runs every step, each taking up what an earlier run of the demo has left.
+
+    Args:
+        output: folder for scenes, checkpoints, predictions and gallery.
+        config_file: the demo's config; it trains on ``sample_xbd_train`` and never sees ``sample_xbd_val``.
+        pairs: scenes to make, four fifths of them to train on.
+        size: edge of a scene, px.
+        seed: of the scenes.
+
+    Returns:
+        The table of figures, also in ``output/score.txt`` and on the gallery's page.
+    """
+    root = (output / "sample_xbd").resolve()
+    with _step(f"1/6 making {pairs} scenes"):
+        make_sample_xbd(root, pairs, seed, size, SPLITS)
+    with _step("2/6 converting them to COCO"):
+        print(summary_table([convert_split(root, split, root / "annotations") for split in SPLITS]))
+    for split in SPLITS:
+        register_xbd_split(f"sample_xbd_{split}", image_root=root)
+    training = output / "training"
+    with _step("3/6 training"):
+        train(
+            argparse.Namespace(
+                config_file=str(config_file),
+                opts=["OUTPUT_DIR", str(training)],
+                resume=True,
+                eval_only=False,
+            )
+        )
+    predictions = output / "predictions"
+    with _step("4/6 predicting the scenes that were not trained on"):
+        weights = str(training / "model_final.pth")
+        infer_folder(str(training / "config.yaml"), weights, root / "val", predictions)
+    with _step("5/6 scoring"):
+        table = _score(root, predictions, output / "baseline")
+        write_bytes(output / "score.txt", table.encode())
+    with _step("6/6 drawing the gallery"):
+        sources = PictureSources(xbd_root=root, split="val", predictions=predictions)
+        visualize(sources, output / "gallery", choice=SceneChoice(limit=12), scores=output / "score.txt")
+    return table
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    print(f"== {name}", flush=True)
+    start = time.monotonic()
+    yield
+    logging.getLogger("skyeye_det").info("%s: %.0f s", name, time.monotonic() - start)
+
+
+def _score(root: Path, predictions: Path, baseline: Path) -> str:
+    """The report, and the figures beside those of calling every found building undamaged."""
+    for pair in find_pairs(root / "val"):
+        localization = read_class_png(predictions / submission_names(pair.name)[0])
+        write_submission_pngs(baseline, pair.name, localization, localization)
+    found, trivial = (
+        score_submission(folder, xbd_root=root, splits=["val"]) for folder in (predictions, baseline)
+    )
+    tiles = load_xbd_json(root / "annotations" / "xbd_val.json", root)
+    image_ids = {tile["scene"]: tile["image_id"] for tile in tiles}
+    results = [
+        result | {"image_id": image_ids[result["scene"]]} for result in read_json(predictions / JOINED_FILE)
+    ]
+    instances = average_precision(official_truth(tiles), results)
+    rows = [
+        ("official score", *(f"{report['official']['score']:.3f}" for report in (found, trivial))),
+        ("localization F1", *(f"{report['official']['localization_f1']:.3f}" for report in (found, trivial))),
+        ("damage F1, harmonic", *(f"{report['official']['damage_f1']:.3f}" for report in (found, trivial))),
+        ("damage F1, macro", *(f"{report['overall']['damage_macro_f1']:.3f}" for report in (found, trivial))),
+        ("mask AP50, %", f"{instances['AP50']:.1f}", ""),
+        ("recall at IoU 0.5, %", f"{instances['recall50']:.1f}", ""),
+    ]
+    heading = f"{'on scenes never trained on':28}{'SkyEye':>10}{'all no-damage':>16}"
+    lines = [f"{name:28}{ours:>10}{theirs:>16}" for name, ours, theirs in rows]
+    return "\n".join([heading, *lines, "", format_report(found), ""])

@@ -1,0 +1,68 @@
+"""Faults of a training run that the user can put right, told in one sentence instead of a page of traceback."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skyeye_det.errors import InputError
+
+_OF_WORKER = re.compile(r"^skyeye_det\.errors\.\w+: (.+)", re.MULTILINE)
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+_WORKER_DIED = re.compile(r"DataLoader worker .*(killed|exited)", re.IGNORECASE)
+_LOG_OF_LOOP = logging.getLogger("detectron2.engine.train_loop")
+
+
+@contextmanager
+def told_in_a_sentence() -> Iterator[None]:
+    """Turns what a data set, the memory or a loading process did into an InputError; bugs pass as they are.
+
+    Raises:
+        InputError: the block met such a fault.
+    """
+    _LOG_OF_LOOP.addFilter(_is_no_fault)
+    try:
+        yield
+    except (InputError, MemoryError, RuntimeError) as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error
+    finally:
+        _LOG_OF_LOOP.removeFilter(_is_no_fault)
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line; its kind where it has none."""
+    # The str() of a KeyError is the repr of its message.
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _sentence(error: BaseException) -> str | None:
+    text = str(error)
+    if isinstance(error, InputError):
+        # torch hands a worker's error on with the worker's traceback as message.
+        told = _OF_WORKER.findall(text)
+        return told[-1] if told else text
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return (
+            f"out of memory ({one_line(error)[:120]}); lower SOLVER.IMS_PER_BATCH or INPUT.PAIR.CROP_SIZE, and in "
+            "evaluation TEST.DETECTIONS_PER_IMAGE"
+        )
+    if _WORKER_DIED.search(text):
+        return (
+            f"a loading process died ({one_line(error)[:120]}), most often for lack of memory; lower "
+            "DATALOADER.NUM_WORKERS (0 loads in the training process)"
+        )
+    return None
+
+
+def _is_no_fault(record: logging.LogRecord) -> bool:
+    """Keeps detectron2 from printing the traceback of an error that is told in a sentence anyway."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, FloatingPointError) or (error is not None and _is_told(error)))
+
+
+def _is_told(error: BaseException) -> bool:
+    return isinstance(error, InputError | MemoryError | RuntimeError) and _sentence(error) is not None

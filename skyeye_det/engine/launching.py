@@ -1,0 +1,78 @@
+"""Training in one process, or in one a GPU on one or several machines."""
+
+import argparse
+import sys
+
+import torch
+from detectron2.engine import launch
+from torch.multiprocessing import ProcessExitedException
+
+from skyeye_det.engine.trainer import train
+from skyeye_det.errors import InputError
+
+_WRONG_INPUT = 2
+"""Exit code, see ``skyeye_det.errors.run_command``."""
+
+
+def launch_training(args: argparse.Namespace) -> int:
+    """Runs ``train`` in as many processes as the command line asks for.
+
+    Args:
+        args: of ``detectron2.engine.default_argument_parser``.
+
+    Returns:
+        Exit code: 0, or 2 where one of several processes has told a fault of the input.
+
+    Raises:
+        InputError: the machine lacks the GPUs, or as ``train`` where it runs in this process.
+    """
+    _check_processes(args)
+    if args.num_gpus * args.num_machines == 1:
+        train(args)
+        return 0
+    try:
+        launch(
+            _train_as_child,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except ProcessExitedException as error:
+        if error.exit_code != _WRONG_INPUT:
+            raise
+        return _WRONG_INPUT
+    return 0
+
+
+def _train_as_child(args: argparse.Namespace) -> None:
+    """Tells a fault in the process that met it: as an exception the parent would get it as a page of traceback."""
+    try:
+        train(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(_WRONG_INPUT)
+
+
+def _check_processes(args: argparse.Namespace) -> None:
+    gpus = torch.cuda.device_count()
+    if args.num_gpus < 1 or args.num_machines < 1:
+        raise InputError(
+            f"--num-gpus and --num-machines: expected 1 or more, found {args.num_gpus} and {args.num_machines}; "
+            "without a GPU, --num-gpus 1 runs on the CPU"
+        )
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise InputError(
+            f"--machine-rank: expected 0..{args.num_machines - 1} for --num-machines {args.num_machines}, found "
+            f"{args.machine_rank}"
+        )
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise InputError(
+            "--dist-url: expected tcp://<address of machine 0>:<port> for several machines, found auto"
+        )
+    if args.num_gpus * args.num_machines > 1 and args.num_gpus > gpus:
+        raise InputError(
+            f"--num-gpus: expected at most {gpus}, the GPUs that PyTorch sees here, found {args.num_gpus}; training in "
+            "several processes needs a GPU for each, and --num-gpus 1 alone runs on the CPU"
+        )

@@ -1,0 +1,238 @@
+"""From images to instances: one pair, or a folder of them that a killed run can take up again."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
+from detectron2.modeling import build_model
+from tqdm import tqdm
+
+from skyeye_det.data.dataset_mapper import PairMapper
+from skyeye_det.data.image_size import image_size
+from skyeye_det.data.pairs import ImagePair, find_pairs
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.setup import load_config
+from skyeye_det.errors import InputError
+from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.postprocessing.submission import (
+    number_scenes,
+    write_numbering,
+    write_submission_pngs,
+    write_tile,
+)
+from skyeye_det.postprocessing.tile_prediction import TilePrediction
+
+PARTS_FOLDER, JOINED_FILE, SETTINGS_FILE = "instances", "instances.json", "inference.json"
+
+
+class PairPredictor:
+    """A model with weights, ready to look at pairs.
+
+    Args:
+        cfg: of ``load_config``.
+        weights: checkpoint of training; see ``SkyeyeCheckpointer`` for what is accepted.
+
+    Raises:
+        InputError: the weights are missing, no checkpoint, or of another model.
+    """
+
+    def __init__(self, cfg: CfgNode, weights: str):
+        self.model = build_model(cfg).eval()
+        if cfg.MODEL.DEVICE == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        SkyeyeCheckpointer(self.model).load_whole_model(weights)
+
+    @torch.inference_mode()
+    def __call__(self, pair: dict[str, Any]) -> TilePrediction:
+        """Predicts one pair; ``pair`` as ``PairMapper`` gives it, with ``image`` uint8 (6, H, W)."""
+        return TilePrediction.from_instances(self.model([pair])[0]["instances"])
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How the results of a folder are written.
+
+    Attributes:
+        numbered: name the PNGs in the official scorer's order, with a table of which is which.
+        prefix: ``test`` or ``hold``, of numbered names.
+    """
+
+    numbered: bool = False
+    prefix: str = "test"
+
+
+def infer_pair(
+    config_file: str,
+    weights: str,
+    images: tuple[Path, Path],
+    outputs: tuple[Path, Path],
+    overrides: Sequence[str] = (),
+) -> None:
+    """The competition's container entry: one pair in, its two PNGs out.
+
+    Args:
+        config_file: YAML of the model.
+        weights: its checkpoint.
+        images: (pre, post) images of one size.
+        outputs: (localization, damage) PNGs to write, 0/1 and 0..4.
+        overrides: ``KEY VALUE ...`` of the config.
+
+    Raises:
+        InputError: an image, the config or the weights are not what they should be.
+    """
+    cfg = load_config(config_file, overrides)
+    pair = PairMapper(cfg, is_train=False)(_tile_dict(ImagePair("pair", *images)))
+    prediction = PairPredictor(cfg, weights)(pair)
+    write_tile(*outputs, *prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH))
+
+
+def infer_folder(
+    config_file: str,
+    weights: str,
+    images: Path,
+    output: Path,
+    options: InferenceOptions = InferenceOptions(),  # noqa: B008 - frozen
+    overrides: Sequence[str] = (),
+) -> int:
+    """Predicts every pair of a folder, or those that an earlier, killed run has left.
+
+    Writes to ``output``: both PNGs of each pair, ``instances/<scene>.json`` with its COCO results (last, so that it
+    means "done"), and at the end ``instances.json`` with all of them. ``image_id`` counts the scenes by name from 1,
+    as ``tools/convert_xbd_to_coco.py`` does for a split without faults.
+
+    Args:
+        config_file: YAML of the model.
+        weights: its checkpoint.
+        images: xBD root, one split of it, or a flat folder; see ``find_pairs``.
+        output: folder of the results.
+        options: names of the PNGs.
+        overrides: ``KEY VALUE ...`` of the config.
+
+    Returns:
+        The number of pairs in the folder.
+
+    Raises:
+        InputError: images, config, weights or an earlier result are not what they should be.
+    """
+    cfg = load_config(config_file, overrides)
+    pairs = find_pairs(images)
+    names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
+    predictor = PairPredictor(cfg, weights)
+    _claim(output, cfg, weights, options)
+    if names:
+        write_numbering(output, names)
+    tiles = [_tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
+    todo = [tile for tile in tiles if not _part(output, tile["scene"]).is_file()]
+    logging.getLogger("skyeye_det").info(
+        "%d pairs, %d of them done before", len(tiles), len(tiles) - len(todo)
+    )
+    for pair in tqdm(_read(cfg, todo), total=len(todo), unit="pair", disable=None):
+        prediction, scene = predictor(pair), pair["scene"]
+        painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH)
+        write_submission_pngs(output, names.get(scene, scene), *painted)
+        results = prediction.coco_results(scene, pair["image_id"], Path(pair["file_name"]).name)
+        write_json(_part(output, scene), results)
+    _join(output, [_part(output, tile["scene"]) for tile in tiles])
+    return len(tiles)
+
+
+def _tile_dict(pair: ImagePair) -> dict[str, Any]:
+    sizes = []
+    for path in (pair.pre, pair.post):
+        size = image_size(path)
+        if size is None:
+            raise InputError(f"{path}: expected a png, jpg or tif image, found none that can be read")
+        sizes.append(size)
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"{pair.post}: expected {sizes[0][0]} x {sizes[0][1]} px as {pair.pre.name} has, found "
+            f"{sizes[1][0]} x {sizes[1][1]}; cut both images to the same ground"
+        )
+    width, height = sizes[0]
+    return {
+        "file_name": str(pair.pre),
+        "post_file_name": str(pair.post),
+        "scene": pair.name,
+        "height": height,
+        "width": width,
+    }
+
+
+def _read(cfg: CfgNode, tiles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    if not tiles:
+        return
+    loader = build_detection_test_loader(
+        tiles, mapper=_SentenceMapper(PairMapper(cfg, is_train=False)), num_workers=cfg.DATALOADER.NUM_WORKERS
+    )
+    for (pair,) in loader:
+        if "error" in pair:
+            raise InputError(pair["error"])
+        yield pair
+
+
+class _SentenceMapper:
+    """Hands an InputError on as text: torch's workers would wrap it into a page of traceback."""
+
+    def __init__(self, mapper: PairMapper):
+        self._mapper = mapper
+
+    def __call__(self, tile: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._mapper(tile)
+        except InputError as error:
+            return {"error": str(error)}
+
+
+def _part(output: Path, scene: str) -> Path:
+    return output / PARTS_FOLDER / f"{scene}.json"
+
+
+def _claim(output: Path, cfg: CfgNode, weights: str, options: InferenceOptions) -> None:
+    """Notes what the results come from; refuses to go on with those of something else."""
+    model = cfg.clone()
+    model.defrost()
+    # Where and how fast the model runs does not change what it finds.
+    model.MODEL.DEVICE, model.DATALOADER.NUM_WORKERS, model.OUTPUT_DIR = "", 0, ""
+    settings = {
+        "weights": weights,
+        "weights_sha256": _sha256(Path(weights)) if Path(weights).is_file() else None,
+        "config_sha256": hashlib.sha256(model.dump().encode()).hexdigest(),
+        "numbered": options.prefix if options.numbered else None,
+    }
+    path = output / SETTINGS_FILE
+    if not path.is_file():
+        write_json(path, settings, indent=2)
+        return
+    found = read_json(path)
+    different = [key for key in settings if key != "weights" and found.get(key) != settings[key]]
+    if different:
+        raise InputError(
+            f"{path}: expected results of this model, found another {', '.join(different)} (weights "
+            f"{found.get('weights')}); choose another --output, or delete {output} to begin anew"
+        )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _join(output: Path, parts: list[Path]) -> None:
+    with whole_file(output / JOINED_FILE) as partial, partial.open("w", encoding="utf-8") as joined:
+        joined.write("[")
+        separator = "\n"
+        for part in parts:
+            for result in read_json(part):
+                joined.write(separator + json.dumps(result))
+                separator = ",\n"
+        joined.write("\n]\n")

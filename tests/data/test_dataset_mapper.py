@@ -1,0 +1,308 @@
+"""What the model is given: images, masks by the official rule, boxes and damage."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.data import transforms
+from pair_tiles import building, pair_config, rectangle, write_tile
+
+from skyeye_det.data.augmentation import (
+    QuarterTurnTransform,
+    RandomQuarterTurn,
+    ShiftTransform,
+    WindowTransform,
+)
+from skyeye_det.data.dataset_mapper import PairMapper, read_image, training_instances
+from skyeye_det.data.targets import fill_polygons, parts_from_segmentation
+from skyeye_det.errors import InputError
+
+STILL = transforms.NoOpTransform()
+CROOKED = [[10.4, 8.5, 33.5, 14.6, 27.2, 39.5, 6.5, 30.3], [40.5, 41.5, 55.1, 44.2, 49.9, 58.7]]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    np.random.seed(0)  # noqa: NPY002 - detectron2 draws from it
+
+
+def _noise(side=64, seed=1):
+    return np.random.default_rng(seed).integers(1, 256, (side, side, 3), dtype=np.uint8)
+
+
+def _official(segmentation, shape=(64, 64)):
+    return fill_polygons(parts_from_segmentation(segmentation), shape)
+
+
+def test_an_evaluation_input_is_the_whole_pair_pre_first(tmp_path):
+    pre, post = _noise(seed=1), _noise(seed=2)
+    tile = write_tile(tmp_path, [building(rectangle(5, 5, 20, 20))], pre, post)
+    for image_format, order in (("RGB", -1), ("BGR", 1)):
+        cfg = pair_config()
+        cfg.INPUT.FORMAT = image_format
+        result = PairMapper(cfg, False)(tile)
+        assert result["image"].dtype == torch.uint8
+        assert np.array_equal(result["image"][:3].permute(1, 2, 0), pre[..., ::order])
+        assert np.array_equal(result["image"][3:].permute(1, 2, 0), post[..., ::order])
+        assert "instances" not in result
+        assert "annotations" not in result
+        assert {key: result[key] for key in ("height", "width", "image_id", "scene")} == {
+            "height": 64,
+            "width": 64,
+            "image_id": 1,
+            "scene": "test-flood_00000001",
+        }
+
+
+def test_an_evaluation_input_may_have_any_size(tmp_path):
+    tile = write_tile(tmp_path, [], np.full((37, 101, 3), 9, np.uint8))
+    assert PairMapper(pair_config(), False)(tile)["image"].shape == (6, 37, 101)
+
+
+@pytest.mark.parametrize("x0", [0, 1])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("turns", range(4))
+def test_training_masks_follow_the_official_rule(x0, flip, turns):
+    window = WindowTransform(x0, 3, 50, 50)
+    orientation = transforms.TransformList(
+        [transforms.HFlipTransform(50) if flip else STILL, QuarterTurnTransform(50, 50, turns)]
+    )
+    instances = training_instances([building(CROOKED)], window, orientation, (50, 50))
+    expected = np.rot90(_official(CROOKED)[3:53, x0 : x0 + 50][:, :: -1 if flip else 1], turns)
+    assert np.array_equal(instances.gt_masks.tensor[0].numpy(), expected > 0)
+
+
+def test_scaled_masks_are_the_official_fill_of_the_scaled_outline():
+    window = WindowTransform(2, 1, 40, 60)
+    instances = training_instances([building(CROOKED[:1])], window, STILL, (60, 60))
+    scaled = (np.array(CROOKED[0]).reshape(-1, 2) + 0.5 - [2, 1]) * 1.5 - 0.5
+    assert np.array_equal(
+        instances.gt_masks.tensor[0].numpy(), _official([scaled.ravel().tolist()], (60, 60)) > 0
+    )
+
+
+@pytest.mark.parametrize("size", [24, 48, 77])
+def test_masks_lie_on_the_buildings_that_the_image_shows(tmp_path, size):
+    """Roofs of one colour each on a black tile: at any scale the mask's inside shows that colour and no other."""
+    pre = np.zeros((64, 64, 3), np.uint8)
+    buildings = [building(rectangle(6, 8, 25, 19), 0), building(rectangle(34, 30, 52, 58), 3)]
+    for value, (x0, y0, x1, y1) in ((90, (6, 8, 25, 19)), (200, (34, 30, 52, 58))):
+        pre[y0 : y1 + 1, x0 : x1 + 1] = value
+    cfg = pair_config(size, PHOTOMETRIC=0.0, MAX_SHIFT=0, SCALE_RANGE=[0.7, 1.6])
+    mapper = PairMapper(cfg, True)
+    tile = write_tile(tmp_path, buildings, pre)
+    for _ in range(30):
+        result = mapper(tile)
+        for mask, damage in zip(
+            result["instances"].gt_masks.tensor, result["instances"].gt_damage, strict=True
+        ):
+            value = 200 if damage == 3 else 90
+            grown = cv2.dilate(mask.numpy().astype(np.uint8), np.ones((3, 3), np.uint8))
+            inside = cv2.erode(mask.numpy().astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+            for image in (result["image"][0].numpy(), result["image"][3].numpy()):
+                assert np.all(np.abs(image[inside > 0].astype(int) - value) <= 1)
+                around = (cv2.dilate(grown, np.ones((3, 3), np.uint8)) > 0) & (grown == 0)
+                assert not image[around].any()
+
+
+def test_the_mask_is_the_roof_to_the_pixel_without_scaling(tmp_path):
+    pre = np.zeros((64, 64, 3), np.uint8)
+    pre[20:31, 14:40] = 77
+    tile = write_tile(tmp_path, [building(rectangle(14, 20, 39, 30))], pre)
+    mapper = PairMapper(pair_config(32, PHOTOMETRIC=0.0, MAX_SHIFT=0, SCALE_RANGE=[1.0, 1.0]), True)
+    found = 0
+    for _ in range(40):
+        result = mapper(tile)
+        shown = (result["image"] == 77).numpy()
+        assert (shown == shown[:1]).all()
+        for mask, box in zip(
+            result["instances"].gt_masks.tensor.numpy(), result["instances"].gt_boxes.tensor, strict=True
+        ):
+            found += 1
+            assert np.array_equal(mask, shown[0])
+            rows, columns = np.nonzero(mask)
+            assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert found > 20
+
+
+def test_instances_have_the_fields_that_the_model_reads():
+    buildings = [building(rectangle(2 + 12 * i, 3, 11 + 12 * i, 20), i - 1) for i in range(5)]
+    instances = training_instances(buildings, STILL, STILL, (64, 64))
+    assert instances.image_size == (64, 64)
+    assert instances.gt_boxes.tensor.dtype == torch.float32
+    assert instances.gt_boxes.tensor[0].tolist() == [2, 3, 12, 21]
+    assert instances.gt_classes.tolist() == [0] * 5
+    assert instances.gt_masks.tensor.dtype == torch.bool
+    assert instances.gt_damage.dtype == torch.int64
+    assert instances.gt_damage.tolist() == [-1, 0, 1, 2, 3]
+
+
+def test_a_tile_of_unclassified_buildings_keeps_them_all(tmp_path):
+    tile = write_tile(tmp_path, [building(rectangle(9, 9, 30, 30), -1)] * 3, _noise())
+    mapper = PairMapper(pair_config(96, SCALE_RANGE=[1.0, 1.0]), True)
+    assert mapper(tile)["instances"].gt_damage.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("level", [0, 120])
+def test_an_empty_tile_gives_no_instances_and_all_fields(tmp_path, level):
+    tile = write_tile(tmp_path, [], np.full((64, 64, 3), level, np.uint8))
+    result = PairMapper(pair_config(), True)(tile)
+    instances = result["instances"]
+    assert len(instances) == 0
+    assert instances.gt_boxes.tensor.shape == (0, 4)
+    assert instances.gt_classes.shape == instances.gt_damage.shape == (0,)
+    assert instances.gt_masks.tensor.shape == (0, 48, 48)
+    assert result["image"].shape == (6, 48, 48)
+    assert bool(result["image"].any()) == (level > 0)
+
+
+def test_a_tile_smaller_than_the_crop_is_set_in_black(tmp_path):
+    tile = write_tile(tmp_path, [building(rectangle(3, 3, 15, 15), 2)], np.full((20, 30, 3), 200, np.uint8))
+    mapper = PairMapper(pair_config(64, PHOTOMETRIC=0.0, SCALE_RANGE=[1.0, 1.0]), True)
+    for _ in range(10):
+        result = mapper(tile)
+        assert result["image"].shape == (6, 64, 64)
+        assert int((result["image"][0] == 200).sum()) == 600
+        assert int(result["instances"].gt_masks.tensor.sum()) == 169
+
+
+def test_a_building_of_too_few_pixels_is_left_out():
+    one_pixel = building([[30.2, 30.1, 30.3, 30.1, 30.3, 30.4]])
+    assert one_pixel["area"] == 1
+    nothing = building([[200.0, 200, 210, 200, 210, 210]])
+    kept = building(rectangle(5, 5, 8, 6), 2)
+    instances = training_instances([one_pixel, nothing, kept], STILL, STILL, (64, 64))
+    assert instances.gt_damage.tolist() == [2]
+
+
+@pytest.mark.parametrize("degenerate", [[[30.0, 30.0]], [[30.0, 30.0, 44.0, 30.0]]])
+def test_an_outline_without_area_is_filled_as_the_rule_does(degenerate):
+    instances = training_instances([building(degenerate)], STILL, STILL, (64, 64))
+    official = _official(degenerate)
+    assert len(instances) == (official.sum() >= 8)
+    assert all(np.array_equal(mask, official > 0) for mask in instances.gt_masks.tensor.numpy())
+
+
+@pytest.mark.parametrize(("visible", "kept"), [(1, False), (3, False), (4, True), (40, True)])
+def test_a_building_is_left_out_where_the_crop_keeps_under_a_tenth(visible, kept):
+    tall = building(rectangle(10, 0, 24, 39))
+    window = WindowTransform(0, 40 - visible, 64, 64)
+    instances = training_instances([tall], window, STILL, (64, 64))
+    assert len(instances) == kept
+    assert all(int(mask.sum()) == 15 * visible for mask in instances.gt_masks.tensor)
+
+
+def test_an_outline_that_reaches_far_beyond_the_tile_costs_no_more_than_the_crop():
+    far = building([[-1e6, -1e6, 20, -1e6, 20, 20, -1e6, 20]], side=64)
+    instances = training_instances([far], WindowTransform(0, 0, 32, 64), STILL, (64, 64))
+    assert instances.gt_boxes.tensor.tolist() == [[0, 0, 42, 42]]
+
+
+def test_misregistration_moves_the_post_image_alone(tmp_path):
+    pre, post = _noise(seed=1), _noise(seed=2)
+    tile = write_tile(tmp_path, [building(rectangle(9, 9, 30, 30))], pre, post)
+    mapper = PairMapper(is_train=True, image_format="BGR", shift=_Always(ShiftTransform(3, -2)))
+    result = mapper(tile)
+    assert np.array_equal(result["image"][:3].permute(1, 2, 0), pre)
+    assert np.array_equal(result["image"][3:, :62, 3:].permute(1, 2, 0), post[2:, :61])
+    assert result["instances"].gt_boxes.tensor.tolist() == [[9, 9, 31, 31]]
+
+
+class _Always(transforms.Augmentation):
+    def __init__(self, transform):
+        super().__init__()
+        self.transform = transform
+
+    def get_transform(self):
+        return self.transform
+
+
+def test_light_is_drawn_for_each_image_apart(tmp_path):
+    same = _noise()
+    tile = write_tile(tmp_path, [], same, same)
+    mapper = PairMapper(pair_config(MAX_SHIFT=0), True)
+    images = [mapper(tile)["image"].float() for _ in range(5)]
+    assert all((image[:3] - image[3:]).abs().mean() > 1 for image in images)
+    still = PairMapper(pair_config(MAX_SHIFT=0, PHOTOMETRIC=0.0), True)
+    assert torch.equal(still(tile)["image"][:3], still(tile)["image"][3:]) or _differ_by_draw(still, tile)
+
+
+def _differ_by_draw(mapper, tile):
+    image = mapper(tile)["image"]
+    return torch.equal(image[:3], image[3:])
+
+
+def test_turned_crops_reach_the_tensor_without_light(tmp_path):
+    pre = _noise()
+    tile = write_tile(tmp_path, [], pre)
+    mapper = PairMapper(is_train=True, image_format="BGR", orientation=RandomQuarterTurn())
+    for _ in range(8):
+        image = mapper(tile)["image"].permute(1, 2, 0).numpy()
+        assert any(np.array_equal(image[..., :3], np.rot90(pre, turns)) for turns in range(4))
+
+
+def test_the_dataset_dict_is_left_as_it_is(tmp_path):
+    tile = write_tile(tmp_path, [building(rectangle(9, 9, 30, 30), 1)], _noise())
+    before = json.dumps(tile)
+    PairMapper(pair_config(), True)(tile)
+    assert json.dumps(tile) == before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_images_of_each_kind_are_read(tmp_path, suffix):
+    path = tmp_path / f"tile{suffix}"
+    cv2.imwrite(str(path), np.full((8, 9, 3), (10, 20, 30), np.uint8))
+    assert np.abs(read_image(str(path), (8, 9)).astype(int) - (10, 20, 30)).max() <= 3
+
+
+def test_a_grey_image_is_read_as_three_channels(tmp_path):
+    path = tmp_path / "grey.png"
+    cv2.imwrite(str(path), np.full((8, 9), 60, np.uint8))
+    assert np.array_equal(read_image(str(path), (8, 9)), np.full((8, 9, 3), 60))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "tile.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"tile\.png: (cannot be read|expected a png)"):
+        read_image(str(path), (8, 8))
+
+
+def test_a_wrong_size_is_refused_with_both_sizes(tmp_path):
+    tile = write_tile(tmp_path, [], _noise(), _noise(32))
+    with pytest.raises(InputError, match=r"post_disaster\.png: expected 64 x 64 px .* found 32 x 32"):
+        PairMapper(pair_config(), False)(tile)
+
+
+def test_sixteen_bits_are_refused(tmp_path):
+    path = tmp_path / "deep.png"
+    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint16))
+    with pytest.raises(InputError, match="expected 8 bits a channel, found uint16"):
+        read_image(str(path), (8, 8))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CROP_SIZE", 0),
+        ("CROP_BUILDING_PROB", 1.5),
+        ("SCALE_RANGE", [1.2, 0.8]),
+        ("SCALE_RANGE", [0.0, 1.0]),
+        ("PHOTOMETRIC", -0.1),
+        ("MAX_SHIFT", -1),
+    ],
+)
+def test_a_config_value_out_of_range_is_refused(key, value):
+    with pytest.raises(InputError, match=f"INPUT.PAIR.{key}"):
+        PairMapper(pair_config(**{key: value}), True)
+
+
+def test_an_unknown_channel_order_is_refused():
+    cfg = pair_config()
+    cfg.INPUT.FORMAT = "L"
+    with pytest.raises(InputError, match="INPUT.FORMAT"):
+        PairMapper(cfg, False)

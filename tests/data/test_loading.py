@@ -1,0 +1,102 @@
+"""Loaders: one sequence of samples whatever the number of workers, and from any iteration."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from pair_tiles import pair_config, write_root
+
+from skyeye_det.data import loading
+from skyeye_det.data.dataset_mapper import PairMapper
+from skyeye_det.data.loading import PairDataset, build_pair_test_loader, build_pair_train_loader
+from skyeye_det.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _root(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_root(tmp_path / "xbd", "train")
+    yield
+    for name in {"xbd_train", "xbd_val"} & set(DatasetCatalog):
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def _batches(cfg, count, start=0):
+    return list(islice(build_pair_train_loader(cfg, ["xbd_train"], start), count))
+
+
+def _assert_same(found, expected):
+    assert len(found) == len(expected)
+    for batch, other in zip(found, expected, strict=True):
+        assert [sample["scene"] for sample in batch] == [sample["scene"] for sample in other]
+        for sample, same in zip(batch, other, strict=True):
+            assert torch.equal(sample["image"], same["image"])
+            mine, theirs = sample["instances"], same["instances"]
+            assert torch.equal(mine.gt_boxes.tensor, theirs.gt_boxes.tensor)
+            assert torch.equal(mine.gt_masks.tensor, theirs.gt_masks.tensor)
+            assert torch.equal(mine.gt_damage, theirs.gt_damage)
+
+
+def test_batches_have_the_size_asked_for_and_tiles_without_buildings():
+    cfg = pair_config()
+    cfg.SOLVER.IMS_PER_BATCH = 4
+    batches = _batches(cfg, 3)
+    assert [len(batch) for batch in batches] == [4, 4, 4]
+    assert all(sample["image"].shape == (6, 48, 48) for batch in batches for sample in batch)
+    assert all("test-flood_00000000" in {sample["scene"] for sample in batch} for batch in batches)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_workers_changes_nothing(workers):
+    cfg = pair_config()
+    expected = _batches(cfg, 7)
+    cfg.DATALOADER.NUM_WORKERS = workers
+    _assert_same(_batches(cfg, 7), expected)
+
+
+def test_a_resumed_run_sees_what_the_whole_run_sees():
+    cfg = pair_config()
+    cfg.DATALOADER.REPEAT_THRESHOLD = 0.9
+    _assert_same(_batches(cfg, 4, start=5), _batches(cfg, 9)[5:])
+
+
+def test_a_tile_is_augmented_anew_at_each_draw():
+    batches = _batches(pair_config(), 20)
+    images = [s["image"] for batch in batches for s in batch if s["scene"] == "test-flood_00000003"]
+    assert len(images) == 10
+    assert not any(torch.equal(images[0], image) for image in images[1:])
+
+
+def test_another_seed_gives_another_sequence():
+    cfg = pair_config()
+    first = _batches(cfg, 4)
+    cfg.SEED = 6
+    other = _batches(cfg, 4)
+    assert not all(torch.equal(a[0]["image"], b[0]["image"]) for a, b in zip(first, other, strict=True))
+
+
+def test_sampling_leaves_the_global_generator_alone():
+    dataset = PairDataset(loading._dataset_dicts(["xbd_train"]), PairMapper(pair_config(), True), seed=1)
+    np.random.seed(11)  # noqa: NPY002 - the state that must not change
+    expected = np.random.rand()  # noqa: NPY002
+    np.random.seed(11)  # noqa: NPY002
+    dataset[2]
+    assert np.random.rand() == expected  # noqa: NPY002
+
+
+def test_evaluation_gives_every_tile_once_and_whole():
+    batches = list(build_pair_test_loader(pair_config(), "xbd_train"))
+    assert [[sample["scene"] for sample in batch] for batch in batches] == [
+        [f"test-flood_{number:08d}"] for number in range(4)
+    ]
+    assert all(batch[0]["image"].shape == (6, 64, 64) for batch in batches)
+
+
+def test_no_data_set_and_a_missing_one_are_refused():
+    with pytest.raises(InputError, match=r"DATASETS\.TRAIN"):
+        build_pair_train_loader(pair_config(), [])
+    with pytest.raises(InputError, match="convert_xbd_to_coco"):
+        build_pair_test_loader(pair_config(), "xbd_val")

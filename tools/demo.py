@@ -1,0 +1,27 @@
+#!/usr/bin/env python
+"""Shows the whole path on made-up scenes: generate, convert, train, predict, score, gallery. `make demo` calls it."""
+
+import argparse
+from pathlib import Path
+
+from skyeye_det.dependencies import require_detectron2
+from skyeye_det.errors import run_command
+
+
+def main() -> None:
+    """Runs the demo and prints its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--output", type=Path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
+    )
+    parser.add_argument("--config-file", type=Path, default=Path("configs/sample_xbd.yaml"), metavar="FILE")
+    args = parser.parse_args()
+    require_detectron2("the demo")
+    from skyeye_det.engine.demo import run_demo
+
+    print(run_demo(args.output, args.config_file))
+    print(f"open {args.output / 'gallery' / 'index.html'}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,57 @@
+#!/usr/bin/env python
+"""Predicts the damage of every building of image pairs, as competition PNGs and COCO results.
+
+  python tools/infer.py --config-file F --weights W --images DIR --output DIR [--numbered]
+  python tools/infer.py --config-file F --weights W PRE POST LOC_OUT DMG_OUT
+
+The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*, test_pre_00000
+with test_post_00000) and goes on where a killed run stopped. The second is the competition's container entry.
+"""
+
+import argparse
+from pathlib import Path
+
+from skyeye_det.dependencies import require_detectron2
+from skyeye_det.errors import InputError, run_command
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="YAML of the model")
+    parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint that training wrote")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="xBD root, split or flat folder of pairs")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results")
+    parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
+    parser.add_argument("--prefix", choices=("test", "hold"), default="test", help="of the numbered names")
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the config")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PRE POST LOC_OUT DMG_OUT", help="one pair")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Predicts a folder or a pair."""
+    args = parse_arguments()
+    folder_form = args.images is not None and args.output is not None and not args.paths
+    pair_form = len(args.paths) == 4 and args.images is None and args.output is None
+    if not (folder_form or pair_form):
+        raise InputError(
+            f"expected either --images and --output, or four paths PRE POST LOC_OUT DMG_OUT, found --images {args.images}, "
+            f"--output {args.output} and {len(args.paths)} paths; see tools/infer.py --help"
+        )
+    require_detectron2("inference")
+    from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
+
+    if pair_form:
+        pre, post, localization, damage = args.paths
+        infer_pair(args.config_file, args.weights, (pre, post), (localization, damage), args.opts)
+        return
+    options = InferenceOptions(args.numbered, args.prefix)
+    count = infer_folder(args.config_file, args.weights, args.images, args.output, options, args.opts)
+    print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
+
+
+if __name__ == "__main__":
+    run_command(main)
