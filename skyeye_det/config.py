@@ -9,17 +9,18 @@ if TYPE_CHECKING:
 def add_skyeye_config(cfg: "CfgNode") -> None:
     """Adds SkyEye's keys to ``cfg`` in place.
 
-    Images are stacked as six channels, pre-disaster first; ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD`` therefore hold
-    six numbers, in the order of ``INPUT.FORMAT``.
+    Images are stacked as six channels, pre-disaster first; ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD``
+    therefore hold six numbers, in the order of ``INPUT.FORMAT``.
     """
     from detectron2.config import CfgNode
 
     # --- Backbone: a timm network by name, used by build_siamese_timm_fpn_backbone.
     cfg.MODEL.TIMM = CfgNode()
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
-    # Stages whose weights stay as they are, counted from the stem (0: none, 1: stem, 2: stem and stride 2, ...).
-    cfg.MODEL.TIMM.FREEZE_AT = 2
-    # "FrozenBN" keeps the BatchNorm statistics of the loaded weights; "BN" learns them (needed without weights).
+    # Feature stages whose weights stay as they are (0: none, 1: all up to stride 2, 2: up to stride 4, ...).
+    cfg.MODEL.TIMM.FREEZE_AT = 1
+    # "FrozenBN" keeps the BatchNorm statistics of the loaded weights; "BN" learns them, as it must without
+    # weights.
     cfg.MODEL.TIMM.NORM = "FrozenBN"
 
     # --- Damage head: pre and post features of one building -> ordinal damage.
@@ -30,7 +31,8 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.DAMAGE_HEAD.ORDINAL = "corn"
     cfg.MODEL.DAMAGE_HEAD.POOLER_RESOLUTION = 7
     cfg.MODEL.DAMAGE_HEAD.POOLER_SAMPLING_RATIO = 2
-    # The box is enlarged by this factor around its centre before pooling: debris, water and ash lie beside a building.
+    # The box is enlarged by this factor around its centre before pooling: debris, water and ash lie beside a
+    # building.
     cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE = 1.4
     cfg.MODEL.DAMAGE_HEAD.NUM_CONV = 2
     cfg.MODEL.DAMAGE_HEAD.CONV_DIM = 128
@@ -47,7 +49,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.INPUT.PAIR.CROP_BUILDING_PROB = 0.8
     # Range of the random scale factor.
     cfg.INPUT.PAIR.SCALE_RANGE = [0.8, 1.25]
-    # Strength of brightness, contrast, saturation and noise, drawn for each image apart; 0 turns them off, 1 is strong.
+    # Strength of brightness, contrast, saturation and noise, drawn for each image apart: 0 (none) to 1.
     cfg.INPUT.PAIR.PHOTOMETRIC = 0.3
     # Largest random shift of the post image against the pre image, in px of the tile, along each axis.
     cfg.INPUT.PAIR.MAX_SHIFT = 3

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Shows the whole path on made-up scenes: generate, convert, train, predict, score, gallery. `make demo` calls it."""
+"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery."""
 
 import argparse
 from pathlib import Path

@@ -4,8 +4,9 @@
   python tools/infer.py --config-file F --weights W --images DIR --output DIR [--numbered]
   python tools/infer.py --config-file F --weights W PRE POST LOC_OUT DMG_OUT
 
-The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*, test_pre_00000
-with test_post_00000) and goes on where a killed run stopped. The second is the competition's container entry.
+The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*,
+test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second is the competition's
+container entry. Exit codes: 0 done, 2 wrong input.
 """
 
 import argparse
@@ -38,8 +39,8 @@ def main() -> None:
     pair_form = len(args.paths) == 4 and args.images is None and args.output is None
     if not (folder_form or pair_form):
         raise InputError(
-            f"expected either --images and --output, or four paths PRE POST LOC_OUT DMG_OUT, found --images {args.images}, "
-            f"--output {args.output} and {len(args.paths)} paths; see tools/infer.py --help"
+            "expected either --images and --output, or four paths PRE POST LOC_OUT DMG_OUT, found --images "
+            f"{args.images}, --output {args.output} and {len(args.paths)} paths; see tools/infer.py --help"
         )
     require_detectron2("inference")
     from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair

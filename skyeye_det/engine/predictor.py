@@ -98,14 +98,14 @@ def infer_folder(
     weights: str,
     images: Path,
     output: Path,
-    options: InferenceOptions = InferenceOptions(),  # noqa: B008 - frozen
+    options: InferenceOptions = InferenceOptions(),
     overrides: Sequence[str] = (),
 ) -> int:
     """Predicts every pair of a folder, or those that an earlier, killed run has left.
 
-    Writes to ``output``: both PNGs of each pair, ``instances/<scene>.json`` with its COCO results (last, so that it
-    means "done"), and at the end ``instances.json`` with all of them. ``image_id`` counts the scenes by name from 1,
-    as ``tools/convert_xbd_to_coco.py`` does for a split without faults.
+    Writes to ``output``: both PNGs of each pair, ``instances/<scene>.json`` with its COCO results (last, so
+    that it means "done"), and at the end ``instances.json`` with all of them. ``image_id`` counts the scenes
+    by name from 1, as ``tools/convert_xbd_to_coco.py`` does for a split without faults.
 
     Args:
         config_file: YAML of the model.

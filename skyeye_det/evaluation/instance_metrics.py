@@ -23,9 +23,9 @@ def average_precision(truth: dict[str, Any], results: list[dict[str, Any]]) -> d
         results: COCO results with ``image_id``, ``category_id``, ``segmentation`` and ``score``.
 
     Returns:
-        Percent, 0..100: ``AP`` (mean over IoU 0.50:0.95), ``AP50``, ``AP75``, ``recall50`` (found with IoU of at
-        least 0.5) and ``recall50_<size>`` for buildings whose area is that of a square of less than 16, 16 to 32 and
-        over 32 px. NaN where the truth has no building (of that size).
+        Percent, 0..100: ``AP`` (mean over IoU 0.50:0.95), ``AP50``, ``AP75``, ``recall50`` (found with IoU of
+        at least 0.5) and ``recall50_<size>`` for buildings whose area is that of a square of less than 16,
+        16 to 32 and over 32 px. NaN where the truth has no building (of that size).
     """
     if not truth["annotations"]:
         return dict.fromkeys(["AP", "AP50", "AP75", *_recall_names()], _NAN)

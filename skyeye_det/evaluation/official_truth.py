@@ -9,7 +9,7 @@ from skyeye_det.postprocessing.rasterize import encode_crop
 
 
 def paint_annotations(tile: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Both target images of a dataset dict, by the official fill rule: uint8 (height, width), 0/1 and 0..4."""
+    """Both target images of a dataset dict by the official fill rule: uint8 (height, width), 0/1 and 0..4."""
     shape = tile["height"], tile["width"]
     localization, damage = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for annotation in tile["annotations"]:

@@ -13,6 +13,8 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
+from skyeye_det.errors import InputError
+
 POST_SUFFIX = "_post"
 """Feature ``p2`` is of the pre image, ``p2_post`` of the post image."""
 
@@ -26,25 +28,24 @@ class TimmBackbone(Backbone):
         norm: ``"FrozenBN"`` fixes the BatchNorm statistics and weights, ``"BN"`` trains them.
 
     Raises:
-        ValueError: timm has no such network, it lacks the strides 4..32, or ``norm`` is unknown.
+        InputError: timm has no such network, it lacks the strides 4..32, or ``freeze_at`` or ``norm`` is unknown.
     """
 
     def __init__(self, name: str, freeze_at: int = 0, norm: str = "FrozenBN"):
         super().__init__()
-        if name not in timm.list_models():
-            raise ValueError(
-                f"MODEL.TIMM.NAME: expected a network of timm {timm.__version__}, found {name!r}; "
-                "python -c 'import timm; print(timm.list_models())' lists them"
-            )
-        network = timm.create_model(name, features_only=True, pretrained=False)
+        if norm not in ("FrozenBN", "BN"):
+            raise InputError(f"MODEL.TIMM.NORM: expected FrozenBN or BN, found {norm!r}")
+        network = _create_network(name)
         reductions = network.feature_info.reduction()
         if not set(_STRIDES) <= set(reductions):
-            raise ValueError(
-                f"MODEL.TIMM.NAME: expected feature strides {_STRIDES}, found {reductions} in {name!r}"
+            raise InputError(
+                f"MODEL.TIMM.NAME: expected a network with feature strides {_STRIDES}, found {reductions} in {name!r}"
             )
-        if norm not in ("FrozenBN", "BN"):
-            raise ValueError(f"MODEL.TIMM.NORM: expected FrozenBN or BN, found {norm!r}")
         modules = network.feature_info.module_name()
+        if not 0 <= freeze_at <= len(modules):
+            raise InputError(
+                f"MODEL.TIMM.FREEZE_AT: expected 0..{len(modules)}, the stages of {name}, found {freeze_at}"
+            )
         if freeze_at:
             _freeze_until(network, modules[freeze_at - 1])
         self.network = freeze_batch_norm_2d(network) if norm == "FrozenBN" else network
@@ -65,6 +66,20 @@ class TimmBackbone(Backbone):
 
 
 _STRIDES = (4, 8, 16, 32)
+
+
+def _create_network(name: str) -> nn.Module:
+    if not timm.is_model(name):
+        raise InputError(
+            f"MODEL.TIMM.NAME: expected a network of timm {timm.__version__}, found {name!r}; "
+            "python -c 'import timm; print(timm.list_models())' lists them"
+        )
+    try:
+        return timm.create_model(name, features_only=True, pretrained=False)
+    except (AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"MODEL.TIMM.NAME: expected a network that timm gives with features_only, found {name!r} ({error})"
+        ) from error
 
 
 def _freeze_until(network: nn.Module, last_module: str) -> None:

@@ -7,6 +7,8 @@ from detectron2.structures import Instances
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.errors import InputError
 from skyeye_det.modeling.fusion import build_fusion
 from skyeye_det.modeling.ordinal import OrdinalPredictor, ordinal_loss, ordinal_probabilities
 
@@ -23,6 +25,9 @@ class DamageHead(nn.Module):
         fc_dim: length of the feature vector of a building.
         class_weights: weight of a building's loss by its true grade, 4 numbers.
         loss_weight: factor of the loss.
+
+    Raises:
+        InputError: fusion or ordinal form are unknown, or there are not 4 weights of 0 or more.
     """
 
     @configurable
@@ -39,6 +44,11 @@ class DamageHead(nn.Module):
         loss_weight: float = 1.0,
     ):
         super().__init__()
+        if len(class_weights) != NUM_DAMAGE_CLASSES or min(class_weights) < 0:
+            raise InputError(
+                f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 or more (no-damage to "
+                f"destroyed), found {list(class_weights)}"
+            )
         self.fusion = build_fusion(fusion, input_shape.channels, input_shape.height)
         channels = [self.fusion.out_channels] + [conv_dim] * num_conv
         layers: list[nn.Module] = []
@@ -52,7 +62,7 @@ class DamageHead(nn.Module):
         self.predictor = OrdinalPredictor(fc_dim, ordinal)
         self.ordinal = ordinal
         self.loss_weight = loss_weight
-        self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
+        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
 
     @classmethod
     def from_config(cls, cfg, input_shape: ShapeSpec) -> dict:

@@ -7,6 +7,8 @@ M buildings, C channels, R x R bins of the pooled ROI: every fusion maps pre (M,
 import torch
 from torch import Tensor, nn
 
+from skyeye_det.errors import InputError
+
 
 class ConcatFusion(nn.Module):
     """Pre beside post."""
@@ -43,6 +45,11 @@ class AttentionFusion(nn.Module):
 
     def __init__(self, channels: int, resolution: int, heads: int = 4):
         super().__init__()
+        if channels % heads:
+            raise InputError(
+                f"MODEL.DAMAGE_HEAD.FUSION attention: expected MODEL.FPN.OUT_CHANNELS to be a multiple of {heads} (heads), "
+                f"found {channels}"
+            )
         self.positions = nn.Parameter(torch.zeros(resolution * resolution, channels))
         nn.init.normal_(self.positions, std=0.02)
         self.attention = nn.MultiheadAttention(channels, heads, batch_first=True)
@@ -75,8 +82,8 @@ def build_fusion(name: str, channels: int, resolution: int) -> nn.Module:
         resolution: R.
 
     Raises:
-        ValueError: there is no fusion of that name.
+        InputError: there is no fusion of that name.
     """
     if name not in FUSIONS:
-        raise ValueError(f"MODEL.DAMAGE_HEAD.FUSION: expected one of {tuple(FUSIONS)}, found {name!r}")
+        raise InputError(f"MODEL.DAMAGE_HEAD.FUSION: expected one of {tuple(FUSIONS)}, found {name!r}")
     return FUSIONS[name](channels, resolution)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
+from skyeye_det.errors import InputError
 
 ORDINAL_FORMS = ("corn", "coral", "cross_entropy")
 
@@ -24,12 +25,15 @@ class OrdinalPredictor(nn.Module):
     Args:
         in_dim: length of the feature vector of a building.
         form: one of ``ORDINAL_FORMS``.
+
+    Raises:
+        InputError: there is no form of that name.
     """
 
     def __init__(self, in_dim: int, form: str):
         super().__init__()
         if form not in ORDINAL_FORMS:
-            raise ValueError(f"MODEL.DAMAGE_HEAD.ORDINAL: expected one of {ORDINAL_FORMS}, found {form!r}")
+            raise InputError(f"MODEL.DAMAGE_HEAD.ORDINAL: expected one of {ORDINAL_FORMS}, found {form!r}")
         outputs = {"corn": NUM_DAMAGE_CLASSES - 1, "coral": 1, "cross_entropy": NUM_DAMAGE_CLASSES}[form]
         self.linear = nn.Linear(in_dim, outputs, bias=form != "coral")
         nn.init.normal_(self.linear.weight, std=0.01)
@@ -56,7 +60,7 @@ def ordinal_loss(logits: Tensor, damage: Tensor, class_weights: Tensor, form: st
         form: one of ``ORDINAL_FORMS``.
 
     Returns:
-        Scalar; 0 with a gradient (of zeros) where no building has a grade.
+        Scalar; 0 with a gradient (of zeros) where no building has a grade, or none of a weight above 0.
     """
     graded = damage != IGNORE_DAMAGE
     if not graded.any():
@@ -64,13 +68,18 @@ def ordinal_loss(logits: Tensor, damage: Tensor, class_weights: Tensor, form: st
     logits, damage = logits[graded], damage[graded]
     weights = class_weights.to(logits)[damage]
     if form == "cross_entropy":
-        return (F.cross_entropy(logits, damage, reduction="none") * weights).sum() / weights.sum()
+        return _weighted_mean(F.cross_entropy(logits, damage, reduction="none"), weights)
     tasks = torch.arange(NUM_DAMAGE_CLASSES - 1, device=damage.device)
     exceeds = (damage[:, None] > tasks).to(logits)
     # A CORN task sees the buildings whose grade is at least the task's own; CORAL's see all of them.
     reached = (damage[:, None] >= tasks).to(logits) if form == "corn" else torch.ones_like(logits)
     losses = F.binary_cross_entropy_with_logits(logits, exceeds, reduction="none")
-    return (losses * reached * weights[:, None]).sum() / (reached * weights[:, None]).sum()
+    return _weighted_mean(losses, reached * weights[:, None])
+
+
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    # Weights may all be 0, where the config gives a grade none.
+    return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def ordinal_probabilities(logits: Tensor, form: str) -> Tensor:

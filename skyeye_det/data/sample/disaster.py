@@ -29,7 +29,7 @@ HAZARDS = {
 }
 """Kind of damage -> event."""
 
-SHARES = {"light": (92, 7, 1, 0), "edge": (55, 17, 15, 13), "heavy": (22, 19, 25, 34)}
+SHARES = {"light": (92, 7, 1, 0), "edge": (59, 16, 14, 11), "heavy": (26, 19, 24, 31)}
 """How hard a tile is hit -> percentage of its buildings in each grade, no-damage to destroyed."""
 
 

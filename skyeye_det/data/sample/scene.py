@@ -98,7 +98,8 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
     hidden = np.zeros((side, side), np.uint8)
     if whole(sky, 0, 99) < 24:
         hidden = photometry.draw_clouds(sky, side, [house.center for house in plan.houses])
-        if _veiled(plan.houses, grades, hidden).count(IGNORE_DAMAGE) * 8 > len(plan.houses):
+        veiled = _veiled(plan.houses, grades, hidden).count(IGNORE_DAMAGE)
+        if veiled > 1 and veiled * 8 > len(plan.houses):
             # Thin enough to judge through: few real tiles lose more than some of their buildings.
             hidden = (hidden.astype(np.uint16) * 9 // 16).astype(np.uint8)
         photometry.lay_clouds(sky, post, hidden)

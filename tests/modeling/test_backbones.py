@@ -1,0 +1,103 @@
+import pytest
+import torch
+from detectron2.modeling import FPN
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from timm.layers import FrozenBatchNormAct2d
+from tiny_model import tiny_config
+from torch import nn
+
+from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.errors import InputError
+from skyeye_det.modeling.backbones import SiameseFPN, TimmBackbone
+
+NETWORK = "test_efficientnet"
+LEVELS = ["p2", "p3", "p4", "p5", "p6"]
+
+
+def fpn(kind: type[FPN]) -> FPN:
+    torch.manual_seed(0)
+    features = ["res2", "res3", "res4", "res5"]
+    return kind(TimmBackbone(NETWORK), features, 16, top_block=LastLevelMaxPool()).eval()
+
+
+@pytest.fixture(scope="module")
+def siamese() -> FPN:
+    return fpn(SiameseFPN)
+
+
+def test_outputs_are_named_strided_and_shaped_as_they_say(siamese: FPN) -> None:
+    with torch.no_grad():
+        outputs = siamese(torch.randn(2, 6, 64, 128))
+    assert list(outputs) == [*LEVELS, *(f"{level}_post" for level in LEVELS)]
+    for name, shape in siamese.output_shape().items():
+        assert shape.stride == 2 ** int(name[1])
+        assert outputs[name].shape == (2, shape.channels, 64 // shape.stride, 128 // shape.stride)
+
+
+def test_each_image_gives_what_a_plain_fpn_gives_for_it_alone(siamese: FPN) -> None:
+    plain = fpn(FPN)
+    plain.load_state_dict(siamese.state_dict())
+    pairs = torch.randn(3, 6, 64, 64)
+    with torch.no_grad():
+        both, pre, post = siamese(pairs), plain(pairs[:, :3]), plain(pairs[:, 3:])
+    for level in LEVELS:
+        torch.testing.assert_close(both[level], pre[level], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(both[f"{level}_post"], post[level], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(both["p2"], both["p2_post"])
+
+
+def test_state_dict_has_the_keys_of_a_plain_fpn(siamese: FPN) -> None:
+    assert list(siamese.state_dict()) == list(fpn(FPN).state_dict())
+
+
+def trains(backbone: TimmBackbone) -> list[str]:
+    return [name for name, parameter in backbone.network.named_parameters() if parameter.requires_grad]
+
+
+def test_freeze_at_fixes_stages_from_the_stem_on() -> None:
+    stages = ["blocks.0.", "blocks.1.", "blocks.2.", "blocks.3.", "blocks.4."]
+    everything = trains(TimmBackbone(NETWORK, freeze_at=0))
+    assert any(name.startswith("conv_stem") for name in everything)
+    for freeze_at in (1, 3, 5):
+        expected = [name for name in everything if name.startswith(tuple(stages[freeze_at:]))]
+        assert trains(TimmBackbone(NETWORK, freeze_at=freeze_at)) == expected
+
+
+def test_frozen_norm_learns_nothing_and_keeps_its_activations() -> None:
+    frozen, live = TimmBackbone(NETWORK, norm="FrozenBN"), TimmBackbone(NETWORK, norm="BN")
+    norms = [module for module in frozen.modules() if isinstance(module, FrozenBatchNormAct2d)]
+    assert norms
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in live.modules())
+    frozen.network.load_state_dict(
+        {key: value for key, value in live.network.state_dict().items() if "num_batches" not in key}
+    )
+    images = torch.randn(1, 3, 64, 64)
+    before = {key: value.clone() for key, value in frozen.state_dict().items()}
+    with torch.no_grad():
+        live.eval()
+        for name, expected in live(images).items():
+            torch.testing.assert_close(frozen.eval()(images)[name], expected, atol=1e-5, rtol=1e-4)
+        frozen.train()(images)
+    assert all(torch.equal(before[key], value) for key, value in frozen.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"name": "efficientnet_light"}, "MODEL.TIMM.NAME: expected a network of timm"),
+        ({"name": "test_vit"}, "MODEL.TIMM.NAME: expected a network"),
+        ({"name": NETWORK, "norm": "GN"}, "MODEL.TIMM.NORM: expected FrozenBN or BN, found 'GN'"),
+        ({"name": NETWORK, "freeze_at": 6}, "MODEL.TIMM.FREEZE_AT: expected 0..5"),
+        ({"name": NETWORK, "freeze_at": -1}, "MODEL.TIMM.FREEZE_AT: expected 0..5"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        TimmBackbone(**arguments)
+
+
+@pytest.mark.parametrize("key", ["MODEL.BACKBONE.NAME", "MODEL.META_ARCHITECTURE", "MODEL.ROI_HEADS.NAME"])
+def test_unknown_part_in_the_config_is_told(key: str) -> None:
+    with pytest.raises(InputError, match="NoSuchPart"):
+        build_pair_model(tiny_config(**{key.replace(".", "__"): "NoSuchPart"}))

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from tiny_model import tiny_config, training_input
+
+from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.postprocessing.tile_prediction import TilePrediction
+
+
+def test_output_fields_have_their_shapes_and_types() -> None:
+    model = build_pair_model(tiny_config()).eval()
+    with torch.no_grad():
+        (output,) = model([training_input([])])
+    found = output["instances"]
+    count = len(found)
+    fields = {name: (tuple(value.shape), value.dtype) for name, value in found.get_fields().items() if name != "pred_boxes"}
+    assert found.pred_boxes.tensor.shape == (count, 4)
+    assert fields == {
+        "scores": ((count,), torch.float32),
+        "pred_classes": ((count,), torch.int64),
+        "pred_masks": ((count, 1, 28, 28), torch.float32),
+        "pred_damage_probs": ((count, 4), torch.float32),
+        "pred_damage": ((count,), torch.int64),
+    }
+    assert 0 <= found.pred_masks.min() <= found.pred_masks.max() <= 1
+    assert found.image_size == (64, 64)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 71)])
+def test_tile_without_detections_gives_two_empty_images(shape: tuple[int, int]) -> None:
+    model = build_pair_model(tiny_config(MODEL__ROI_HEADS__SCORE_THRESH_TEST=1.0)).eval()
+    with torch.no_grad():
+        (output,) = model([{"image": torch.zeros(6, *shape, dtype=torch.uint8)}])
+    prediction = TilePrediction.from_instances(output["instances"])
+    assert prediction.masks.shape == (0, 28, 28)
+    for picture in prediction.rasterize(0.0):
+        assert picture.shape == shape
+        assert not picture.any()
+    assert prediction.coco_results("scene", 1, "a.png") == []
+
+
+def test_dense_tile_can_give_a_thousand_detections() -> None:
+    changes = {
+        "MODEL__RPN__PRE_NMS_TOPK_TEST": 4000,
+        "MODEL__RPN__POST_NMS_TOPK_TEST": 1000,
+        "MODEL__RPN__NMS_THRESH": 1.0,
+        "MODEL__ROI_HEADS__NMS_THRESH_TEST": 1.0,
+    }
+    cfg = tiny_config(**changes)
+    assert cfg.TEST.DETECTIONS_PER_IMAGE == 1000
+    model = build_pair_model(cfg).eval()
+    with torch.no_grad():
+        (output,) = model([training_input([], side=128)])
+    prediction = TilePrediction.from_instances(output["instances"])
+    assert len(prediction.scores) == 1000
+    assert len(prediction.coco_results("scene", 1, "a.png")) == 1000

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from skyeye_det.config import add_skyeye_config
+from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.modeling.packaged_weights import load_packaged_weights
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+ON_CPU = ["MODEL.DEVICE", "cpu"]
+
+
+def test_the_promised_configs_are_there() -> None:
+    names = {path.name for path in FILES}
+    assert {"xbd_mrcnn.yaml", "xbd_mrcnn_r50.yaml", "xbd_mrcnn_r101.yaml", "sample_xbd.yaml"} <= names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_config_loads_and_its_model_is_built(path: Path) -> None:
+    cfg = load_config(path, ON_CPU)
+    model = build_pair_model(cfg)
+    assert cfg.TEST.DETECTIONS_PER_IMAGE >= 1000
+    assert not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    assert len(cfg.MODEL.ANCHOR_GENERATOR.SIZES) in (1, len(cfg.MODEL.RPN.IN_FEATURES))
+    name = cfg.MODEL.WEIGHTS.removeprefix("packaged://")
+    if name != cfg.MODEL.WEIGHTS:
+        assert load_packaged_weights(name, model.state_dict())
+
+
+@pytest.mark.parametrize(("name", "depth"), [("xbd_mrcnn_r50", 50), ("xbd_mrcnn_r101", 101)])
+def test_classical_configs_fit_detectron2s_weights(name: str, depth: int) -> None:
+    cfg = load_config(CONFIGS / f"{name}.yaml", ON_CPU)
+    assert cfg.MODEL.WEIGHTS == f"detectron2://ImageNetPretrained/MSRA/R-{depth}.pkl"
+    assert cfg.MODEL.RESNETS.DEPTH == depth
+    assert (cfg.INPUT.FORMAT, len(cfg.MODEL.PIXEL_MEAN), set(cfg.MODEL.PIXEL_STD)) == ("BGR", 6, {1.0})
+    assert cfg.SOLVER.AMP.ENABLED
+    assert cfg.SOLVER.STEPS[-1] < cfg.SOLVER.MAX_ITER
+
+
+def test_added_keys_stay_few() -> None:
+    from detectron2.config import CfgNode, get_cfg
+
+    def keys(node: CfgNode, prefix: str = "") -> set[str]:
+        return {
+            key
+            for name, value in node.items()
+            for key in (
+                keys(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else [f"{prefix}{name}"]
+            )
+        }
+
+    cfg = get_cfg()
+    before = keys(cfg)
+    add_skyeye_config(cfg)
+    assert len(keys(cfg) - before) < 25
