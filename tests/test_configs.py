@@ -31,8 +31,8 @@ def test_config_loads_and_its_model_is_built(path: Path) -> None:
 @pytest.mark.parametrize(("name", "depth"), [("xbd_mrcnn_r50", 50), ("xbd_mrcnn_r101", 101)])
 def test_classical_configs_fit_detectron2s_weights(name: str, depth: int) -> None:
     cfg = load_config(CONFIGS / f"{name}.yaml", ON_CPU)
-    assert cfg.MODEL.WEIGHTS == f"detectron2://ImageNetPretrained/MSRA/R-{depth}.pkl"
-    assert cfg.MODEL.RESNETS.DEPTH == depth
+    assert f"detectron2://ImageNetPretrained/MSRA/R-{depth}.pkl" == cfg.MODEL.WEIGHTS
+    assert depth == cfg.MODEL.RESNETS.DEPTH
     assert (cfg.INPUT.FORMAT, len(cfg.MODEL.PIXEL_MEAN), set(cfg.MODEL.PIXEL_STD)) == ("BGR", 6, {1.0})
     assert cfg.SOLVER.AMP.ENABLED
     assert cfg.SOLVER.STEPS[-1] < cfg.SOLVER.MAX_ITER

@@ -1,10 +1,9 @@
 #!/usr/bin/env python
 """Trains or evaluates SkyEye.
 
-python tools/train_net.py --config-file configs/xbd_mrcnn.yaml [--num-gpus N] [--resume] [--eval-only] [KEY VALUE ...]
+python tools/train_net.py --config-file configs/xbd_mrcnn.yaml [--num-gpus N] [--resume] [--eval-only] [KEY
+VALUE ...]
 """
-
-import sys
 
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
@@ -14,6 +13,7 @@ def main() -> int:
     """Parses the command line and calls ``skyeye_det.engine.launching.launch_training``."""
     require_detectron2()
     from detectron2.engine import default_argument_parser
+
     from skyeye_det.engine.launching import launch_training
 
     parser = default_argument_parser(epilog=__doc__)

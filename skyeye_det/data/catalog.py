@@ -83,7 +83,7 @@ def load_xbd_json(
     Returns:
         One dict a tile: ``file_name`` and ``post_file_name`` (absolute), ``image_id``, ``height``, ``width``,
         ``scene``, ``disaster`` and ``annotations``, each with ``segmentation`` (flat polygons, px, pixel
-        centres), ``bbox`` (XYWH), ``bbox_mode``, ``area`` (px), ``category_id`` 0, ``damage`` -1..3, ``uid``
+        centres), ``bbox`` (XYWH), ``bbox_mode``, ``category_id`` 0, ``damage`` -1..3, ``uid``
         and ``iscrowd`` 0.
 
     Raises:
@@ -109,7 +109,6 @@ def load_xbd_json(
             {
                 "segmentation": building["segmentation"],
                 "bbox": building["bbox"],
-                "area": building["area"],
                 "bbox_mode": BoxMode.XYWH_ABS,
                 "category_id": 0,
                 "damage": building["damage"],

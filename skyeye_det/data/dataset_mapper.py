@@ -1,7 +1,6 @@
 """From a dataset dict to what the model takes: one six-channel image and, in training, its buildings.
 
-Dataset dicts come from ``catalog.load_xbd_json``. Training masks are filled by the official rule
-(``data.targets``), and boxes are taken from the masks.
+Dataset dicts come from ``catalog.load_xbd_json``.
 """
 
 from pathlib import Path
@@ -12,22 +11,12 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import Instances
 
 from skyeye_det.data.augmentation import DamageAwareCrop, PairAugInput, RandomQuarterTurn, RandomShift
+from skyeye_det.data.instances import training_instances
 from skyeye_det.data.photometric import RandomPhotometric
-from skyeye_det.data.targets import Mask, Parts, building_mask
 from skyeye_det.errors import InputError
-
-MIN_VISIBLE_AREA = 8
-"""A building with fewer px inside the crop is left out of training: nothing is to be learned from it."""
-
-MIN_VISIBLE_SHARE = 0.1
-"""A building of which the crop keeps less than this share of its px is left out of training."""
-
-
-Outline = tuple[Parts, np.ndarray, np.ndarray]
-"""(parts, low, high) of a building: outline in whole px, and the least and greatest (x, y) in it."""
 
 
 class PairMapper:
@@ -114,7 +103,7 @@ class PairMapper:
         window = pair.apply_augmentations([self.crop])
         shape = pair.image.shape[:2]
         orientation = pair.apply_augmentations([self.orientation])
-        instances = training_instances(annotations, window, orientation, shape)
+        instances = training_instances(annotations, pre.shape[:2], window, orientation, shape)
         # Two draws: what light and sensor do differs between the images of a pair.
         return _changed(self.photometric, pair.image), _changed(self.photometric, pair.post_image), instances
 
@@ -174,84 +163,3 @@ def read_image(path: str, shape: tuple[int, int]) -> np.ndarray:
             f"{image.shape[0]}; put the right image there or run tools/convert_xbd_to_coco.py again"
         )
     return image
-
-
-def training_instances(
-    annotations: list[dict[str, Any]],
-    window: transforms.Transform,
-    orientation: transforms.Transform,
-    shape: tuple[int, int],
-) -> Instances:
-    """Makes the instances that remain in a crop.
-
-    Outlines are filled as they lie in the window, and the masks flipped and turned, not the outlines:
-    OpenCV's fill is not symmetric, and changes 0.3 % of a building's px when its outline is mirrored. Without
-    scaling, masks are therefore those of the official target, to the pixel.
-
-    Buildings with fewer than ``MIN_VISIBLE_AREA`` px in the crop, or less than ``MIN_VISIBLE_SHARE`` of their
-    own, are left out; no box is empty, so detectron2's ``filter_empty_instances`` is not needed.
-
-    Args:
-        annotations: of one tile; of each ``segmentation``, ``damage`` and ``area`` (px of the tile) are read.
-        window: from tile to crop, by shift and scale.
-        orientation: flips and turns of the crop.
-        shape: (height, width) of the crop before ``orientation``.
-
-    Returns:
-        ``Instances`` with the fields named at ``PairMapper.__call__``.
-    """
-    corner, right, below = window.apply_coords(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
-    magnification = abs(float(np.linalg.det(np.stack([right - corner, below - corner]))))
-    kept = []
-    for annotation, outline in zip(
-        annotations, _moved_outlines(annotations, window, magnification), strict=True
-    ):
-        least = max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * magnification * annotation["area"])
-        found = _visible_mask(*outline, shape, least)
-        if found is not None:
-            kept.append((*found, annotation["damage"]))
-    masks = np.zeros((len(kept), *shape), np.bool_)
-    boxes = np.zeros((len(kept), 4), np.float32)
-    for index, (mask, (x0, y0), _) in enumerate(kept):
-        x1, y1 = x0 + mask.shape[1], y0 + mask.shape[0]
-        masks[index, y0:y1, x0:x1] = mask
-        boxes[index] = x0, y0, x1, y1
-    masks = np.ascontiguousarray(orientation.apply_image(masks[..., None])[..., 0])
-    boxes = orientation.apply_box(boxes).astype(np.float32)
-    instances = Instances(masks.shape[1:])
-    instances.gt_boxes = Boxes(torch.from_numpy(boxes))
-    instances.gt_classes = torch.zeros(len(kept), dtype=torch.int64)
-    instances.gt_masks = BitMasks(torch.from_numpy(masks))
-    instances.gt_damage = torch.tensor([damage for _, _, damage in kept], dtype=torch.int64)
-    return instances
-
-
-def _moved_outlines(
-    annotations: list[dict[str, Any]], window: transforms.Transform, magnification: float
-) -> list[Outline]:
-    """Outline of each building in whole px of the crop; all vertices of the tile are moved in one go."""
-    if not annotations:
-        return []
-    flats = [[np.asarray(flat, np.float64) for flat in each["segmentation"]] for each in annotations]
-    sizes = np.array([sum(map(len, building)) // 2 for building in flats])
-    points = np.concatenate([flat for building in flats for flat in building]).reshape(-1, 2)
-    # np.round takes halves to the even neighbour: before a shift and after it may be two different pixels.
-    centers = np.round(points) if magnification == 1 else points
-    moved = np.round(window.apply_coords(centers + 0.5) - 0.5)
-    starts = np.cumsum(sizes) - sizes
-    low, high = np.minimum.reduceat(moved, starts), np.maximum.reduceat(moved, starts)
-    ends = np.cumsum([len(flat) // 2 for building in flats for flat in building])
-    rings = iter(np.split(moved, ends[:-1]))
-    parts = [tuple((next(rings),) for _ in building) for building in flats]
-    return list(zip(parts, low, high, strict=True))
-
-
-def _visible_mask(
-    parts: Parts, low: np.ndarray, high: np.ndarray, shape: tuple[int, int], least_area: float
-) -> tuple[Mask, tuple[int, int]] | None:
-    """Mask of one building in its tightest box and the box's place; None where it has too few px."""
-    height, width = shape
-    if high[0] < 0 or high[1] < 0 or low[0] >= width or low[1] >= height:
-        return None
-    mask, corner = building_mask(parts, shape)
-    return (mask, corner) if np.count_nonzero(mask) >= least_area else None

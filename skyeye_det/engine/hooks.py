@@ -9,7 +9,7 @@ class BestCheckpointer(hooks.BestCheckpointer):
     """detectron2's hook, with the best score so far in the checkpoint: a resumed run does not forget it."""
 
     def after_train(self) -> None:
-        """Looks at the last evaluation, and notes the best score in the last checkpoint, written before it."""
+        """Looks at the last evaluation, and notes its score in the last checkpoint, written before it."""
         super().after_train()
         if self.trainer.iter == self.trainer.max_iter:
             self._checkpointer.save("model_final", iteration=self.trainer.max_iter - 1)

@@ -5,7 +5,7 @@ import sys
 
 import torch
 from detectron2.engine import launch
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from skyeye_det.engine.trainer import train
 from skyeye_det.errors import InputError
@@ -47,7 +47,7 @@ def launch_training(args: argparse.Namespace) -> int:
 
 
 def _train_as_child(args: argparse.Namespace) -> None:
-    """Tells a fault in the process that met it: as an exception the parent would get it as a page of traceback."""
+    """Tells a fault in the process that met it: the parent would get an exception as a traceback."""
     try:
         train(args)
     except InputError as error:
@@ -59,13 +59,13 @@ def _check_processes(args: argparse.Namespace) -> None:
     gpus = torch.cuda.device_count()
     if args.num_gpus < 1 or args.num_machines < 1:
         raise InputError(
-            f"--num-gpus and --num-machines: expected 1 or more, found {args.num_gpus} and {args.num_machines}; "
-            "without a GPU, --num-gpus 1 runs on the CPU"
+            f"--num-gpus and --num-machines: expected 1 or more, found {args.num_gpus} and "
+            f"{args.num_machines}; without a GPU, --num-gpus 1 runs on the CPU"
         )
     if not 0 <= args.machine_rank < args.num_machines:
         raise InputError(
-            f"--machine-rank: expected 0..{args.num_machines - 1} for --num-machines {args.num_machines}, found "
-            f"{args.machine_rank}"
+            f"--machine-rank: expected 0..{args.num_machines - 1} for --num-machines {args.num_machines}, "
+            f"found {args.machine_rank}"
         )
     if args.num_machines > 1 and args.dist_url == "auto":
         raise InputError(
@@ -73,6 +73,6 @@ def _check_processes(args: argparse.Namespace) -> None:
         )
     if args.num_gpus * args.num_machines > 1 and args.num_gpus > gpus:
         raise InputError(
-            f"--num-gpus: expected at most {gpus}, the GPUs that PyTorch sees here, found {args.num_gpus}; training in "
-            "several processes needs a GPU for each, and --num-gpus 1 alone runs on the CPU"
+            f"--num-gpus: expected at most {gpus}, the GPUs that PyTorch sees here, found {args.num_gpus}; "
+            "training in several processes needs a GPU for each, and --num-gpus 1 alone runs on the CPU"
         )

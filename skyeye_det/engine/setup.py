@@ -5,29 +5,33 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-# Importing them registers backbones, ROI heads and meta-architecture with detectron2, as its registries want it.
-import skyeye_det.modeling.backbones
-import skyeye_det.modeling.pair_rcnn
-import skyeye_det.modeling.roi_heads  # noqa: F401
 import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_setup
 from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from torch import nn
+
+# Importing them registers backbones, ROI heads and meta-architecture with detectron2.
+import skyeye_det.modeling.backbones
+import skyeye_det.modeling.pair_rcnn
+import skyeye_det.modeling.roi_heads  # noqa: F401
 from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
-from torch import nn
 
 
 def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     """Reads a config, safely, and chooses the device.
 
     Args:
-        config_file: a YAML file of ``configs/`` or the ``config.yaml`` that training writes beside its checkpoints.
-        overrides: ``KEY VALUE ...`` of the command line. ``MODEL.DEVICE`` among them is obeyed; without it the config's
-            ``cuda`` becomes ``cpu`` where there is no GPU.
+        config_file: a YAML file of ``configs/`` or the ``config.yaml`` that training writes beside its
+            checkpoints.
+        overrides: ``KEY VALUE ...`` of the command line. ``MODEL.DEVICE`` among them is obeyed; without it
+            the config's ``cuda`` becomes ``cpu`` where there is no GPU.
 
     Returns:
         The frozen config.
@@ -47,7 +51,8 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
         cfg.merge_from_list(list(overrides))
     except _WRONG_CONFIG as error:
         raise InputError(
-            f"config overrides {' '.join(map(str, overrides))}: {one_line(error) or 'expected KEY VALUE pairs'}"
+            f"config overrides {' '.join(map(str, overrides))}: "
+            f"{one_line(error) or 'expected KEY VALUE pairs'}"
         ) from error
     if cfg.MODEL.DEVICE == "cuda" and "MODEL.DEVICE" not in overrides and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
@@ -83,6 +88,7 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     register_datasets([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     try:
         default_setup(cfg, args)
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="skyeye_det")
     except OSError as error:
         raise InputError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot be written ({error.strerror or error})"
@@ -98,12 +104,14 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         processes: how many take part, over all machines.
 
     Raises:
-        InputError: AMP without CUDA, several processes without CUDA, or a batch that cannot be shared out evenly.
+        InputError: AMP without CUDA, several processes without CUDA, or a batch that cannot be shared out
+            evenly.
     """
     on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
     if cfg.SOLVER.AMP.ENABLED and not on_cuda:
         raise InputError(
-            f"SOLVER.AMP.ENABLED: expected a CUDA device, found {cfg.MODEL.DEVICE}; append SOLVER.AMP.ENABLED False"
+            f"SOLVER.AMP.ENABLED: expected a CUDA device, found {cfg.MODEL.DEVICE}; append "
+            "SOLVER.AMP.ENABLED False"
         )
     if processes > 1 and not on_cuda:
         raise InputError(

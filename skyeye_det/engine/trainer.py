@@ -37,9 +37,9 @@ SCORE = "xview2/score"
 class PairTrainer(DefaultTrainer):
     """DefaultTrainer with the pair loaders, safe checkpoints, the xView2 score and exact resuming.
 
-    A run that was killed and resumed sees the samples and random numbers that an uninterrupted run would have seen,
-    from its last checkpoint on: both follow from the seed and the iteration. ``SEED`` -1 draws a seed, which the
-    checkpoints remember.
+    A run that was killed and resumed sees the samples and random numbers that an uninterrupted run would have
+    seen, from its last checkpoint on: both follow from the seed and the iteration. ``SEED`` -1 draws a seed,
+    which the checkpoints remember.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -91,7 +91,8 @@ class PairTrainer(DefaultTrainer):
     def build_hooks(self) -> list[hooks.HookBase | None]:
         """DefaultTrainer's hooks; the best checkpoint follows evaluation, the periodic one follows both.
 
-        A checkpoint thus knows the best score up to its own iteration, and a resumed run does not overwrite it.
+        A checkpoint thus knows the best score up to its own iteration, and a resumed run does not overwrite
+        it.
         """
         # DefaultTrainer makes a checkpointer of its own and then asks for the hooks that use it.
         self.checkpointer = SkyeyeCheckpointer(

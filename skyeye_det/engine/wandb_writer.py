@@ -24,9 +24,9 @@ _WINDOW = 20
 class WandbWriter(EventWriter):
     """Logs losses, scores, config and the pictures of the event storage to one W&B run.
 
-    Without an API key (``WANDB_API_KEY`` or ``wandb login``) the run is written to ``OUTPUT_DIR/wandb`` and can be
-    sent later with ``wandb sync``; ``WANDB_MODE`` overrides. A resumed training goes on in the same run. The axis of
-    every chart is the iteration.
+    Without an API key (``WANDB_API_KEY`` or ``wandb login``) the run is written to ``OUTPUT_DIR/wandb`` and
+    can be sent later with ``wandb sync``; ``WANDB_MODE`` overrides. A resumed training goes on in the same
+    run. The axis of every chart is the iteration.
 
     Args:
         cfg: reads WANDB.PROJECT and OUTPUT_DIR; logged whole.
@@ -57,8 +57,8 @@ class WandbWriter(EventWriter):
             )
         except (wandb.Error, OSError) as error:
             raise InputError(
-                f"Weights & Biases: cannot start a run ({' '.join(str(error).split())}); set WANDB_MODE=offline or "
-                "append WANDB.ENABLED False"
+                f"Weights & Biases: cannot start a run ({' '.join(str(error).split())}); set "
+                "WANDB_MODE=offline or append WANDB.ENABLED False"
             ) from error
         # wandb's own step may not go back, as a resumed run's does to its last checkpoint.
         self._run.define_metric("*", step_metric=_STEP)
@@ -78,7 +78,8 @@ class WandbWriter(EventWriter):
             if iteration > self._last_iteration:
                 by_iteration.setdefault(iteration, {})[name] = value
                 newest = max(newest, iteration)
-        # detectron2 has no public way to its pictures; its TensorBoard writer clears them, so it comes after this one.
+        # detectron2 has no public way to its pictures; its TensorBoard writer clears them, so it comes
+        # after this one.
         for name, image, iteration in storage._vis_data:
             by_iteration.setdefault(iteration, {})[name] = self._wandb.Image(image.transpose(1, 2, 0))
         for iteration in sorted(by_iteration):

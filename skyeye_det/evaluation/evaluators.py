@@ -15,8 +15,9 @@ from skyeye_det.postprocessing.tile_prediction import TilePrediction
 class XView2Evaluator(DatasetEvaluator):
     """Official score of the instances painted as competition images.
 
-    The damage target is painted from the pre outlines, since the COCO file has no others; the official one follows
-    the post file, a fraction of a pixel apart. ``tools/score_submission.py`` gives the official figure.
+    The damage target is painted from the pre outlines, since the COCO file has no others; the official one
+    follows the post file, a fraction of a pixel apart. ``tools/score_submission.py`` gives the official
+    figure.
 
     Args:
         dataset_dicts: the data set, with ``image_id``, ``height``, ``width`` and ``annotations``.
@@ -40,7 +41,7 @@ class XView2Evaluator(DatasetEvaluator):
             self._counts += count_pixels(*prediction.rasterize(self._score_threshold), *target)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}``, on the main worker only."""
+        """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""
         gathered = comm.gather(self._counts)
         if not comm.is_main_process():
             return {}
@@ -50,8 +51,8 @@ class XView2Evaluator(DatasetEvaluator):
 class BuildingEvaluator(DatasetEvaluator):
     """Mask AP and recall of buildings of any damage, up to 1,000 a tile.
 
-    Truth follows the official fill rule, as the masks that the model learns; COCO's own polygon rule gives masks a
-    pixel smaller, which on a 30 px building costs a tenth of its area.
+    Truth follows the official fill rule, as the masks that the model learns; COCO's own polygon rule gives
+    masks a pixel smaller, which on a 30 px building costs a tenth of its area.
 
     Args:
         dataset_dicts: as for XView2Evaluator.
@@ -72,7 +73,7 @@ class BuildingEvaluator(DatasetEvaluator):
             self._results += prediction.coco_results(tile["scene"], tile["image_id"], tile["file_name"])
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        """Gives ``{"segm": {AP, AP50, AP75, recall50, recall50_<size>}}`` in 0..100, on the main worker only."""
+        """Gives ``{"segm": {AP, AP50, AP75, recall50, recall50_<size>}}``, 0..100, on the main worker."""
         gathered = comm.gather(self._results)
         if not comm.is_main_process():
             return {}

@@ -1,16 +1,18 @@
 """One backbone with shared weights that sees the pre and the post image of a pair.
 
-Shapes: N pairs, H x W px, C channels of the pyramid. Input is (N, 6, H, W), pre-disaster channels first. Output maps
-``p2..p6`` (pre) and ``p2_post..p6_post`` (post) to (N, C, H / stride, W / stride).
+Shapes: N pairs, H x W px, C channels of the pyramid. Input is (N, 6, H, W), pre-disaster channels first.
+Output maps ``p2..p6`` (pre) and ``p2_post..p6_post`` (post) to (N, C, H / stride, W / stride).
 """
 
 import timm
 import torch
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone import build_resnet_backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from timm.layers import freeze_batch_norm_2d
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from skyeye_det.errors import InputError
@@ -20,15 +22,16 @@ POST_SUFFIX = "_post"
 
 
 class TimmBackbone(Backbone):
-    """Any timm network with ``features_only`` as detectron2 backbone with outputs ``res2..res5`` (strides 4..32).
+    """Any timm network with ``features_only`` as detectron2 backbone; ``res2..res5`` have strides 4..32.
 
     Args:
         name: timm's name of the network.
-        freeze_at: how many of timm's feature stages (the first has stride 2) keep their weights; 0 trains all.
+        freeze_at: how many of timm's feature stages (the first has stride 2) keep their weights.
         norm: ``"FrozenBN"`` fixes the BatchNorm statistics and weights, ``"BN"`` trains them.
 
     Raises:
-        InputError: timm has no such network, it lacks the strides 4..32, or ``freeze_at`` or ``norm`` is unknown.
+        InputError: timm has no such network, it lacks the strides 4..32, or ``freeze_at`` or ``norm`` is
+            unknown.
     """
 
     def __init__(self, name: str, freeze_at: int = 0, norm: str = "FrozenBN"):
@@ -36,12 +39,14 @@ class TimmBackbone(Backbone):
         if norm not in ("FrozenBN", "BN"):
             raise InputError(f"MODEL.TIMM.NORM: expected FrozenBN or BN, found {norm!r}")
         network = _create_network(name)
-        reductions = network.feature_info.reduction()
+        stages = network.feature_info
+        reductions = stages.reduction()
         if not set(_STRIDES) <= set(reductions):
             raise InputError(
-                f"MODEL.TIMM.NAME: expected a network with feature strides {_STRIDES}, found {reductions} in {name!r}"
+                f"MODEL.TIMM.NAME: expected a network with feature strides {_STRIDES}, found {reductions} in "
+                f"{name!r}"
             )
-        modules = network.feature_info.module_name()
+        modules = stages.module_name()
         if not 0 <= freeze_at <= len(modules):
             raise InputError(
                 f"MODEL.TIMM.FREEZE_AT: expected 0..{len(modules)}, the stages of {name}, found {freeze_at}"
@@ -51,7 +56,7 @@ class TimmBackbone(Backbone):
         self.network = freeze_batch_norm_2d(network) if norm == "FrozenBN" else network
         self._indices = [reductions.index(stride) for stride in _STRIDES]
         self._shapes = {
-            f"res{level}": ShapeSpec(channels=network.feature_info.channels()[index], stride=stride)
+            f"res{level}": ShapeSpec(channels=stages.channels()[index], stride=stride)
             for level, index, stride in zip(range(2, 6), self._indices, _STRIDES, strict=True)
         }
 
@@ -68,7 +73,7 @@ class TimmBackbone(Backbone):
 _STRIDES = (4, 8, 16, 32)
 
 
-def _create_network(name: str) -> nn.Module:
+def _create_network(name: str) -> FeatureListNet:
     if not timm.is_model(name):
         raise InputError(
             f"MODEL.TIMM.NAME: expected a network of timm {timm.__version__}, found {name!r}; "
@@ -78,12 +83,13 @@ def _create_network(name: str) -> nn.Module:
         return timm.create_model(name, features_only=True, pretrained=False)
     except (AttributeError, RuntimeError) as error:
         raise InputError(
-            f"MODEL.TIMM.NAME: expected a network that timm gives with features_only, found {name!r} ({error})"
+            f"MODEL.TIMM.NAME: expected a network that timm gives with features_only, found {name!r} "
+            f"({error})"
         ) from error
 
 
 def _freeze_until(network: nn.Module, last_module: str) -> None:
-    """Fixes the parameters up to and including ``last_module``; timm lists them in the order of the forward pass."""
+    """Fixes the parameters up to ``last_module`` and its own; timm lists them in the forward pass's order."""
     inside = False
     for name, parameter in network.named_parameters():
         belongs = name.startswith(f"{last_module}.")
@@ -112,7 +118,7 @@ class SiameseFPN(FPN):
         return shapes | {name + POST_SUFFIX: shape for name, shape in shapes.items()}
 
 
-def _build_fpn(cfg, bottom_up: Backbone) -> SiameseFPN:
+def _build_fpn(cfg: CfgNode, bottom_up: Backbone) -> SiameseFPN:
     return SiameseFPN(
         bottom_up=bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -124,14 +130,14 @@ def _build_fpn(cfg, bottom_up: Backbone) -> SiameseFPN:
 
 
 @BACKBONE_REGISTRY.register()
-def build_siamese_timm_fpn_backbone(cfg, input_shape: ShapeSpec) -> SiameseFPN:
+def build_siamese_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> SiameseFPN:
     """SiameseFPN over the timm network ``MODEL.TIMM.NAME``."""
     del input_shape  # six channels a pair, three for the network
     return _build_fpn(cfg, TimmBackbone(cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.FREEZE_AT, cfg.MODEL.TIMM.NORM))
 
 
 @BACKBONE_REGISTRY.register()
-def build_siamese_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> SiameseFPN:
+def build_siamese_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> SiameseFPN:
     """SiameseFPN over detectron2's ResNet (``MODEL.RESNETS``)."""
     del input_shape
     return _build_fpn(cfg, build_resnet_backbone(cfg, ShapeSpec(channels=3)))

@@ -1,7 +1,9 @@
 """The damage head: pooled pre and post features of a building -> ordinal damage."""
 
+from itertools import pairwise
+
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
 from fvcore.nn import weight_init
@@ -46,13 +48,13 @@ class DamageHead(nn.Module):
         super().__init__()
         if len(class_weights) != NUM_DAMAGE_CLASSES or min(class_weights) < 0:
             raise InputError(
-                f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 or more (no-damage to "
-                f"destroyed), found {list(class_weights)}"
+                f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 or more "
+                f"(no-damage to destroyed), found {list(class_weights)}"
             )
         self.fusion = build_fusion(fusion, input_shape.channels, input_shape.height)
-        channels = [self.fusion.out_channels] + [conv_dim] * num_conv
+        channels: list[int] = [self.fusion.out_channels] + [conv_dim] * num_conv
         layers: list[nn.Module] = []
-        for c_in, c_out in zip(channels[:-1], channels[1:], strict=True):
+        for c_in, c_out in pairwise(channels):
             layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(inplace=True)]
             weight_init.c2_msra_fill(layers[-2])
         flat = channels[-1] * input_shape.height * input_shape.width
@@ -62,10 +64,12 @@ class DamageHead(nn.Module):
         self.predictor = OrdinalPredictor(fc_dim, ordinal)
         self.ordinal = ordinal
         self.loss_weight = loss_weight
-        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False
+        )
 
     @classmethod
-    def from_config(cls, cfg, input_shape: ShapeSpec) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
         """Translates ``MODEL.DAMAGE_HEAD``."""
         head = cfg.MODEL.DAMAGE_HEAD
         return {
@@ -89,7 +93,7 @@ class DamageHead(nn.Module):
         return {"loss_damage": loss * self.loss_weight}
 
     def inference(self, logits: Tensor, instances: list[Instances]) -> None:
-        """Sets ``pred_damage_probs`` (M_i, 4) float32 and ``pred_damage`` (M_i,) int64 on each image's instances."""
+        """Sets ``pred_damage_probs`` (M_i, 4) float32 and ``pred_damage`` (M_i,) int64 on each image."""
         probabilities = ordinal_probabilities(logits, self.ordinal)
         for found, probs in zip(instances, probabilities.split([len(i) for i in instances]), strict=True):
             found.pred_damage_probs = probs

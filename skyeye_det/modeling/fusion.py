@@ -1,7 +1,7 @@
 """Fusion of the pre and post features of a building.
 
-M buildings, C channels, R x R bins of the pooled ROI: every fusion maps pre (M, C, R, R) and post (M, C, R, R) to
-(M, ``out_channels``, R, R).
+M buildings, C channels, R x R bins of the pooled ROI: every fusion maps pre (M, C, R, R) and
+post (M, C, R, R) to (M, ``out_channels``, R, R).
 """
 
 import torch
@@ -39,15 +39,17 @@ class ConcatDifferenceFusion(nn.Module):
 class AttentionFusion(nn.Module):
     """Each pre bin looks for its counterpart among all post bins, then both are joined with their difference.
 
-    Multi-head attention (Vaswani et al. 2017) with pre as query, post as key and value, and one learned position
-    per bin: a post image shifted by some bins is brought back to the pre image before the comparison.
+    Multi-head attention (Vaswani et al. 2017) with pre as query, post as key and value, and one learned
+    position per bin: a post image shifted by some bins is brought back to the pre image before the
+    comparison.
     """
 
     def __init__(self, channels: int, resolution: int, heads: int = 4):
         super().__init__()
         if channels % heads:
             raise InputError(
-                f"MODEL.DAMAGE_HEAD.FUSION attention: expected MODEL.FPN.OUT_CHANNELS to be a multiple of {heads} (heads), "
+                "MODEL.DAMAGE_HEAD.FUSION attention: expected MODEL.FPN.OUT_CHANNELS to be a multiple of "
+                f"{heads} (heads), "
                 f"found {channels}"
             )
         self.positions = nn.Parameter(torch.zeros(resolution * resolution, channels))

@@ -4,8 +4,8 @@ N buildings, K = 4 grades. Targets are int64 0..K-1 or ``IGNORE_DAMAGE``. Forms:
 
 * ``corn``: K - 1 logits, the k-th of P(y > k | y > k - 1); each task learns on the buildings that reach it
   (Shi, Cao & Raschka 2021, arXiv:2111.08851).
-* ``coral``: one score and K - 1 ordered thresholds, the k-th logit of P(y > k); all tasks learn on all buildings
-  (Cao, Mirjalili & Raschka 2020, arXiv:1901.07884).
+* ``coral``: one score and K - 1 ordered thresholds, the k-th logit of P(y > k); all tasks learn on all
+  buildings (Cao, Mirjalili & Raschka 2020, arXiv:1901.07884).
 * ``cross_entropy``: K logits, the order of the grades unused; the plain alternative.
 """
 
@@ -37,12 +37,12 @@ class OrdinalPredictor(nn.Module):
         outputs = {"corn": NUM_DAMAGE_CLASSES - 1, "coral": 1, "cross_entropy": NUM_DAMAGE_CLASSES}[form]
         self.linear = nn.Linear(in_dim, outputs, bias=form != "coral")
         nn.init.normal_(self.linear.weight, std=0.01)
+        self.thresholds: nn.Parameter | None = None
         if form == "coral":
             # Apart and in order from the start, so that each grade has some probability.
             self.thresholds = nn.Parameter(torch.linspace(1.0, -1.0, NUM_DAMAGE_CLASSES - 1))
         else:
             nn.init.zeros_(self.linear.bias)
-            self.thresholds = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Maps (N, in_dim) to the form's logits, (N, K - 1) or (N, K)."""
@@ -92,7 +92,8 @@ def ordinal_probabilities(logits: Tensor, form: str) -> Tensor:
     if form == "cross_entropy":
         return logits.float().softmax(dim=1)
     exceeds = logits.float().sigmoid()
-    # P(y > k): CORN multiplies its conditional probabilities; CORAL's thresholds may cross, so the smallest so far counts.
+    # P(y > k): CORN multiplies its conditional probabilities; CORAL's thresholds may cross, so the smallest
+    # so far counts.
     exceeds = exceeds.cumprod(dim=1) if form == "corn" else exceeds.cummin(dim=1).values
     edge = exceeds.new_ones(len(exceeds), 1)
     cumulative = torch.cat([edge, exceeds, edge * 0], dim=1)

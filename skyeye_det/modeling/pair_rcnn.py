@@ -8,10 +8,11 @@ from detectron2.structures import Instances
 class PairRCNN(GeneralizedRCNN):
     """GeneralizedRCNN whose inference leaves masks in their boxes.
 
-    Input: detectron2's dicts, ``image`` (6, H, W) with pre-disaster channels first. Output in inference: a dict a
-    pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the tile, ``scores`` (M,), ``pred_classes`` (M,),
-    ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs`` (M, 4), ``pred_damage`` (M,).
-    Pasting 1,000 masks into the tile takes over 1 GB; :mod:`skyeye_det.postprocessing` works inside the boxes.
+    Input: detectron2's dicts, ``image`` (6, H, W) with pre-disaster channels first. Output in inference: a
+    dict a pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the tile, ``scores`` (M,),
+    ``pred_classes`` (M,), ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs``
+    (M, 4), ``pred_damage`` (M,). Pasting 1,000 masks into the tile takes over 1 GB;
+    :mod:`skyeye_det.postprocessing` works inside the boxes.
     """
 
     def inference(

@@ -1,7 +1,9 @@
 """ROI heads for building pairs: box and mask on pre features, damage on both."""
 
+from typing import Any
+
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.modeling.poolers import ROIPooler
@@ -17,9 +19,10 @@ from skyeye_det.modeling.damage_head import DamageHead
 class BuildingROIHeads(StandardROIHeads):
     """StandardROIHeads plus the damage head.
 
-    The box and mask heads read the pre features, since outlines are drawn on the pre image; the damage head pools the
-    same, enlarged boxes from pre and post features. Training reads ``gt_damage`` (int64, 0..3, -1 ignored), which
-    detectron2's proposal sampling copies to the proposals; inference adds ``pred_damage`` and ``pred_damage_probs``.
+    The box and mask heads read the pre features, since outlines are drawn on the pre image; the damage head
+    pools the same, enlarged boxes from pre and post features. Training reads ``gt_damage`` (int64, 0..3, -1
+    ignored), which detectron2's proposal sampling copies to the proposals; inference adds ``pred_damage`` and
+    ``pred_damage_probs``.
     """
 
     @configurable
@@ -30,7 +33,7 @@ class BuildingROIHeads(StandardROIHeads):
         damage_pooler: nn.Module,
         damage_head: DamageHead,
         context_scale: float,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.damage_in_features = damage_in_features
@@ -39,7 +42,7 @@ class BuildingROIHeads(StandardROIHeads):
         self.context_scale = context_scale
 
     @classmethod
-    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         """Adds the damage branch to what StandardROIHeads reads."""
         in_features = cfg.MODEL.ROI_HEADS.IN_FEATURES
         shapes = [input_shape[name] for name in in_features]
@@ -96,7 +99,7 @@ class BuildingROIHeads(StandardROIHeads):
 
 
 def enlarge_boxes(boxes: Boxes, scale: float) -> Boxes:
-    """Boxes (M, XYXY px) enlarged by ``scale`` around their centres; they may leave the image, where ROIAlign reads 0."""
+    """Boxes (M, XYXY px) enlarged around their centres; outside the image ROIAlign reads 0."""
     centres = boxes.get_centers()
     half = (boxes.tensor[:, 2:] - boxes.tensor[:, :2]) * (scale / 2)
     return Boxes(torch.cat([centres - half, centres + half], dim=1))

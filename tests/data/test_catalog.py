@@ -58,7 +58,6 @@ def test_tiles_and_buildings_arrive_as_detectron2_wants_them(tmp_path):
     assert tiles[3]["annotations"][0] == {
         "segmentation": [[4, 6, 14, 6, 14, 20, 4, 20]],
         "bbox": [4, 6, 11, 15],
-        "area": 165,
         "bbox_mode": BoxMode.XYWH_ABS,
         "category_id": 0,
         "damage": -1,

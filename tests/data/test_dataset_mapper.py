@@ -10,17 +10,11 @@ from detectron2.data import transforms
 from pair_tiles import building, pair_config, rectangle, write_tile
 
 from skyeye_det.data.augmentation import (
-    QuarterTurnTransform,
     RandomQuarterTurn,
     ShiftTransform,
-    WindowTransform,
 )
-from skyeye_det.data.dataset_mapper import PairMapper, read_image, training_instances
-from skyeye_det.data.targets import fill_polygons, parts_from_segmentation
+from skyeye_det.data.dataset_mapper import PairMapper, read_image
 from skyeye_det.errors import InputError
-
-STILL = transforms.NoOpTransform()
-CROOKED = [[10.4, 8.5, 33.5, 14.6, 27.2, 39.5, 6.5, 30.3], [40.5, 41.5, 55.1, 44.2, 49.9, 58.7]]
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +24,6 @@ def _seed():
 
 def _noise(side=64, seed=1):
     return np.random.default_rng(seed).integers(1, 256, (side, side, 3), dtype=np.uint8)
-
-
-def _official(segmentation, shape=(64, 64)):
-    return fill_polygons(parts_from_segmentation(segmentation), shape)
 
 
 def test_an_evaluation_input_is_the_whole_pair_pre_first(tmp_path):
@@ -61,31 +51,9 @@ def test_an_evaluation_input_may_have_any_size(tmp_path):
     assert PairMapper(pair_config(), False)(tile)["image"].shape == (6, 37, 101)
 
 
-@pytest.mark.parametrize("x0", [0, 1])
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("turns", range(4))
-def test_training_masks_follow_the_official_rule(x0, flip, turns):
-    window = WindowTransform(x0, 3, 50, 50)
-    orientation = transforms.TransformList(
-        [transforms.HFlipTransform(50) if flip else STILL, QuarterTurnTransform(50, 50, turns)]
-    )
-    instances = training_instances([building(CROOKED)], window, orientation, (50, 50))
-    expected = np.rot90(_official(CROOKED)[3:53, x0 : x0 + 50][:, :: -1 if flip else 1], turns)
-    assert np.array_equal(instances.gt_masks.tensor[0].numpy(), expected > 0)
-
-
-def test_scaled_masks_are_the_official_fill_of_the_scaled_outline():
-    window = WindowTransform(2, 1, 40, 60)
-    instances = training_instances([building(CROOKED[:1])], window, STILL, (60, 60))
-    scaled = (np.array(CROOKED[0]).reshape(-1, 2) + 0.5 - [2, 1]) * 1.5 - 0.5
-    assert np.array_equal(
-        instances.gt_masks.tensor[0].numpy(), _official([scaled.ravel().tolist()], (60, 60)) > 0
-    )
-
-
 @pytest.mark.parametrize("size", [24, 48, 77])
 def test_masks_lie_on_the_buildings_that_the_image_shows(tmp_path, size):
-    """Roofs of one colour each on a black tile: at any scale the mask's inside shows that colour and no other."""
+    """Roofs of one colour each on a black tile: at any scale a mask's inside shows its colour alone."""
     pre = np.zeros((64, 64, 3), np.uint8)
     buildings = [building(rectangle(6, 8, 25, 19), 0), building(rectangle(34, 30, 52, 58), 3)]
     for value, (x0, y0, x1, y1) in ((90, (6, 8, 25, 19)), (200, (34, 30, 52, 58))):
@@ -127,18 +95,6 @@ def test_the_mask_is_the_roof_to_the_pixel_without_scaling(tmp_path):
     assert found > 20
 
 
-def test_instances_have_the_fields_that_the_model_reads():
-    buildings = [building(rectangle(2 + 12 * i, 3, 11 + 12 * i, 20), i - 1) for i in range(5)]
-    instances = training_instances(buildings, STILL, STILL, (64, 64))
-    assert instances.image_size == (64, 64)
-    assert instances.gt_boxes.tensor.dtype == torch.float32
-    assert instances.gt_boxes.tensor[0].tolist() == [2, 3, 12, 21]
-    assert instances.gt_classes.tolist() == [0] * 5
-    assert instances.gt_masks.tensor.dtype == torch.bool
-    assert instances.gt_damage.dtype == torch.int64
-    assert instances.gt_damage.tolist() == [-1, 0, 1, 2, 3]
-
-
 def test_a_tile_of_unclassified_buildings_keeps_them_all(tmp_path):
     tile = write_tile(tmp_path, [building(rectangle(9, 9, 30, 30), -1)] * 3, _noise())
     mapper = PairMapper(pair_config(96, SCALE_RANGE=[1.0, 1.0]), True)
@@ -168,38 +124,6 @@ def test_a_tile_smaller_than_the_crop_is_set_in_black(tmp_path):
         assert int(result["instances"].gt_masks.tensor.sum()) == 169
 
 
-def test_a_building_of_too_few_pixels_is_left_out():
-    one_pixel = building([[30.2, 30.1, 30.3, 30.1, 30.3, 30.4]])
-    assert one_pixel["area"] == 1
-    nothing = building([[200.0, 200, 210, 200, 210, 210]])
-    kept = building(rectangle(5, 5, 8, 6), 2)
-    instances = training_instances([one_pixel, nothing, kept], STILL, STILL, (64, 64))
-    assert instances.gt_damage.tolist() == [2]
-
-
-@pytest.mark.parametrize("degenerate", [[[30.0, 30.0]], [[30.0, 30.0, 44.0, 30.0]]])
-def test_an_outline_without_area_is_filled_as_the_rule_does(degenerate):
-    instances = training_instances([building(degenerate)], STILL, STILL, (64, 64))
-    official = _official(degenerate)
-    assert len(instances) == (official.sum() >= 8)
-    assert all(np.array_equal(mask, official > 0) for mask in instances.gt_masks.tensor.numpy())
-
-
-@pytest.mark.parametrize(("visible", "kept"), [(1, False), (3, False), (4, True), (40, True)])
-def test_a_building_is_left_out_where_the_crop_keeps_under_a_tenth(visible, kept):
-    tall = building(rectangle(10, 0, 24, 39))
-    window = WindowTransform(0, 40 - visible, 64, 64)
-    instances = training_instances([tall], window, STILL, (64, 64))
-    assert len(instances) == kept
-    assert all(int(mask.sum()) == 15 * visible for mask in instances.gt_masks.tensor)
-
-
-def test_an_outline_that_reaches_far_beyond_the_tile_costs_no_more_than_the_crop():
-    far = building([[-1e6, -1e6, 20, -1e6, 20, 20, -1e6, 20]], side=64)
-    instances = training_instances([far], WindowTransform(0, 0, 32, 64), STILL, (64, 64))
-    assert instances.gt_boxes.tensor.tolist() == [[0, 0, 42, 42]]
-
-
 def test_misregistration_moves_the_post_image_alone(tmp_path):
     pre, post = _noise(seed=1), _noise(seed=2)
     tile = write_tile(tmp_path, [building(rectangle(9, 9, 30, 30))], pre, post)
@@ -225,13 +149,8 @@ def test_light_is_drawn_for_each_image_apart(tmp_path):
     mapper = PairMapper(pair_config(MAX_SHIFT=0), True)
     images = [mapper(tile)["image"].float() for _ in range(5)]
     assert all((image[:3] - image[3:]).abs().mean() > 1 for image in images)
-    still = PairMapper(pair_config(MAX_SHIFT=0, PHOTOMETRIC=0.0), True)
-    assert torch.equal(still(tile)["image"][:3], still(tile)["image"][3:]) or _differ_by_draw(still, tile)
-
-
-def _differ_by_draw(mapper, tile):
-    image = mapper(tile)["image"]
-    return torch.equal(image[:3], image[3:])
+    still = PairMapper(pair_config(MAX_SHIFT=0, PHOTOMETRIC=0.0), True)(tile)["image"]
+    assert torch.equal(still[:3], still[3:])
 
 
 def test_turned_crops_reach_the_tensor_without_light(tmp_path):

@@ -87,7 +87,9 @@ def test_cross_entropy_loss_is_the_mean_of_negative_log_probabilities() -> None:
 def test_unclassified_buildings_change_nothing(form: str) -> None:
     logits = logits_of(form, 4)
     alone = ordinal_loss(logits[:2], torch.tensor([3, 1]), EVEN, form)
-    assert ordinal_loss(logits, torch.tensor([3, 1, -1, -1]), EVEN, form).item() == pytest.approx(alone.item())
+    assert ordinal_loss(logits, torch.tensor([3, 1, -1, -1]), EVEN, form).item() == pytest.approx(
+        alone.item()
+    )
 
 
 @pytest.mark.parametrize("form", ORDINAL_FORMS)
@@ -107,7 +109,9 @@ def test_class_weights_weigh_buildings_by_their_true_grade() -> None:
     expected = -(3 * log(1 / 6) + log(1 / 2)) / 4
     found = ordinal_loss(logits, torch.tensor([0, 3]), weights, "cross_entropy")
     assert found.item() == pytest.approx(expected)
-    corn = ordinal_loss(torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]), torch.tensor([0, 1]), weights, "corn")
+    corn = ordinal_loss(
+        torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]), torch.tensor([0, 1]), weights, "corn"
+    )
     expected = -(3 * log(1 - sigmoid(1)) + log(sigmoid(2)) + log(0.5)) / 5
     assert corn.item() == pytest.approx(expected)
 

@@ -12,7 +12,11 @@ def test_output_fields_have_their_shapes_and_types() -> None:
         (output,) = model([training_input([])])
     found = output["instances"]
     count = len(found)
-    fields = {name: (tuple(value.shape), value.dtype) for name, value in found.get_fields().items() if name != "pred_boxes"}
+    fields = {
+        name: (tuple(value.shape), value.dtype)
+        for name, value in found.get_fields().items()
+        if name != "pred_boxes"
+    }
     assert found.pred_boxes.tensor.shape == (count, 4)
     assert fields == {
         "scores": ((count,), torch.float32),

@@ -36,25 +36,25 @@ WRECKAGE = {
     "wind": Wreckage(
         rubble=((164, 146, 122), (128, 108, 88), (206, 200, 190), (88, 76, 66), (150, 138, 124),
                 (178, 164, 146), (116, 120, 126), (66, 58, 52), (198, 172, 150)),
-        torn=((74, 60, 48), (96, 76, 58), (150, 124, 92), (60, 52, 46), (168, 146, 116)),
-        share=((10, 22), (42, 66)), spill=(6, 18, 42),
+        torn=((70, 56, 44), (96, 76, 58), (178, 148, 108), (54, 46, 42), (206, 188, 160), (190, 160, 122)),
+        share=((16, 28), (48, 70)), spill=(10, 24, 42),
     ),
     "fire": Wreckage(
         rubble=((176, 172, 168), (148, 142, 138), (96, 90, 86), (58, 54, 52), (200, 196, 192), (122, 108, 98),
                 (44, 42, 42), (132, 110, 94)),
-        torn=((34, 31, 30), (48, 43, 40), (26, 25, 25), (66, 58, 52)),
-        share=((14, 26), (48, 72)), spill=(3, 8, 20),
+        torn=((30, 28, 27), (44, 40, 37), (24, 23, 23), (62, 54, 48), (28, 26, 25)),
+        share=((18, 30), (54, 76)), spill=(5, 12, 20),
     ),
     "flood": Wreckage(
         rubble=((118, 98, 72), (104, 86, 64), (130, 112, 86), (92, 76, 58), (160, 146, 124), (70, 60, 48)),
         torn=((112, 94, 70), (124, 106, 80), (98, 82, 62)),
-        share=((3, 8), (26, 44)), spill=(2, 6, 24),
+        share=((8, 16), (34, 54)), spill=(4, 8, 24),
     ),
     "quake": Wreckage(
         rubble=((178, 170, 158), (154, 146, 136), (196, 190, 180), (126, 118, 110), (92, 86, 80),
                 (164, 150, 132), (206, 198, 184), (72, 66, 62)),
         torn=((168, 160, 148), (146, 138, 128), (118, 110, 102), (186, 178, 168), (88, 82, 76)),
-        share=((8, 18), (38, 60)), spill=(14, 28, 48),
+        share=((12, 24), (46, 66)), spill=(22, 34, 48),
     ),
 }  # fmt: skip
 """Kind of disaster -> wreckage."""
@@ -137,8 +137,8 @@ def wreck(rng: Generator, image: np.ndarray, houses: list[House], grades: list[i
         paint = rubble if kind == "quake" and grade == DamageClass.MAJOR_DAMAGE else torn
         blend(view, paint[rows, columns], alpha * footprint)
         if kind == "flood" and grade == DamageClass.MAJOR_DAMAGE:
-            blend(view, (116, 100, 78), footprint * np.uint8(whole(rng, 50, 90)))
-        if kind == "wind" and grade == DamageClass.MINOR_DAMAGE and whole(rng, 0, 99) < 30:
+            blend(view, (116, 100, 78), footprint * np.uint8(whole(rng, 80, 130)))
+        if kind == "wind" and grade == DamageClass.MINOR_DAMAGE and whole(rng, 0, 99) < 40:
             blend(view, (66, 96, 168), alpha * footprint)
 
 

@@ -34,7 +34,8 @@ def draw_exposure(rng: Generator, hazy: bool) -> Exposure:
     light = whole(rng, 192, 276)
     gain = (light + whole(rng, -14, 10), light + whole(rng, -6, 8), light + whole(rng, -14, 8))
     haze = whole(rng, 20, 84) if hazy and whole(rng, 0, 2) == 0 else whole(rng, 0, 22)
-    return Exposure(gain, whole(rng, 0, 10), haze, whole(rng, 0, 4) // 2, whole(rng, 22, 52))
+    softness = (0, 0, 0, 0, 1, 1, 1, 1, 2)[int(rng.integers(9))]
+    return Exposure(gain, whole(rng, 0, 10), haze, softness, whole(rng, 22, 52))
 
 
 def draw_shift(rng: Generator) -> tuple[int, int]:

@@ -1,0 +1,201 @@
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import tiny_config
+from torch import nn
+
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.errors import InputError
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def small() -> nn.Module:
+    return nn.Linear(2, 3)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    model, other = small(), small()
+    SkyeyeCheckpointer(model, str(tmp_path)).save("model_0000001", iteration=1)
+    rest = SkyeyeCheckpointer(other, str(tmp_path)).resume_or_load("")
+    assert torch.equal(model.weight, other.weight)
+    assert rest["iteration"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
+
+
+def test_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpointer = SkyeyeCheckpointer(small(), str(tmp_path))
+    checkpointer.save("model_0000001")
+
+    def killed(state: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpointer.save("model_0000002")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
+    assert checkpointer.get_checkpoint_file().endswith("model_0000001.pth")
+
+
+def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(state: Any, path: Path) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"model_1\.pth: cannot be written"):
+        SkyeyeCheckpointer(small(), str(tmp_path)).save("model_1")
+
+
+def test_best_checkpoint_is_not_the_one_to_resume_from(tmp_path: Path) -> None:
+    checkpointer = SkyeyeCheckpointer(small(), str(tmp_path))
+    checkpointer.save("model_0000001")
+    checkpointer.save("model_best")
+    assert (tmp_path / "model_best.pth").is_file()
+    assert checkpointer.get_checkpoint_file().endswith("model_0000001.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pkl", ".pyth"])
+def test_malicious_checkpoint_is_refused_and_not_run(tmp_path: Path, suffix: str) -> None:
+    path, trace = tmp_path / f"model{suffix}", tmp_path / "it-ran"
+    content = {"model": {"weight": Bomb(trace)}, "__author__": "stranger"}
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(InputError, match="expected a checkpoint of tensors alone") as told:
+        SkyeyeCheckpointer(small()).load(str(path))
+    assert not trace.exists()
+    assert "\n" not in str(told.value)
+
+
+def test_plain_pickle_named_as_pytorch_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "model.pth", tmp_path / "it-ran"
+    path.write_bytes(pickle.dumps(Bomb(trace)))
+    with pytest.raises(InputError, match="expected a checkpoint of tensors alone"):
+        SkyeyeCheckpointer(small()).load(str(path))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("asked", [b"cbuiltins\neval\n", b"c_codecs\ndecode\n", b"cnumpy\nload\n"])
+def test_pickle_may_ask_for_arrays_alone(tmp_path: Path, asked: bytes) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(asked + b"(S'1'\ntR.")
+    with pytest.raises(InputError, match="it asks for"):
+        SkyeyeCheckpointer(small()).load(str(path))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", pickle.dumps([1, 2]), pickle.dumps({"model": 3, "__author__": ""})]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".pkl"])
+def test_other_files_are_refused_in_a_sentence(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"weights .*model\.p.*expected a checkpoint"):
+        SkyeyeCheckpointer(small()).load(str(path))
+
+
+def test_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    SkyeyeCheckpointer(small(), str(tmp_path)).save("model")
+    path = tmp_path / "model.pth"
+    path.write_bytes(path.read_bytes()[:-200])
+    checkpointer = SkyeyeCheckpointer(small())
+    for _ in range(2):  # a failed load leaves the checkpointer usable
+        with pytest.raises(InputError, match="expected a checkpoint"):
+            checkpointer.load(str(path))
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_detectron2s_pickle_of_arrays_is_read(tmp_path: Path, protocol: int) -> None:
+    weights = {
+        "weight": np.arange(6, dtype=np.float32).reshape(3, 2),
+        "bias": np.array([1, 2, 3], np.float32),
+    }
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"model": weights, "__author__": "detectron2"}, protocol=protocol))
+    model = small()
+    SkyeyeCheckpointer(model).load_whole_model(str(path))
+    np.testing.assert_array_equal(model.weight.detach(), weights["weight"])
+    np.testing.assert_array_equal(model.bias.detach(), weights["bias"])
+
+
+def test_caffe2_pickle_reaches_the_siamese_resnet(tmp_path: Path) -> None:
+    model = build_pair_model(
+        tiny_config(
+            MODEL__BACKBONE__NAME="build_siamese_resnet_fpn_backbone",
+            MODEL__RESNETS__OUT_FEATURES="['res2','res3','res4','res5']",
+        )
+    )
+    kernel = np.random.default_rng(0).normal(size=(64, 3, 7, 7)).astype(np.float32)
+    path = tmp_path / "R-50.pkl"
+    # MSRA's names, as in detectron2://ImageNetPretrained/MSRA/R-50.pkl
+    blobs = {
+        "conv1_w": kernel,
+        "conv1_w_momentum": kernel,
+        "res2_0_branch2a_w": np.ones((64, 64, 1, 1), np.float32),
+    }
+    path.write_bytes(pickle.dumps(blobs, protocol=2))
+    SkyeyeCheckpointer(model).load(str(path))
+    bottom_up = model.backbone.bottom_up
+    np.testing.assert_array_equal(bottom_up.stem.conv1.weight.detach(), kernel)
+    assert (bottom_up.res2[0].conv1.weight == 1).all()
+
+
+def test_missing_file_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.pth: no such file") as told:
+        SkyeyeCheckpointer(small()).load(str(tmp_path / "none.pth"))
+    assert "\n" not in str(told.value)
+
+
+def test_address_without_internet_is_told_with_both_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(
+        InputError, match=r"cannot be fetched .*MODEL\.WEIGHTS /path/to/file.*xbd_mrcnn\.yaml"
+    ) as told:
+        SkyeyeCheckpointer(small()).load("detectron2://ImageNetPretrained/MSRA/R-50.pkl")
+    assert "\n" not in str(told.value)
+
+
+def test_weights_of_another_model_are_refused_for_inference(tmp_path: Path) -> None:
+    SkyeyeCheckpointer(nn.Linear(2, 4), str(tmp_path)).save("model")
+    checkpointer = SkyeyeCheckpointer(small())
+    with pytest.raises(InputError, match="expected those of the whole model"):
+        checkpointer.load_whole_model(str(tmp_path / "model.pth"))
+    checkpointer.load(str(tmp_path / "model.pth"))  # training may begin from parts
+
+
+def test_backbone_weights_alone_are_refused_for_inference() -> None:
+    model = build_pair_model(tiny_config(MODEL__TIMM__NAME="tf_efficientnet_lite0"))
+    with pytest.raises(InputError, match="pass a .pth that training wrote"):
+        SkyeyeCheckpointer(model).load_whole_model("packaged://efficientnet-lite0")
+    with pytest.raises(InputError, match="found none"):
+        SkyeyeCheckpointer(model).load_whole_model("")
+
+
+def test_training_state_of_another_solver_is_refused(tmp_path: Path) -> None:
+    model = small()
+    adam = torch.optim.AdamW(model.parameters())
+    SkyeyeCheckpointer(model, str(tmp_path), optimizer=adam).save("model")
+    fewer = torch.optim.AdamW([model.weight])
+    with pytest.raises(InputError, match="expected a checkpoint of this model and solver"):
+        SkyeyeCheckpointer(model, optimizer=fewer).load(str(tmp_path / "model.pth"))

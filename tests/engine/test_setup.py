@@ -1,0 +1,118 @@
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import CONFIGS, tiny_config
+
+from skyeye_det.engine.setup import check_training, load_config, set_up
+from skyeye_det.errors import InputError
+
+DEFAULT = CONFIGS / "xbd_mrcnn.yaml"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["SOLVER.BASE_LRR", "1"], "overrides .*SOLVER.BASE_LRR"),
+        (["SOLVER.BASE_LR", "fast"], "overrides SOLVER.BASE_LR fast: .*float"),
+        (["SOLVER.BASE_LR"], "overrides SOLVER.BASE_LR"),
+        (["MODEL.PIXEL_MEAN", "[1.0, 2.0, 3.0]"], "expected 6 numbers .* found 3 and 6"),
+        (["MODEL.MASK_ON", "False"], "MASK_ON and .*: expected True and 1"),
+        (["VIS_PERIOD", "20"], "VIS_PERIOD: expected 0"),
+    ],
+)
+def test_wrong_override_is_told_in_a_sentence(overrides: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as told:
+        load_config(DEFAULT, overrides)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MODEL:\n  NO_SUCH_KEY: 1\n",
+        "SOLVER: fast\n",
+        "SOLVER: {BASE_LR: [1}\n",
+        "- a list\n",
+        "",
+        "_BASE_: missing.yaml\n",
+        "_BASE_: config.yaml\n",
+        "\x00",
+    ],
+)
+def test_wrong_file_is_told_in_a_sentence_with_its_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"config\.yaml: .") as told:
+        load_config(written(tmp_path, text))
+    assert "\n" not in str(told.value)
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: no such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir", "!!python/object/new:os.mkdir"])
+def test_unsafe_tag_is_refused_and_not_run(tmp_path: Path, tag: str) -> None:
+    trace = tmp_path / "it-ran"
+    with pytest.raises(InputError, match="could not determine a constructor"):
+        load_config(written(tmp_path, f"OUTPUT_DIR: {tag} [{trace}]\n"))
+    assert not trace.exists()
+
+
+def test_override_is_data_and_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "it-ran"
+    cfg = load_config(DEFAULT, ["OUTPUT_DIR", f"__import__('os').mkdir('{trace}')"])
+    assert cfg.OUTPUT_DIR.startswith("__import__")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(("has_gpu", "device"), [(True, "cuda"), (False, "cpu")])
+def test_device_is_chosen_by_what_is_there(
+    monkeypatch: pytest.MonkeyPatch, has_gpu: bool, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert device == load_config(DEFAULT).MODEL.DEVICE
+    assert load_config(DEFAULT, ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
+
+
+def test_gpu_asked_for_where_there_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="append MODEL.DEVICE cpu"):
+        load_config(DEFAULT, ["MODEL.DEVICE", "cuda"])
+
+
+def test_amp_without_cuda_is_told_before_training_only() -> None:
+    cfg = load_config(CONFIGS / "xbd_mrcnn_r50.yaml", ["MODEL.DEVICE", "cpu"])
+    assert cfg.SOLVER.AMP.ENABLED  # inference with this config works on a CPU
+    with pytest.raises(InputError, match="append SOLVER.AMP.ENABLED False"):
+        check_training(cfg, 1)
+
+
+def test_processes_without_gpus_and_uneven_batches_are_told() -> None:
+    with pytest.raises(InputError, match="leave --num-gpus at 1"):
+        check_training(tiny_config(), 2)
+    with pytest.raises(InputError, match="IMS_PER_BATCH: expected a multiple of the 1 process"):
+        check_training(tiny_config(SOLVER__IMS_PER_BATCH=0), 1)
+    with pytest.raises(InputError, match="expected SGD or AdamW, found Adam"):
+        check_training(tiny_config(SOLVER__OPTIMIZER="Adam"), 1)
+    check_training(tiny_config(), 1)
+
+
+def test_output_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cfg = tiny_config(OUTPUT_DIR=tmp_path / "file" / "run", DATASETS__TRAIN="()", DATASETS__TEST="()")
+    with pytest.raises(InputError, match=r"OUTPUT_DIR .*run: cannot be written"):
+        set_up(cfg, argparse.Namespace(config_file="", eval_only=True))
+
+
+def test_missing_data_set_is_told_with_the_command_that_writes_it(tmp_path: Path) -> None:
+    cfg = tiny_config(OUTPUT_DIR=tmp_path, DATASETS__TRAIN="('nowhere_train',)")
+    with pytest.raises(InputError, match=r"python tools/convert_xbd_to_coco\.py .*--splits train"):
+        set_up(cfg, argparse.Namespace(config_file="", eval_only=False))
