@@ -1,8 +1,8 @@
 """The ordinal damage scale of xBD, in the one place that knows its names, values and colours.
 
-Two numberings exist and meet only here: training and prediction use ``DamageClass`` 0..3 with
-``IGNORE_DAMAGE`` (-1) for un-classified buildings; xView2 damage images use pixel values 0..4, where 0 is
-background and ``DamageClass + 1`` is a building of that grade.
+Two numberings exist: training and prediction use ``DamageClass`` 0..3 with ``IGNORE_DAMAGE`` (-1) for
+un-classified buildings; xView2 damage images use pixel values 0..4, always damage + 1: a building of that
+grade, and 0, background, for an un-classified one.
 """
 
 from enum import IntEnum

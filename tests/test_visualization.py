@@ -1,8 +1,6 @@
-"""Outlines, panels and learning curves."""
+"""Outlines and panels."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.data.targets import fill_polygons
 from skyeye_det.errors import InputError
-from skyeye_det.visualization.curves import draw_curves, read_metrics
 from skyeye_det.visualization.lettering import count_damage, legend, put_text
 from skyeye_det.visualization.outlines import (
     DrawnBuilding,
@@ -230,40 +227,3 @@ def test_text_too_long_for_its_place_is_shortened():
     put_text(canvas, "a scene with a long name\n\x00" * 5, 4, 20, 11)
     assert (canvas < 128).any()
     assert (canvas[:, -1] == 255).all()
-
-
-def test_metrics_take_the_last_word_and_forgive_a_cut_last_line(tmp_path):
-    path = tmp_path / "metrics.json"
-    lines = [{"iteration": 19, "total_loss": 2.0}, {"iteration": 39, "total_loss": float("nan"), "lr": "x"}]
-    lines.append({"iteration": 19, "total_loss": 1.5})
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"iteration": 59, "tot')
-    assert read_metrics(path) == {"total_loss": ([19], [1.5])}
-
-
-@pytest.mark.parametrize("content", ["", "[1]\n", 'x\n{"iteration": 1, "total_loss": 2}\n'])
-def test_metrics_without_losses_or_broken_are_refused(tmp_path, content):
-    path = tmp_path / "metrics.json"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"metrics\.json: expected"):
-        read_metrics(path)
-
-
-def test_curves_are_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "metrics.json"
-    rows = [{"iteration": i, "total_loss": 3 - i / 10, "loss_damage": 0.0} for i in range(10)]
-    rows.append({"iteration": 9, "xview2/score": 0.4, "segm/AP50": 30.0})
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    draw_curves(path, tmp_path / "curves.png")
-    picture = read_image(tmp_path / "curves.png")
-    assert picture.shape[0] > picture.shape[1]  # three charts
-    assert [file.name for file in Path(tmp_path).iterdir() if "partial" in file.name] == []
-
-
-def test_curves_without_matplotlib_say_what_to_install(tmp_path, monkeypatch):
-    path = tmp_path / "metrics.json"
-    path.write_text('{"iteration": 1, "total_loss": 2}\n')
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_agg", None)
-    with pytest.raises(InputError, match="pip install matplotlib"):
-        draw_curves(path, tmp_path / "curves.png")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Lists every missing, misnamed, mis-sized, mis-typed, mis-valued or unreadable file of a submission.
 
-Exit code 1 where there is a finding; a note (damage outside localization, values above 1 in it) is none.
+Exit codes: 0 nothing found, 1 a finding, 2 wrong input. A note (damage outside localization, values above 1
+in it) is no finding.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Converts splits of an xBD root to COCO files, one a split; see datasets/README.md.
+"""Converts splits of an xBD root to COCO files xbd_<split>.json; see datasets/README.md.
 
 Exit codes: 0 done, 2 wrong input, or a fault under --strict.
 """
@@ -14,7 +14,7 @@ from skyeye_det.errors import run_command
 def parse_arguments() -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(
-        description="Converts splits of an xBD root to COCO files xbd_<split>.json."
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--xbd-root", type=Path, required=True, help="folder with <split>/images and <split>/labels"

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery."""
+"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery.
+
+A killed run is taken up by the same command. Exit codes: 0 done, 2 wrong input.
+"""
 
 import argparse
 from pathlib import Path
@@ -10,7 +13,9 @@ from skyeye_det.errors import run_command
 
 def main() -> None:
     """Runs the demo and prints its table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
     )

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
-"""Writes made-up xBD scenes that need no licence; see datasets/README.md.
+"""Writes an xBD root of made-up scenes that need no licence; see datasets/README.md.
 
+The same seed and size give the same bytes. A killed run is taken up by the same command.
 Exit codes: 0 done, 2 wrong input.
 """
 
@@ -14,7 +15,7 @@ from skyeye_det.errors import run_command
 def parse_arguments() -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(
-        description="Writes an xBD root of made-up scenes; the same seed and size give the same bytes."
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the root: empty, or to be taken up"

@@ -2,6 +2,7 @@
 """Scores predictions by the official xView2 formula, pooled over all tiles, and per event.
 
 The truth: target PNGs, named as the scorer or as the download names them, or an xBD root's labels.
+Exit codes: 0 done, 2 wrong input.
 """
 
 import argparse

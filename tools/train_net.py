@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Trains or evaluates SkyEye.
 
-python tools/train_net.py --config-file configs/xbd_mrcnn.yaml [--num-gpus N] [--resume] [--eval-only] [KEY
-VALUE ...]
+  python tools/train_net.py --config-file configs/xbd_mrcnn.yaml [--resume] [--eval-only] [KEY VALUE ...]
+
+Exit codes: 0 done, 2 wrong input, or losses that became NaN.
 """
 
 from skyeye_det.dependencies import require_detectron2

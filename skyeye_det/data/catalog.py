@@ -14,7 +14,6 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from skyeye_det.damage import DamageClass
 from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.errors import InputError
 
@@ -66,11 +65,8 @@ def register_xbd_split(
     DatasetCatalog.register(name, functools.partial(load_xbd_json, file, root))
     MetadataCatalog.get(name).set(
         thing_classes=["building"],
-        thing_dataset_id_to_contiguous_id={1: 0},
-        damage_names=[grade.subtype for grade in DamageClass],
         json_file=str(file),
         image_root=str(root),
-        evaluator_type="xview2",
         place_given=place_given,
     )
 

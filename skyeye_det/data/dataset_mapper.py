@@ -150,7 +150,10 @@ def read_image(path: str, shape: tuple[int, int]) -> np.ndarray:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(content, flags) if content.size else None
+    try:
+        image = cv2.imdecode(content, flags) if content.size else None
+    except cv2.error:  # more pixels than OpenCV takes
+        image = None
     if image is None:
         raise InputError(f"{path}: expected a png, jpg or tif image, found something else or a damaged file")
     if image.dtype != np.uint8:

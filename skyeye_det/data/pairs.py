@@ -28,14 +28,12 @@ class ImagePair:
         pre: image before the disaster.
         post: image after it.
         split: folder of the split where the layout has one.
-        anonymous_id: digits of an anonymous tile, as its file name has them.
     """
 
     name: str
     pre: Path
     post: Path
     split: str | None = None
-    anonymous_id: str | None = None
 
 
 def find_pairs(images: Path) -> list[ImagePair]:
@@ -58,7 +56,7 @@ def find_pairs(images: Path) -> list[ImagePair]:
     if not images.is_dir():
         raise InputError(f"{images}: expected a folder of images, found none; check the path")
     found: dict[str, dict[str, list[tuple[Path, str | None]]]] = defaultdict(lambda: {"pre": [], "post": []})
-    for folder, split in _image_folders(images):
+    for folder, split in split_folders(images, "images"):
         for (scene, phase), path in _preferred(folder).items():
             found[scene][phase].append((path, split))
     if not found:
@@ -68,7 +66,11 @@ def find_pairs(images: Path) -> list[ImagePair]:
         )
     _refuse_doubles(images, found)
     _refuse_halves(images, found)
-    return [_pair(scene, phases["pre"][0], phases["post"][0]) for scene, phases in sorted(found.items())]
+    return [
+        ImagePair(scene, pre, post, split)
+        for scene, phases in sorted(found.items())
+        for (pre, split), (post, _) in zip(phases["pre"], phases["post"], strict=True)
+    ]
 
 
 def anonymous_id(scene: str) -> tuple[str, str] | None:
@@ -108,10 +110,6 @@ def split_folders(root: Path, kind: str) -> Iterator[tuple[Path, str | None]]:
             yield folder / kind, folder.name
 
 
-def _image_folders(images: Path) -> Iterator[tuple[Path, str | None]]:
-    return split_folders(images, "images")
-
-
 def _preferred(folder: Path) -> dict[tuple[str, str], Path]:
     """(scene, phase) -> image; of files that differ only in suffix the first kind of ``IMAGE_SUFFIXES``."""
     by_rank = sorted(
@@ -131,11 +129,6 @@ def _scene_of_image(path: Path) -> tuple[str, str] | None:
     if (match := _NUMBERED.fullmatch(path.stem)) is not None:
         return f"{match['prefix']}_{match['number']}", match["phase"]
     return None
-
-
-def _pair(scene: str, pre: tuple[Path, str | None], post: tuple[Path, str | None]) -> ImagePair:
-    numbered = anonymous_id(scene)
-    return ImagePair(scene, pre[0], post[0], pre[1], numbered[1] if numbered else None)
 
 
 def _refuse_doubles(images: Path, found: dict[str, dict[str, list[tuple[Path, str | None]]]]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from skyeye_det.damage import UNCLASSIFIED_SUBTYPE, DamageClass
+
 
 class FaultKind(Enum):
     """A kind of fault; the value is its name in tables and lists, ``rule`` says what is done about it."""
@@ -41,6 +43,7 @@ class FaultKind(Enum):
 
 
 _PAIR_OUT = "the pair is left out"
+_UNGRADED = f"kept as {UNCLASSIFIED_SUBTYPE}"
 _RULES: dict[FaultKind, tuple[str, str]] = {
     FaultKind.INCOMPLETE_PAIR: ("pre and post image and label of the scene", _PAIR_OUT),
     FaultKind.UNREADABLE_LABEL: ("xBD label JSON with features.xy and metadata", _PAIR_OUT),
@@ -49,12 +52,12 @@ _RULES: dict[FaultKind, tuple[str, str]] = {
     FaultKind.NO_UID: ("a feature with properties.uid", "the feature is left out"),
     FaultKind.NOT_A_BUILDING: ("feature_type building", "the feature is left out"),
     FaultKind.REPEATED_UID: ("each uid once in a file", "the first is kept, the others are left out"),
-    FaultKind.ONLY_IN_PRE: ("the uid in the post label too", "kept as un-classified"),
+    FaultKind.ONLY_IN_PRE: ("the uid in the post label too", _UNGRADED),
     FaultKind.ONLY_IN_POST: ("the uid in the pre label too", "the building is left out"),
-    FaultKind.MISSING_SUBTYPE: ("a subtype in the post label", "kept as un-classified"),
+    FaultKind.MISSING_SUBTYPE: ("a subtype in the post label", _UNGRADED),
     FaultKind.UNKNOWN_SUBTYPE: (
-        "no-damage, minor-damage, major-damage, destroyed or un-classified",
-        "kept as un-classified",
+        f"{', '.join(grade.subtype for grade in DamageClass)} or {UNCLASSIFIED_SUBTYPE}",
+        _UNGRADED,
     ),
     FaultKind.UNUSABLE_OUTLINE: (
         "POLYGON or MULTIPOLYGON text of finite x and y",
@@ -117,8 +120,6 @@ def count_faults(faults: Iterable[Fault]) -> dict[FaultKind, int]:
 
 
 def fault_table(counts: dict[FaultKind, int]) -> str:
-    """Lines of ``count  kind  rule``; empty text where there is no fault."""
-    if not counts:
-        return ""
+    """Lines of ``count  kind  rule``, for one kind of fault or more."""
     width = max(len(kind.value) for kind in counts)
     return "\n".join(f"{count:8d}  {kind.value:{width}s}  {kind.rule}" for kind, count in counts.items())

@@ -145,6 +145,8 @@ class PairTrainer(DefaultTrainer):
             InputError: a loss or prediction became NaN or infinite; names the losses.
         """
         # Proposals are sampled at random: the same draw at this iteration whether or not the run was resumed.
+        # The loader draws too when its iterator is made, which for a resumed run is now.
+        _ = self._trainer._data_loader_iter
         draw = np.random.SeedSequence((self._seed, self.iter, comm.get_rank()))
         torch.manual_seed(int(draw.generate_state(1)[0]))
         try:

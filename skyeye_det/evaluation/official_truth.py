@@ -21,7 +21,8 @@ def paint_annotations(tile: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def official_truth(tiles: list[dict[str, Any]]) -> dict[str, Any]:
     """A COCO data set whose segmentations are run lengths of the official masks."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for tile in tiles:
         shape = tile["height"], tile["width"]
         images.append({"id": tile["image_id"], "height": shape[0], "width": shape[1]})

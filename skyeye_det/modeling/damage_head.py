@@ -32,6 +32,8 @@ class DamageHead(nn.Module):
         InputError: fusion or ordinal form are unknown, or there are not 4 weights of 0 or more.
     """
 
+    class_weights: Tensor
+
     @configurable
     def __init__(
         self,
@@ -52,7 +54,7 @@ class DamageHead(nn.Module):
                 f"(no-damage to destroyed), found {list(class_weights)}"
             )
         self.fusion = build_fusion(fusion, input_shape.channels, input_shape.height)
-        channels: list[int] = [self.fusion.out_channels] + [conv_dim] * num_conv
+        channels = [self.fusion.out_channels] + [conv_dim] * num_conv
         layers: list[nn.Module] = []
         for c_in, c_out in pairwise(channels):
             layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(inplace=True)]

@@ -4,13 +4,21 @@ M buildings, C channels, R x R bins of the pooled ROI: every fusion maps pre (M,
 post (M, C, R, R) to (M, ``out_channels``, R, R).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from skyeye_det.errors import InputError
 
 
-class ConcatFusion(nn.Module):
+class Fusion(nn.Module):
+    """What every fusion has in common; ``out_channels`` is the number of channels that it gives."""
+
+    out_channels: int
+
+
+class ConcatFusion(Fusion):
     """Pre beside post."""
 
     def __init__(self, channels: int, resolution: int):
@@ -23,7 +31,7 @@ class ConcatFusion(nn.Module):
         return torch.cat([pre, post], dim=1)
 
 
-class ConcatDifferenceFusion(nn.Module):
+class ConcatDifferenceFusion(Fusion):
     """Pre beside post beside their difference."""
 
     def __init__(self, channels: int, resolution: int):
@@ -36,7 +44,7 @@ class ConcatDifferenceFusion(nn.Module):
         return torch.cat([pre, post, post - pre], dim=1)
 
 
-class AttentionFusion(nn.Module):
+class AttentionFusion(Fusion):
     """Each pre bin looks for its counterpart among all post bins, then both are joined with their difference.
 
     Multi-head attention (Vaswani et al. 2017) with pre as query, post as key and value, and one learned
@@ -68,14 +76,14 @@ class AttentionFusion(nn.Module):
         return torch.cat([pre, aligned, aligned - pre], dim=1)
 
 
-FUSIONS: dict[str, type[nn.Module]] = {
+FUSIONS: dict[str, Callable[[int, int], Fusion]] = {
     "concat": ConcatFusion,
     "concat_diff": ConcatDifferenceFusion,
     "attention": AttentionFusion,
 }
 
 
-def build_fusion(name: str, channels: int, resolution: int) -> nn.Module:
+def build_fusion(name: str, channels: int, resolution: int) -> Fusion:
     """Builds a fusion by name.
 
     Args:

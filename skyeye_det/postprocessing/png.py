@@ -64,7 +64,10 @@ def decode_class_png(content: bytes) -> np.ndarray:
     if header.bit_depth != 8 or header.color_type != _GRAY:
         found = _COLOR_TYPES.get(header.color_type, f"colour type {header.color_type}")
         raise PngError("mis-typed", f"expected 8-bit gray, found {header.bit_depth}-bit {found}")
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # more pixels than OpenCV takes
+        image = None
     if image is None or image.shape != (header.height, header.width):
         raise PngError("unreadable", "the image data cannot be decoded")
     return image

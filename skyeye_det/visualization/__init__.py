@@ -1,1 +1,1 @@
-"""Pictures for a reader: outlines by damage, panels of a pair, galleries, learning curves. Without torch."""
+"""Pictures for a reader: outlines by damage, panels of a pair, galleries. Without torch."""

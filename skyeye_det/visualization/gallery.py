@@ -27,12 +27,10 @@ PAGE, SHEET, PANELS = "index.html", "gallery.png", "panels"
 SHEET_PAIRS = 24
 """Most pairs on the contact sheet; the page has them all."""
 
+_TITLE = "SkyEye: buildings and their damage"
 _THUMBNAIL_SIDE = 320
 _LETTER_HEIGHT = 11
 _LONGEST_NAME = 120
-
-ScoreTable = Sequence[Sequence[str]]
-"""Rows of text, the header first."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ def write_gallery(
     output: Path,
     pairs: Iterable[PairPicture],
     *,
-    score_table: ScoreTable | str | None = None,
-    title: str = "SkyEye: buildings and their damage",
+    score_table: str | None = None,
     look: PanelLook | None = None,
 ) -> Path:
     """Writes ``panels/<scene>.png`` for each pair, then ``gallery.png`` and ``index.html``.
@@ -60,8 +57,7 @@ def write_gallery(
     Args:
         output: folder; made where missing, files of the same name are replaced.
         pairs: each scene once.
-        score_table: shown above the pictures: rows of text with the header first, or a text as it is.
-        title: of the page.
+        score_table: text shown above the pictures as it is.
         look: how pairs are drawn.
 
     Returns:
@@ -82,7 +78,7 @@ def write_gallery(
             strips.append(_strip(shown, look.background))
         figures.append(_figure(shown, file, picture.shape))
     write_image(output / SHEET, contact_sheet(strips, len(figures)))
-    write_bytes(output / PAGE, _page(title, figures, score_table).encode())
+    write_bytes(output / PAGE, _page(figures, score_table).encode())
     return output / PAGE
 
 
@@ -166,39 +162,26 @@ def _swatch(damage: int) -> str:
     return '<span class="swatch" style="background:rgb({},{},{})"></span>'.format(*DAMAGE_COLORS[damage])
 
 
-def _scores(table: ScoreTable | str | None) -> str:
-    if not table:
-        return ""
-    if isinstance(table, str):
-        return f"<h2>Score</h2><pre>{escape(table)}</pre>"
-    head, *body = table
-    lines = ["".join(f"<th>{_text(cell)}</th>" for cell in head)] + [
-        f"<th>{_text(row[0])}</th>" + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
-        for row in body
-        if row
-    ]
-    return "<h2>Score</h2><table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-
-
 def _text(text: str) -> str:
     return escape(printable(text))
 
 
-def _page(title: str, figures: Sequence[str], score_table: ScoreTable | str | None) -> str:
+def _page(figures: Sequence[str], score_table: str | None) -> str:
     key = "".join(f"<li>{_swatch(damage)}{_text(SUBTYPE_BY_DAMAGE[damage])}</li>" for damage in SCALE)
     count = f"{len(figures)} pair" + ("" if len(figures) == 1 else "s")
     pictures = "\n".join(figures) or "<p>No pairs.</p>"
+    scores = f"<h2>Score</h2><pre>{escape(score_table)}</pre>" if score_table else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)}</title>
+<title>{_TITLE}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>{_text(title)}</h1>
-{_scores(score_table)}
+<h1>{_TITLE}</h1>
+{scores}
 <h2>Pictures</h2>
 <p>{count}; outlines lie around the buildings, in the colour of their damage. A click opens a picture in full
 size; <a href="{SHEET}">contact sheet</a>.</p>

@@ -43,10 +43,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def bar(text: str, width: int, height: int, color: tuple[int, int, int] = INK) -> Image:
+def bar(text: str, width: int, height: int) -> Image:
     """RGB (2 * height, width, 3) bar of paper with one line of text, capitals ``height`` px high."""
     canvas = np.full((2 * height, width, 3), PAPER, np.uint8)
-    put_text(canvas, text, height // 2, height + height // 2, height, color)
+    put_text(canvas, text, height // 2, height + height // 2, height)
     return canvas
 
 

@@ -31,8 +31,6 @@ def test_a_name_leads_to_its_place_under_detectron2_datasets(tmp_path, monkeypat
     assert metadata.json_file == str(file)
     assert metadata.image_root == str(tmp_path / "sample_xbd")
     assert metadata.thing_classes == ["building"]
-    assert metadata.evaluator_type == "xview2"
-    assert metadata.damage_names == ["no-damage", "minor-damage", "major-damage", "destroyed"]
     assert len(DatasetCatalog.get("sample_xbd_val")) == 4
 
 

@@ -1,6 +1,8 @@
 """What the model is given: images, masks by the official rule, boxes and damage."""
 
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -182,7 +184,15 @@ def test_a_grey_image_is_read_as_three_channels(tmp_path):
     assert np.array_equal(read_image(str(path), (8, 9)), np.full((8, 9, 3), 60))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def _huge_png():
+    """Some 200 bytes that promise 10**10 pixels."""
+    content = bytearray(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
+    content[16:24] = struct.pack(">II", 100_000, 100_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no image", b"\x89PNG\r\n\x1a\n", _huge_png()])
 def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content):
     path = tmp_path / "tile.png"
     if content is not None:

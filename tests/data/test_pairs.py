@@ -60,9 +60,9 @@ def test_png_comes_before_other_copies_of_the_same_image(tmp_path: Path) -> None
 
 def test_anonymous_pairs_keep_their_id(tmp_path: Path) -> None:
     touch(tmp_path, "test_pre_00007.png", "test_post_00007.png", "hold_pre_00007.png", "hold_post_00007.png")
-    assert [(p.name, p.anonymous_id) for p in find_pairs(tmp_path)] == [
-        ("hold_00007", "00007"),
-        ("test_00007", "00007"),
+    assert [(p.name, p.post.name) for p in find_pairs(tmp_path)] == [
+        ("hold_00007", "hold_post_00007.png"),
+        ("test_00007", "test_post_00007.png"),
     ]
 
 

@@ -1,5 +1,6 @@
 import builtins
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def log_run(output: Path, first: int = 0) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("wandb_run")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB__SERVICE_WAIT", "300")  # seconds; a busy machine needs more than wandb's 30
         patch.setenv("NETRC", str(output / "none"))
         patch.delenv("WANDB_MODE", raising=False)
         patch.delenv("WANDB_API_KEY", raising=False)
@@ -41,6 +43,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_without_key_is_offline_and_holds_all_that_was_logged(run: Path) -> None:
     (folder,) = run.glob("wandb/offline-run-*")
     (record,) = folder.glob("run-*.wandb")
+    deadline = time.monotonic() + 60
+    while b"0.625" not in record.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.1)  # wandb's own process writes the file, and may be behind
     content = record.read_bytes()
     for logged in (b"total_loss", b"loss_damage", b"xview2/score", b"0.625", b"BASE_LR", b"0.00017"):
         assert logged in content

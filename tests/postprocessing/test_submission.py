@@ -1,8 +1,10 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -161,6 +163,14 @@ def test_png_cut_short_anywhere_is_refused() -> None:
         with pytest.raises(PngError) as caught:
             decode_class_png(whole[:end])
         assert caught.value.kind == "unreadable"
+
+
+def test_png_that_promises_more_pixels_than_opencv_takes_is_refused() -> None:
+    content = bytearray(encode_class_png(PLANE))
+    content[16:24] = struct.pack(">II", 100_000, 100_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    with pytest.raises(PngError, match="cannot be decoded"):
+        decode_class_png(bytes(content))
 
 
 def test_png_with_an_altered_byte_is_refused() -> None:

@@ -136,7 +136,8 @@ def _claim(root: Path, making: dict[str, Any], pairs: int) -> None:
     path = root / MANIFEST
     making = {"generator": GENERATOR_VERSION, **making}
     try:
-        empty = not root.exists() or not any(root.iterdir())
+        # Hidden files may be what a killed run left.
+        empty = not root.exists() or all(path.name.startswith(".") for path in root.iterdir())
     except OSError as error:
         raise InputError(f"{root}: expected a folder to write to ({error.strerror})") from error
     if not empty:
