@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import torch
-from detectron2.engine import launch
+from detectron2.engine import default_argument_parser, launch
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from skyeye_det.engine.trainer import train
@@ -67,9 +67,10 @@ def _check_processes(args: argparse.Namespace) -> None:
             f"--machine-rank: expected 0..{args.num_machines - 1} for --num-machines {args.num_machines}, "
             f"found {args.machine_rank}"
         )
-    if args.num_machines > 1 and args.dist_url == "auto":
+    if args.num_machines > 1 and args.dist_url in ("auto", default_argument_parser().get_default("dist_url")):
         raise InputError(
-            "--dist-url: expected tcp://<address of machine 0>:<port> for several machines, found auto"
+            "--dist-url: expected tcp://<address of machine 0>:<port> for several machines, found "
+            f"{args.dist_url}"
         )
     if args.num_gpus * args.num_machines > 1 and args.num_gpus > gpus:
         raise InputError(

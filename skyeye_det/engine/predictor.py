@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,19 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
-from detectron2.modeling import build_model
 from tqdm import tqdm
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.image_size import image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.setup import load_config
+from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, whole_file, write_json
 from skyeye_det.postprocessing.submission import (
     number_scenes,
+    submission_names,
     write_numbering,
     write_submission_pngs,
     write_tile,
@@ -44,9 +44,7 @@ class PairPredictor:
     """
 
     def __init__(self, cfg: CfgNode, weights: str):
-        self.model = build_model(cfg).eval()
-        if cfg.MODEL.DEVICE == "cpu":
-            self.model = self.model.to(memory_format=torch.channels_last)
+        self.model = build_pair_model(cfg).eval()
         SkyeyeCheckpointer(self.model).load_whole_model(weights)
 
     @torch.inference_mode()
@@ -124,21 +122,20 @@ def infer_folder(
     cfg = load_config(config_file, overrides)
     pairs = find_pairs(images)
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
+    tiles = [_tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
     predictor = PairPredictor(cfg, weights)
-    _claim(output, cfg, weights, options)
+    _claim(output, cfg, weights, pairs, options)
     if names:
         write_numbering(output, names)
-    tiles = [_tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
-    todo = [tile for tile in tiles if not _part(output, tile["scene"]).is_file()]
-    logging.getLogger("skyeye_det").info(
-        "%d pairs, %d of them done before", len(tiles), len(tiles) - len(todo)
-    )
-    for pair in tqdm(_read(cfg, todo), total=len(todo), unit="pair", disable=None):
-        prediction, scene = predictor(pair), pair["scene"]
-        painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH)
-        write_submission_pngs(output, names.get(scene, scene), *painted)
-        results = prediction.coco_results(scene, pair["image_id"], Path(pair["file_name"]).name)
-        write_json(_part(output, scene), results)
+    todo = [tile for tile in tiles if not _is_done(output, tile["scene"], names)]
+    print(f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them done before, on {cfg.MODEL.DEVICE}")
+    with told_in_a_sentence():
+        for pair in tqdm(_read(cfg, todo), total=len(todo), unit="pair", disable=None):
+            prediction, scene = predictor(pair), pair["scene"]
+            painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH)
+            write_submission_pngs(output, names.get(scene, scene), *painted)
+            results = prediction.coco_results(scene, pair["image_id"], Path(pair["file_name"]).name)
+            write_json(_part(output, scene), results)
     _join(output, [_part(output, tile["scene"]) for tile in tiles])
     return len(tiles)
 
@@ -169,41 +166,36 @@ def _read(cfg: CfgNode, tiles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]
     if not tiles:
         return
     loader = build_detection_test_loader(
-        tiles, mapper=_SentenceMapper(PairMapper(cfg, is_train=False)), num_workers=cfg.DATALOADER.NUM_WORKERS
+        tiles, mapper=PairMapper(cfg, is_train=False), num_workers=cfg.DATALOADER.NUM_WORKERS
     )
     for (pair,) in loader:
-        if "error" in pair:
-            raise InputError(pair["error"])
         yield pair
-
-
-class _SentenceMapper:
-    """Hands an InputError on as text: torch's workers would wrap it into a page of traceback."""
-
-    def __init__(self, mapper: PairMapper):
-        self._mapper = mapper
-
-    def __call__(self, tile: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self._mapper(tile)
-        except InputError as error:
-            return {"error": str(error)}
 
 
 def _part(output: Path, scene: str) -> Path:
     return output / PARTS_FOLDER / f"{scene}.json"
 
 
-def _claim(output: Path, cfg: CfgNode, weights: str, options: InferenceOptions) -> None:
+def _is_done(output: Path, scene: str, names: dict[str, str]) -> bool:
+    pngs = (output / name for name in submission_names(names.get(scene, scene)))
+    return _part(output, scene).is_file() and all(png.is_file() for png in pngs)
+
+
+def _claim(
+    output: Path, cfg: CfgNode, weights: str, pairs: list[ImagePair], options: InferenceOptions
+) -> None:
     """Notes what the results come from; refuses to go on with those of something else."""
     model = cfg.clone()
     model.defrost()
     # Where and how fast the model runs does not change what it finds.
     model.MODEL.DEVICE, model.DATALOADER.NUM_WORKERS, model.OUTPUT_DIR = "", 0, ""
+    images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
     settings = {
         "weights": weights,
         "weights_sha256": _sha256(Path(weights)) if Path(weights).is_file() else None,
         "config_sha256": hashlib.sha256(model.dump().encode()).hexdigest(),
+        # Names and sizes: another pair would move the numbers of all that follow.
+        "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "numbered": options.prefix if options.numbered else None,
     }
     path = output / SETTINGS_FILE
@@ -211,11 +203,13 @@ def _claim(output: Path, cfg: CfgNode, weights: str, options: InferenceOptions) 
         write_json(path, settings, indent=2)
         return
     found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected settings of inference, found something else; delete {output}")
     different = [key for key in settings if key != "weights" and found.get(key) != settings[key]]
     if different:
         raise InputError(
-            f"{path}: expected results of this model, found another {', '.join(different)} (weights "
-            f"{found.get('weights')}); choose another --output, or delete {output} to begin anew"
+            f"{path}: expected results of this model for these images, found another {', '.join(different)} "
+            f"(weights {found.get('weights')}); choose another --output, or delete {output} to begin anew"
         )
 
 

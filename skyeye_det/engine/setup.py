@@ -31,7 +31,8 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
         config_file: a YAML file of ``configs/`` or the ``config.yaml`` that training writes beside its
             checkpoints.
         overrides: ``KEY VALUE ...`` of the command line. ``MODEL.DEVICE`` among them is obeyed; without it
-            the config's ``cuda`` becomes ``cpu`` where there is no GPU.
+            the device is the GPU where there is one, else the CPU, whatever the file says: a ``config.yaml``
+            names the device of the machine that wrote it.
 
     Returns:
         The frozen config.
@@ -54,8 +55,8 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
             f"config overrides {' '.join(map(str, overrides))}: "
             f"{one_line(error) or 'expected KEY VALUE pairs'}"
         ) from error
-    if cfg.MODEL.DEVICE == "cuda" and "MODEL.DEVICE" not in overrides and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
+    if "MODEL.DEVICE" not in overrides:
+        cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     _check(cfg)
     cfg.freeze()
     return cfg

@@ -124,6 +124,22 @@ def test_results_of_another_model_are_not_continued(weights, images, tmp_path):
         predict(weights, images, tmp_path / "out", ["TEST.PAINT_SCORE_THRESH", "0.7"])
 
 
+def test_another_set_of_images_is_not_continued(weights, images, tmp_path):
+    predict(weights, images, tmp_path / "out", numbered=True)
+    write_pair(images, "a_new_one_00000001", 9)
+    with pytest.raises(InputError, match="another images_sha256"):
+        predict(weights, images, tmp_path / "out", numbered=True)
+
+
+def test_a_lost_png_is_made_again(weights, images, tmp_path):
+    predict(weights, images, tmp_path / "out")
+    lost = tmp_path / "out" / f"{SCENES[0]}_damage_prediction.png"
+    content = lost.read_bytes()
+    lost.unlink()
+    predict(weights, images, tmp_path / "out")
+    assert lost.read_bytes() == content
+
+
 def test_numbered_names_come_with_their_table(weights, images, tmp_path):
     predict(weights, images, tmp_path / "out", numbered=True, prefix="hold")
     assert {name.split("_")[0] for name in pngs(tmp_path / "out")} == {"hold"}
