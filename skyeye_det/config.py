@@ -58,7 +58,9 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.SOLVER.OPTIMIZER = "SGD"
 
     # --- Competition PNGs: instances below this score are not painted.
-    cfg.TEST.PAINT_SCORE_THRESH = 0.3
+    cfg.TEST.PAINT_SCORE_THRESH = 0.5
+    # A pixel of an instance is painted from this mask probability on. Both were chosen on training tiles.
+    cfg.TEST.PAINT_MASK_THRESH = 0.4
 
     # --- Weights & Biases.
     cfg.WANDB = CfgNode()

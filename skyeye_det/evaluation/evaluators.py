@@ -22,11 +22,14 @@ class XView2Evaluator(DatasetEvaluator):
     Args:
         dataset_dicts: the data set, with ``image_id``, ``height``, ``width`` and ``annotations``.
         score_threshold: instances below are not painted.
+        mask_threshold: pixels of an instance below are not painted.
     """
 
-    def __init__(self, dataset_dicts: list[dict[str, Any]], score_threshold: float):
+    def __init__(
+        self, dataset_dicts: list[dict[str, Any]], score_threshold: float, mask_threshold: float = 0.5
+    ):
         self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
-        self._score_threshold = score_threshold
+        self._thresholds = score_threshold, mask_threshold
         self.reset()
 
     def reset(self) -> None:
@@ -38,7 +41,7 @@ class XView2Evaluator(DatasetEvaluator):
         for tile, output in zip(inputs, outputs, strict=True):
             prediction = TilePrediction.from_instances(output["instances"])
             target = paint_annotations(self._tiles[tile["image_id"]])
-            self._counts += count_pixels(*prediction.rasterize(self._score_threshold), *target)
+            self._counts += count_pixels(*prediction.rasterize(*self._thresholds), *target)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""

@@ -44,15 +44,24 @@ class TilePrediction:
             shape=tuple(instances.image_size),
         )
 
-    def rasterize(self, score_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    def rasterize(self, score_threshold: float, mask_threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
         """Paints the instances whose score reaches ``score_threshold``, see ``rasterize_instances``.
+
+        Args:
+            score_threshold: least score of an instance that is painted.
+            mask_threshold: least mask probability of a pixel that is painted.
 
         Returns:
             (localization 0/1, damage 0..4), uint8 (height, width).
         """
         kept = self.scores >= score_threshold
         return rasterize_instances(
-            self.boxes[kept], self.masks[kept], self.scores[kept], self.damage[kept], self.shape
+            self.boxes[kept],
+            self.masks[kept],
+            self.scores[kept],
+            self.damage[kept],
+            self.shape,
+            mask_threshold,
         )
 
     def coco_results(self, scene: str, image_id: int, file_name: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
 SCENES = ("storm_00000001", "storm_00000002", "storm_00000003")
 WIDTH, HEIGHT = 131, 97  # neither square nor a multiple of any stride
-PAINT_ALL = ["TEST.PAINT_SCORE_THRESH", "0.0"]
+PAINT_ALL = ["TEST.PAINT_SCORE_THRESH", "0.0", "TEST.PAINT_MASK_THRESH", "0.5"]
 
 
 @pytest.fixture(scope="module")
