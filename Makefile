@@ -1,4 +1,4 @@
-# make env | test | test-fast | demo | lint | lock | clean, each with the set-up that it needs.
+# make env | test | test-fast | demo | picture | lint | lock | clean, each with the set-up that it needs.
 #
 #   PYTHON=python3.12   the interpreter that .venv is made with (3.10 to 3.13)
 #   VENV=path           another place for the virtual environment
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test test-fast demo lint lock clean
+.PHONY: help env test test-fast demo picture lint lock clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -51,6 +51,12 @@ test-fast: lint
 
 demo: env
 	$(BIN)/python tools/demo.py --output output/demo
+
+# The picture of README.md, from what the demo has predicted.
+picture: demo
+	$(BIN)/python tools/visualize.py --xbd-root output/demo/sample_xbd --split val --predictions output/demo/predictions \
+		--scenes sample-wind_00000042 --crop 100 100 400 400 --zoom 1 --output output/picture
+	cp output/picture/panels/sample-wind_00000042.png docs/demo.png
 
 lint: env
 	$(BIN)/ruff check

@@ -142,7 +142,7 @@ def test_numbered_submission_finds_its_scenes(tmp_path):
     for kind in ("localization", "damage"):
         name = f"test_{kind}_00000_prediction.png"
         cv2.imwrite(str(tmp_path / name), np.full((SIDE, SIDE), 1, np.uint8))
-    (building,) = ResultFolder(tmp_path).buildings("a-fire_00000001", (SIDE, SIDE))
+    (building,) = ResultFolder(tmp_path, 0.3).buildings("a-fire_00000001", (SIDE, SIDE))
     assert building.damage == 0
 
 
@@ -151,13 +151,13 @@ def test_parts_of_an_unfinished_run_serve(results):
     (results / "instances").mkdir()
     (results / "instances" / "a-fire_00000001.json").write_text(json.dumps(content[:1]))
     (results / "instances.json").unlink()
-    folder = ResultFolder(results)
+    folder = ResultFolder(results, 0.3)
     assert len(folder.buildings("a-fire_00000001", (SIDE, SIDE))) == 1
     assert folder.buildings("c-fire_00000003", (SIDE, SIDE)) is None
 
 
 def test_scene_without_detections_counts_as_predicted(results):
-    assert ResultFolder(results).buildings("b-fire_00000002", (SIDE, SIDE)) == []
+    assert ResultFolder(results, 0.3).buildings("b-fire_00000002", (SIDE, SIDE)) == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_broken_results_are_named(results, change, message):
     found = [result("a-fire_00000001", 10, 3, 0.9) | change]
     (results / "instances.json").write_text(json.dumps(found))
     with pytest.raises(InputError, match=message):
-        ResultFolder(results).buildings("a-fire_00000001", (SIDE, SIDE))
+        ResultFolder(results, 0.3).buildings("a-fire_00000001", (SIDE, SIDE))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ would make a building about a pixel smaller.
 """
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from skyeye_det.data.validation import Fault, count_faults, fault_table
 from skyeye_det.data.xbd import Scene, SceneFiles, find_scenes, read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.files import write_json
+from skyeye_det.workers import end_with_parent
 
 CATEGORIES = [{"id": 1, "name": "building"}]
 _PAIRS_PER_WORKER = 250
@@ -183,20 +183,8 @@ def _read_all(found: list[SceneFiles], workers: int | None) -> Iterator[_Convert
         return
     # spawn: forking a process that has threads (OpenCV's, torch's) can lock up.
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(count, len(found)), context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(min(count, len(found)), context, initializer=end_with_parent) as pool:
         yield from tqdm(pool.map(_convert_scene, found, chunksize=8), **bar)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _convert_scene(files: SceneFiles) -> _Converted:

@@ -108,7 +108,7 @@ def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], sh
 class ResultFolder:
     """What ``tools/infer.py`` left in a folder: instances where there are any, else PNGs of each scene."""
 
-    def __init__(self, folder: Path, score_threshold: float = 0.3) -> None:
+    def __init__(self, folder: Path, score_threshold: float) -> None:
         """Looks what is there.
 
         Args:

@@ -18,6 +18,7 @@ from skyeye_det.data.sample.texture import scene_rng
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, write_bytes, write_json
+from skyeye_det.workers import end_with_parent
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other bytes than before."""
@@ -169,9 +170,7 @@ def _written(tasks: list[_Task], workers: int) -> Iterator[None]:
             yield
         return
     # A fresh interpreter for each worker: OpenCV's threads do not survive a fork.
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker) as pool:
         futures = [pool.submit(_write_scene, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -180,6 +179,11 @@ def _written(tasks: list[_Task], workers: int) -> Iterator[None]:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _begin_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
 
 
 def _write_scene(task: _Task) -> None:
