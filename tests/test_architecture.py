@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "errors": (),
     "files": ("errors",),
     "dependencies": ("errors",),
+    "workers": (),
     "config": LEAVES,
     "data": (*LEAVES, "config", "data"),
     "modeling": (*LEAVES, "config", "modeling"),

@@ -88,7 +88,7 @@ def infer_pair(
     cfg = load_config(config_file, overrides)
     pair = PairMapper(cfg, is_train=False)(_tile_dict(ImagePair("pair", *images)))
     prediction = PairPredictor(cfg, weights)(pair)
-    write_tile(*outputs, *prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_MASK_THRESH))
+    write_tile(*outputs, *prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_PIXEL_THRESH))
 
 
 def infer_folder(
@@ -132,7 +132,7 @@ def infer_folder(
     with told_in_a_sentence():
         for pair in tqdm(_read(cfg, todo), total=len(todo), unit="pair", disable=None):
             prediction, scene = predictor(pair), pair["scene"]
-            painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_MASK_THRESH)
+            painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_PIXEL_THRESH)
             write_submission_pngs(output, names.get(scene, scene), *painted)
             results = prediction.coco_results(scene, pair["image_id"], Path(pair["file_name"]).name)
             write_json(_part(output, scene), results)

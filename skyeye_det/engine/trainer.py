@@ -82,7 +82,7 @@ class PairTrainer(DefaultTrainer):
         tiles, threshold = DatasetCatalog.get(dataset_name), cfg.TEST.PAINT_SCORE_THRESH
         return DatasetEvaluators(
             [
-                XView2Evaluator(tiles, threshold, cfg.TEST.PAINT_MASK_THRESH),
+                XView2Evaluator(tiles, threshold, cfg.TEST.PAINT_PIXEL_THRESH),
                 BuildingEvaluator(tiles),
                 PictureEvaluator(tiles[: cfg.WANDB.NUM_PICTURES], threshold, cfg.INPUT.FORMAT),
             ]

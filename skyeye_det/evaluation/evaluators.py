@@ -22,14 +22,12 @@ class XView2Evaluator(DatasetEvaluator):
     Args:
         dataset_dicts: the data set, with ``image_id``, ``height``, ``width`` and ``annotations``.
         score_threshold: instances below are not painted.
-        mask_threshold: pixels of an instance below are not painted.
+        pixel_threshold: pixels whose score times mask probability is below are not painted.
     """
 
-    def __init__(
-        self, dataset_dicts: list[dict[str, Any]], score_threshold: float, mask_threshold: float = 0.5
-    ):
+    def __init__(self, dataset_dicts: list[dict[str, Any]], score_threshold: float, pixel_threshold: float):
         self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
-        self._thresholds = score_threshold, mask_threshold
+        self._thresholds = score_threshold, pixel_threshold
         self.reset()
 
     def reset(self) -> None:

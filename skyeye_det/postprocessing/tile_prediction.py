@@ -44,25 +44,23 @@ class TilePrediction:
             shape=tuple(instances.image_size),
         )
 
-    def rasterize(self, score_threshold: float, mask_threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-        """Paints the instances whose score reaches ``score_threshold``, see ``rasterize_instances``.
+    def rasterize(self, score_threshold: float, pixel_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Paints the instances, see ``rasterize_instances``, where they are likely enough.
+
+        A pixel's probability of being building is taken as the instance's score times the mask's probability:
+        an unsure instance is painted in its core alone.
 
         Args:
             score_threshold: least score of an instance that is painted.
-            mask_threshold: least mask probability of a pixel that is painted.
+            pixel_threshold: least score times mask probability of a pixel that is painted.
 
         Returns:
             (localization 0/1, damage 0..4), uint8 (height, width).
         """
         kept = self.scores >= score_threshold
-        return rasterize_instances(
-            self.boxes[kept],
-            self.masks[kept],
-            self.scores[kept],
-            self.damage[kept],
-            self.shape,
-            mask_threshold,
-        )
+        boxes, scores, damage = self.boxes[kept], self.scores[kept], self.damage[kept]
+        likely = self.masks[kept] * scores[:, None, None]
+        return rasterize_instances(boxes, likely, scores, damage, self.shape, pixel_threshold)
 
     def coco_results(self, scene: str, image_id: int, file_name: str) -> list[dict[str, Any]]:
         """COCO results of every instance, best score first, with damage, its four probabilities and a uid."""
