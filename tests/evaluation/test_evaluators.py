@@ -43,7 +43,9 @@ ALL = ((4, 4, 10, 0), (30, 4, 20, 1), (60, 4, 40, 2), (4, 60, 24, 3), (60, 60, 3
 
 
 def score(tiles: list[dict], outputs: list[dict], threshold: float = 0.3) -> dict[str, float]:
-    evaluator = XView2Evaluator(tiles, threshold, pixel_threshold=0.1)
+    # Half the instances' score paints the same pixels as half the mask's probability.
+    scores = [float(value) for each in outputs for value in each["instances"].scores[:1]]
+    evaluator = XView2Evaluator(tiles, threshold, pixel_threshold=0.5 * max(scores, default=1.0))
     evaluator.reset()
     evaluator.process([{"image_id": each["image_id"]} for each in tiles], outputs)
     return evaluator.evaluate()["xview2"]

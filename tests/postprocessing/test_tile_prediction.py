@@ -12,9 +12,7 @@ def prediction(scores: list[float], mask: float = 1.0) -> TilePrediction:
     count = len(scores)
     left, top = 20 * np.arange(count) + 2, np.full(count, 2)
     return TilePrediction(
-        boxes=np.stack([left, np.full(count, 2.0), left + 10, np.full(count, 12.0)], axis=1).astype(
-            np.float32
-        ),
+        boxes=np.stack([left, top, left + 10, top + 10], axis=1).astype(np.float32),
         masks=np.full((count, 28, 28), mask, np.float32),
         scores=np.array(scores, np.float32),
         damage_probs=np.tile(np.array([0.1, 0.2, 0.6, 0.1], np.float32), (count, 1)),
