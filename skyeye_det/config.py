@@ -57,8 +57,8 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # --- Solver: "SGD" (detectron2's default) or "AdamW".
     cfg.SOLVER.OPTIMIZER = "SGD"
 
-    # --- Competition PNGs: a pixel is painted where the instance's score reaches the first, and score times mask
-    # probability the second. Chosen on training tiles, for localization F1.
+    # --- Competition PNGs: a pixel is painted where the instance's score reaches the first, and score times
+    # mask probability the second. Chosen on training tiles, for localization F1.
     cfg.TEST.PAINT_SCORE_THRESH = 0.6
     cfg.TEST.PAINT_PIXEL_THRESH = 0.35
 
