@@ -37,7 +37,7 @@ def _parse() -> argparse.Namespace:
     )
     source.add_argument("--predictions", type=Path, metavar="DIR", help="output folder of infer.py")
     source.add_argument(
-        "--score-threshold", type=float, default=0.5, metavar="S", help="least score (default 0.5)"
+        "--score-threshold", type=float, default=0.6, metavar="S", help="least score (default 0.6)"
     )
     choice = parser.add_argument_group("which scenes")
     choice.add_argument(

@@ -41,7 +41,7 @@ class PictureSources:
     annotations: Path | None = None
     images: Path | None = None
     predictions: Path | None = None
-    score_threshold: float = 0.5
+    score_threshold: float = 0.6
 
 
 @dataclass(frozen=True)
