@@ -166,10 +166,31 @@ def _read(cfg: CfgNode, tiles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]
     if not tiles:
         return
     loader = build_detection_test_loader(
-        tiles, mapper=PairMapper(cfg, is_train=False), num_workers=cfg.DATALOADER.NUM_WORKERS
+        tiles,
+        mapper=_SentenceMapper(PairMapper(cfg, is_train=False)),
+        num_workers=min(cfg.DATALOADER.NUM_WORKERS, len(tiles) - 1),
     )
+    fault = None
     for (pair,) in loader:
+        fault = pair.get("fault")
+        if fault:
+            break
         yield pair
+    if fault:  # raised here, when the loading processes have ended in order
+        raise InputError(fault)
+
+
+class _SentenceMapper:
+    """Hands a fault on as text: raised in a worker, it would arrive as a page of traceback."""
+
+    def __init__(self, mapper: PairMapper):
+        self._mapper = mapper
+
+    def __call__(self, tile: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._mapper(tile)
+        except InputError as error:
+            return {"fault": str(error)}
 
 
 def _part(output: Path, scene: str) -> Path:
@@ -199,7 +220,7 @@ def _claim(
         "numbered": options.prefix if options.numbered else None,
     }
     path = output / SETTINGS_FILE
-    if not path.is_file():
+    if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
         write_json(path, settings, indent=2)
         return
     found = read_json(path)

@@ -44,6 +44,7 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     add_skyeye_config(cfg)
     if not Path(config_file).is_file():
         raise InputError(f"config {config_file}: no such file; configs/ holds those that come with SkyEye")
+    _check_mapping(Path(config_file))
     try:
         cfg.merge_from_file(str(config_file), allow_unsafe=False)
     except (*_WRONG_CONFIG, RecursionError, yaml.YAMLError) as error:
@@ -60,6 +61,20 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     _check(cfg)
     cfg.freeze()
     return cfg
+
+
+def _check_mapping(config_file: Path) -> None:
+    """Refuses YAML that is no mapping, of which detectron2 would tell in Python's words."""
+    try:
+        content = yaml.safe_load(config_file.read_bytes())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        told = one_line(error)
+        raise InputError(f"config {config_file}: expected plain YAML, found other ({told})") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"config {config_file}: expected a YAML mapping of keys, found {type(content).__name__}; configs/"
+            " holds examples"
+        )
 
 
 _WRONG_CONFIG = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError)

@@ -60,7 +60,13 @@ def tiles_from_targets(targets: Path, splits: Iterable[str] | None = None) -> li
         raise InputError(f"{targets}: expected a folder of target PNGs, found none; check the path")
     chosen = None if splits is None else set(splits)
     found: dict[str, dict[str, Path]] = {}
-    for folder, split in split_folders(targets, "targets"):
+    folders = list(split_folders(targets, "targets"))
+    if chosen and (unknown := chosen - {split for _, split in folders}):
+        raise InputError(
+            f"{targets}: expected targets of the splits {', '.join(sorted(chosen))}, found none of "
+            f"{', '.join(sorted(unknown))}; check --splits, or score from labels with --xbd-root"
+        )
+    for folder, split in folders:
         if chosen is None or split in chosen:
             _collect(folder, found)
     if not found:

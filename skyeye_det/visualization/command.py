@@ -108,6 +108,10 @@ def scenes_of(sources: PictureSources) -> dict[str, SceneSource]:
             "expected --xbd-root or --annotations or --images, found --xbd-root with another of them"
         )
     if sources.xbd_root:
+        if not sources.xbd_root.is_dir():
+            raise InputError(
+                f"{sources.xbd_root}: expected an xBD root, found no such folder; check the path"
+            )
         if not sources.split:
             raise InputError(f"{sources.xbd_root}: expected a split of it, found none; add --split val")
         return scenes_of_xbd(sources.xbd_root, sources.split)

@@ -165,6 +165,37 @@ def test_images_of_two_sizes_are_refused_by_name(weights, images, tmp_path):
         predict(weights, images, tmp_path / "out")
 
 
+def test_a_repaired_image_is_taken_after_a_run_without_results(weights, tmp_path):
+    write_pair(tmp_path / "images", SCENES[0], 0)
+    path = tmp_path / "images" / f"{SCENES[0]}_pre_disaster.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    with pytest.raises(InputError, match="damaged"):
+        predict(weights, tmp_path / "images", tmp_path / "out")
+    path.write_bytes(whole)
+    assert predict(weights, tmp_path / "images", tmp_path / "out") == 1
+
+
+def test_a_damaged_first_image_leaves_no_traceback_of_loading_processes(weights, images):
+    path = images / f"{SCENES[0]}_pre_disaster.png"
+    path.write_bytes(path.read_bytes()[:200])
+    command = [
+        sys.executable,
+        str(INFER),
+        "--config-file",
+        CONFIG,
+        "--weights",
+        weights,
+        "--images",
+        str(images),
+    ]
+    command += ["--output", str(images.parent / "out"), "--opts", *tiny_overrides(DATALOADER__NUM_WORKERS=2)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert path.name in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_is_told_in_one_sentence(weights, images, tmp_path, workers):
     path = images / f"{SCENES[1]}_pre_disaster.png"

@@ -116,3 +116,11 @@ def test_missing_data_set_is_told_with_the_command_that_writes_it(tmp_path: Path
     cfg = tiny_config(OUTPUT_DIR=tmp_path, DATASETS__TRAIN="('nowhere_train',)")
     with pytest.raises(InputError, match=r"python tools/convert_xbd_to_coco\.py .*--splits train"):
         set_up(cfg, argparse.Namespace(config_file="", eval_only=False))
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "words"])
+def test_yaml_that_is_no_mapping_is_told_as_such(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match="expected a YAML mapping"):
+        load_config(path)

@@ -91,8 +91,8 @@ def test_targets_are_found_in_an_xbd_root_and_chosen_by_split(tmp_path: Path) ->
         score_submission(predictions, tmp_path / "xbd")
     assert score_submission(predictions, tmp_path / "xbd", splits=["hold"])["official"] == expected()
     assert score_submission(predictions, tmp_path / "xbd" / "test")["official"] == expected()
-    with pytest.raises(InputError, match="found no targets of the splits tier3"):
-        score_submission(predictions, tmp_path / "xbd", splits=["tier3"])
+    with pytest.raises(InputError, match="found none of nope"):
+        score_submission(predictions, tmp_path / "xbd", splits=["hold", "nope"])
 
 
 def test_events_are_scored_apart_and_an_absent_class_is_not_defined(tmp_path: Path) -> None:
