@@ -143,8 +143,8 @@ def count_pixels(
     counts[:, 0] = hits, np.count_nonzero(found) - hits, np.count_nonzero(true) - hits
     judged = target_damage > 0
     answer = (damage * found)[judged].astype(np.int64)
-    confusion = np.bincount(target_damage[judged] * np.int64(_ROWS) + answer, minlength=_ROWS**2)
-    confusion = confusion.reshape(_ROWS, _ROWS)  # target by prediction
+    pairs = np.bincount(target_damage[judged] * np.int64(_ROWS) + answer, minlength=_ROWS**2)
+    confusion = pairs.reshape(_ROWS, _ROWS)  # target by prediction
     diagonal = np.diagonal(confusion)
     counts[0, 1:] = diagonal[1:]
     counts[1, 1:] = (confusion.sum(axis=0) - diagonal)[1:]
