@@ -4,19 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from skyeye_det.data.targets import building_mask, fill_polygons, parts_from_segmentation
+from skyeye_det.data.targets import building_mask, parts_from_segmentation, scene_targets
+from skyeye_det.data.xbd import Building
 from skyeye_det.postprocessing.rasterize import encode_crop
 
 
 def paint_annotations(tile: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Both target images of a dataset dict by the official fill rule: uint8 (height, width), 0/1 and 0..4."""
-    shape = tile["height"], tile["width"]
-    localization, damage = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    for annotation in tile["annotations"]:
-        parts = parts_from_segmentation(annotation["segmentation"])
-        fill_polygons(parts, shape, localization)
-        fill_polygons(parts, shape, damage, annotation["damage"] + 1)
-    return localization, damage
+    buildings = (
+        Building(a["uid"], parts_from_segmentation(a["segmentation"]), a["damage"])
+        for a in tile["annotations"]
+    )
+    return scene_targets(buildings, (tile["height"], tile["width"]))
 
 
 def official_truth(tiles: list[dict[str, Any]]) -> dict[str, Any]:
