@@ -28,6 +28,7 @@ setup(
         # Both install the same `cv2`: where opencv-python must stay, install with --no-deps.
         # 4.11 is the first whose fillPoly draws the official targets (data/targets.py).
         "opencv-python-headless>=4.11.0.86",
+        "orjson>=3.10",  # first with wheels for Python 3.13
         "shapely>=2.0",  # first with vectorised functions on arrays of geometries
         "pycocotools>=2.0.8",  # first built for numpy 2
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)

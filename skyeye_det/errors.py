@@ -1,7 +1,9 @@
 """One kind of error for everything a user can put right, and how a command shows it."""
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 
 class InputError(Exception):
@@ -18,8 +20,10 @@ def run_command(command: Callable[[], int | None]) -> None:
     Args:
         command: the work; returns its exit code, ``None`` for 0.
 
-    Exit codes: 0 done, 1 done with findings (as the command documents), 2 wrong input, 130 interrupted.
+    Exit codes: 0 done, 1 done with findings (as the command documents), 2 wrong input, 130 interrupted,
+    143 terminated; the last two leave no half-written file.
     """
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         code = command() or 0
     except InputError as error:
@@ -29,3 +33,11 @@ def run_command(command: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a signal handler
+    """Ends by an exception, so that half-written files are removed on the way out."""
+    # A second one, sent to hurry, must not break off the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("terminated", file=sys.stderr)
+    raise SystemExit(143)

@@ -1,8 +1,62 @@
-"""What every pool of worker processes needs."""
+"""Pools of worker processes: results in order, memory bounded, no worker left behind."""
 
 import os
 import threading
-from multiprocessing import parent_process
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from typing import TypeVar
+
+from skyeye_det.errors import InputError
+
+_CHUNKS_AHEAD = 4
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, chunk: int = 8
+) -> Iterator[Result]:
+    """Results of ``function`` in the order of ``items``, worked out by processes.
+
+    At most four chunks a worker are under way or waiting to be taken, however many items there are.
+
+    Args:
+        function: importable by name; its errors are raised here.
+        items: can be pickled.
+        workers: number of processes; with 1 the work is done in this process.
+        chunk: items handed over at a time.
+
+    Raises:
+        InputError: a worker was killed, by the system for want of memory as a rule.
+    """
+    workers = min(workers, -(-len(items) // chunk))
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
+    # spawn: forking a process that has threads (OpenCV's, torch's) can lock up.
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
+        waiting: deque[Future[list[Result]]] = deque()
+        try:
+            for ahead in islice(chunks, workers * _CHUNKS_AHEAD):
+                waiting.append(pool.submit(_results, function, ahead))
+            while waiting:
+                done = waiting.popleft().result()
+                for ahead in islice(chunks, 1):
+                    waiting.append(pool.submit(_results, function, ahead))
+                yield from done
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process was killed, probably for want of memory; run again with --workers 1"
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def end_with_parent() -> None:
@@ -15,3 +69,7 @@ def end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _results(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]

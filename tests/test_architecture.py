@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from import_graph import HEAVY, PACKAGE, ROOT, imports, loaded_packages, package_imports, package_modules
 
-LEAVES = ("damage", "errors", "files", "dependencies", "workers")
+LEAVES = ("damage", "errors", "files", "dependencies", "progress", "workers")
 MAY_IMPORT = {
     "damage": (),
     "errors": (),
     "files": ("errors",),
     "dependencies": ("errors",),
-    "workers": (),
+    "progress": (),
+    "workers": ("errors",),
     "config": LEAVES,
     "data": (*LEAVES, "config", "data"),
     "modeling": (*LEAVES, "config", "modeling"),
@@ -32,6 +33,16 @@ MAY_IMPORT = {
         "evaluation",
         "visualization",
         "engine",
+    ),
+    "benchmark": (
+        *LEAVES,
+        "config",
+        "data",
+        "modeling",
+        "postprocessing",
+        "evaluation",
+        "engine",
+        "benchmark",
     ),
 }
 """Part of the package -> parts that it may import; a part is the name after ``skyeye_det.``."""
@@ -67,7 +78,7 @@ TORCH_FREE_TOOLS = (
     "score_submission",
     "visualize",
 )
-REQUIRED = frozenset({"numpy", "cv2", "shapely", "pycocotools", "tqdm"})
+REQUIRED = frozenset({"numpy", "cv2", "orjson", "shapely", "pycocotools", "tqdm"})
 """What setup.py's install_requires brings, by import name."""
 
 FORBIDDEN_WORDS = ("util", "helper", "manager", "process")
