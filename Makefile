@@ -1,4 +1,4 @@
-# make env | test | test-fast | demo | picture | lint | lock | clean, each with the set-up that it needs.
+# make env | test | test-fast | demo | picture | lint | opencv-versions | lock | clean, each with the set-up that it needs.
 #
 #   PYTHON=python3.12   the interpreter that .venv is made with (3.10 to 3.13)
 #   VENV=path           another place for the virtual environment
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test test-fast demo picture lint lock clean
+.PHONY: help env test test-fast demo picture lint lock clean opencv-versions
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -62,6 +62,10 @@ lint: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The fill rule under every released OpenCV, each in a virtual environment that is thrown away.
+opencv-versions: env
+	$(BIN)/python tests/opencv_versions.py
 
 # Keeps the locked versions where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
 lock: env

@@ -28,7 +28,7 @@ setup(
         # Both install the same `cv2`: where opencv-python must stay, install with --no-deps.
         # 4.11 is the first whose fillPoly draws the official targets (data/targets.py).
         "opencv-python-headless>=4.11.0.86",
-        "orjson>=3.10",  # first with wheels for Python 3.13
+        "msgspec>=0.19",  # first with wheels for Python 3.13
         "shapely>=2.0",  # first with vectorised functions on arrays of geometries
         "pycocotools>=2.0.8",  # first built for numpy 2
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
@@ -46,6 +46,7 @@ setup(
         ],
         "dev": [
             "pytest>=8",  # tests/conftest.py uses hooks with pathlib paths and pyproject.toml asks for 8
+            "orjson>=3.10",  # first with wheels for Python 3.13; the floor of tools/benchmark.py
             "hypothesis>=6",  # the current form of @given and settings
             "ruff>=0.9",  # first with the 2025 style that the sources are formatted in
             "mypy>=1.15",  # first that reads the type stubs of numpy 2.2 and later

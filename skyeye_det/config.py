@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+PAINT_SCORE_THRESHOLD = 0.6
+"""Default of ``TEST.PAINT_SCORE_THRESH``: least score of an instance that counts as a building."""
+
 
 def add_skyeye_config(cfg: "CfgNode") -> None:
     """Adds SkyEye's keys to ``cfg`` in place.
@@ -59,7 +62,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
 
     # --- Competition PNGs: a pixel is painted where the instance's score reaches the first, and score times
     # mask probability the second. Chosen on training tiles, for localization F1.
-    cfg.TEST.PAINT_SCORE_THRESH = 0.6
+    cfg.TEST.PAINT_SCORE_THRESH = PAINT_SCORE_THRESHOLD
     cfg.TEST.PAINT_PIXEL_THRESH = 0.35
 
     # --- Weights & Biases.

@@ -1,13 +1,31 @@
 """One kind of error for everything a user can put right, and how a command shows it."""
 
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 
+_LONGEST = 900
+
+
+def printable(text: str) -> str:
+    """Text on one line that UTF-8 can hold: what no terminal shows stands escaped."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
 
 class InputError(Exception):
-    """A fault of the input, told in one sentence: file, uid, expected, found, and what mends it."""
+    """A fault of the input, told in one sentence: file, uid, expected, found, and what mends it.
+
+    Its text is one line of bounded length whatever names and values the input holds.
+    """
+
+    def __str__(self) -> str:
+        line = printable(super().__str__())
+        return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
 
 
 class MissingDependencyError(InputError):
@@ -21,11 +39,19 @@ def run_command(command: Callable[[], int | None]) -> None:
         command: the work; returns its exit code, ``None`` for 0.
 
     Exit codes: 0 done, 1 done with findings (as the command documents), 2 wrong input, 130 interrupted,
-    143 terminated; the last two leave no half-written file.
+    141 whoever read the output has gone, 143 terminated; the last three leave no half-written file.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path need not be Unicode
     try:
         code = command() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; the interpreter's own last flush must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2

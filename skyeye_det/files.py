@@ -1,11 +1,15 @@
 """Files that appear whole: written beside their place under another name, then renamed."""
 
-import json
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
 
 from skyeye_det.errors import InputError
 
@@ -39,20 +43,90 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def write_json(path: str | os.PathLike[str], content: Any, *, indent: int | None = None) -> None:
-    """Writes ``content`` as UTF-8 JSON so that the file is whole or absent."""
-    write_bytes(path, (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode())
+def json_bytes(content: Any, *, pretty: bool = False) -> bytes:
+    """UTF-8 JSON of plain values and numpy arrays; what is not finite becomes null.
+
+    Args:
+        content: what JSON can hold; keys are text or numbers.
+        pretty: one value a line.
+
+    Raises:
+        InputError: a text that is no Unicode, such as a file name of another encoding.
+    """
+    try:
+        content = msgspec.json.encode(content, enc_hook=_plain_value)
+    except UnicodeEncodeError as error:
+        raise InputError(f"expected names and texts in UTF-8, found {ascii(error.object)[:80]}") from error
+    return msgspec.json.format(content, indent=1) if pretty else content
+
+
+def _plain_value(value: Any) -> Any:
+    """Numbers and lists of numpy's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+
+
+def write_json(path: str | os.PathLike[str], content: Any, *, pretty: bool = False) -> None:
+    """Writes ``json_bytes`` of ``content`` so that the file is whole or absent."""
+    write_bytes(path, json_bytes(content, pretty=pretty) + b"\n")
+
+
+def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a plain file for reading.
+
+    Raises:
+        OSError: missing or unreadable, or a folder, a pipe or a device, which could block or never end.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115 - given away
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "a pipe or a device and no plain file")
+    return file
+
+
+def plain_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Content of a plain file; OSError as of ``open_plain``."""
+    with open_plain(path) as file:
+        return file.read()
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Content of a plain file.
+
+    Raises:
+        InputError: it cannot be read, see ``open_plain``.
+    """
+    try:
+        return plain_bytes(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def parse_json(path: str | os.PathLike[str], content: bytes) -> Any:
+    """Value of JSON text; NaN and infinity are no JSON.
+
+    Args:
+        path: the file that it is of, for the message.
+        content: UTF-8.
+
+    Raises:
+        InputError: no JSON.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON, found something else ({error})") from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file, see ``parse_json``.
 
     Raises:
         InputError: the file is missing, unreadable or no JSON.
     """
-    try:
-        return json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON, found something else ({error})") from error
+    return parse_json(path, read_bytes(path))

@@ -54,7 +54,7 @@ def main() -> int:
     if expected is None:
         print("missing tiles cannot be known without --images or --tiles")
     if arguments.json:
-        write_json(arguments.json, check.as_dict(), indent=2)
+        write_json(arguments.json, check.as_dict(), pretty=True)
     return 1 if check.findings else 0
 
 

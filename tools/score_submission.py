@@ -1,16 +1,21 @@
 #!/usr/bin/env python
-"""Scores predictions by the official xView2 formula, pooled over all tiles, and per event.
+"""Scores predictions by the official xView2 formula, per event, and building by building.
 
-The truth: target PNGs, named as the scorer or as the download names them, or an xBD root's labels.
-Exit codes: 0 done, 2 wrong input.
+The truth: target PNGs, named as the scorer or as the download names them, or an xBD root's labels. Single
+buildings are scored against labels: the instances that tools/infer.py wrote beside the PNGs, with their mask
+AP, or, where there are none, the components of the localization PNGs. Intervals are bootstrapped over tiles.
+
+Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
 from pathlib import Path
 
+from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import run_command
+from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.report_table import format_report, json_report
-from skyeye_det.evaluation.submission_score import score_submission
+from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.files import write_json
 
 
@@ -24,6 +29,17 @@ def parse_arguments() -> argparse.Namespace:
     truth.add_argument("--targets", type=Path, help="folder of target PNGs, a split folder or an xBD root")
     truth.add_argument("--xbd-root", type=Path, help="xBD root whose labels are the truth")
     parser.add_argument("--splits", nargs="+", help="only these splits (default: all that are there)")
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=PAINT_SCORE_THRESHOLD,
+        metavar="S",
+        help="instances below it count as no building (default: %(default)s, as they are painted)",
+    )
+    parser.add_argument(
+        "--draws", type=int, default=1000, help="sets of tiles drawn for the intervals (default: 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
     parser.add_argument("--workers", type=int, default=2, help="tiles read at a time (default: 2)")
     return parser.parse_args()
@@ -33,11 +49,16 @@ def main() -> None:
     """Runs the command."""
     arguments = parse_arguments()
     report = score_submission(
-        arguments.predictions, arguments.targets, arguments.xbd_root, arguments.splits, arguments.workers
+        arguments.predictions,
+        arguments.targets,
+        arguments.xbd_root,
+        arguments.splits,
+        arguments.workers,
+        ScoreOptions(arguments.score_threshold, Resampling(arguments.draws, arguments.seed)),
     )
     print(format_report(report))
     if arguments.json:
-        write_json(arguments.json, json_report(report), indent=2)
+        write_json(arguments.json, json_report(report), pretty=True)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,18 @@ class WindowTransform(Transform):
         return (coords - (self.x0, self.y0)) * (self.size / self.side)
 
 
+_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+
+
+class MirrorTransform(transforms.HFlipTransform):
+    """Mirrors left and right, and copies images of values at once: numpy's views are slow to copy."""
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Mirrors (H, W[, C]) or (N, H, W, C)."""
+        is_picture = img.ndim == 3 and img.dtype == np.uint8
+        return cv2.flip(img, 1) if is_picture else super().apply_image(img)
+
+
 class QuarterTurnTransform(Transform):
     """Turns an (height, width) image counter-clockwise by ``turns`` * 90 degrees, without interpolation."""
 
@@ -83,7 +95,9 @@ class QuarterTurnTransform(Transform):
         self.height, self.width, self.turns = height, width, turns % 4
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
-        """Turns (H, W[, C]) or (N, H, W, C)."""
+        """Turns (H, W[, C]) or (N, H, W, C); the result may be a view."""
+        if img.ndim == 3 and img.dtype == np.uint8 and self.turns:
+            return cv2.rotate(img, _ROTATIONS[self.turns])  # numpy takes ten times as long to copy its view
         return np.rot90(img, self.turns, axes=(0, 1) if img.ndim <= 3 else (1, 2))
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
@@ -166,6 +180,14 @@ class DamageAwareCrop(transforms.Augmentation):
 
     def _choice(self, values: np.ndarray) -> np.ndarray:
         return values[int(self._rand_range(len(values)))]
+
+
+class RandomMirror(transforms.Augmentation):
+    """Mirrors left and right every other time."""
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """Draws whether an (H, W, 3) image is mirrored."""
+        return MirrorTransform(image.shape[1]) if self._rand_range() < 0.5 else transforms.NoOpTransform()
 
 
 class RandomQuarterTurn(transforms.Augmentation):

@@ -7,32 +7,35 @@ would make a building about a pixel smaller.
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+import msgspec
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
-from skyeye_det.data.targets import building_mask, segmentation_from_parts
+from skyeye_det.data.mask_areas import mask_boxes_and_areas
+from skyeye_det.data.scene_files import SceneFiles, find_scenes
+from skyeye_det.data.targets import segmentation_from_parts
 from skyeye_det.data.validation import Fault, count_faults, fault_table
-from skyeye_det.data.xbd import Scene, SceneFiles, find_scenes, read_scene
+from skyeye_det.data.xbd import Scene, read_scenes
 from skyeye_det.errors import InputError
-from skyeye_det.files import write_json
-from skyeye_det.workers import end_with_parent
+from skyeye_det.files import json_bytes, whole_file, write_json
+from skyeye_det.progress import progress
+from skyeye_det.workers import ordered_map
 
 CATEGORIES = [{"id": 1, "name": "building"}]
 _PAIRS_PER_WORKER = 250
+_BATCH = 8  # pairs read together; more gain nothing
 _NAMED_FAULTS = 10
 
 _INFO = {
     "description": "xBD labels as COCO: pre-disaster outlines, post-disaster damage",
     "damage": {str(damage): subtype for damage, subtype in sorted(SUBTYPE_BY_DAMAGE.items())},
     "masks": (
-        "Official xView2 rule: cv2.fillPoly of the coordinates rounded by np.round, edges included; bbox and "
+        "Official xView2 rule: cv2.fillPoly of the coordinates rounded, halves up, edges included; bbox and "
         "area are those of that mask. COCO's own rasteriser makes smaller masks. In Python: "
         "fill_polygons(parts_from_segmentation(annotation['segmentation']), (height, width)) of "
         "skyeye_det.data.targets."
@@ -76,14 +79,12 @@ def convert_split(
 ) -> ConversionSummary:
     """Writes ``xbd_<split>.json`` and ``xbd_<split>.faults.json`` into ``output``.
 
-    The same input gives the same bytes, whatever the number of workers.
-
     Args:
         root: xBD root.
         split: folder below it.
         output: folder to write to; made where missing.
-        strict: a fault ends the conversion, after its list is written and before the COCO file is.
-        workers: number of reading processes; by default one for each 250 pairs, at most one a CPU.
+        strict: see :func:`convert_scenes`.
+        workers: see :func:`convert_scenes`.
 
     Returns:
         Counts and faults.
@@ -92,42 +93,72 @@ def convert_split(
         InputError: no such split, nothing to convert, ``strict`` and a fault, or ``output`` is not writable.
     """
     found, missing = find_scenes(root, split)
-    target = Path(output) / f"xbd_{split}.json"
+    return convert_scenes(Path(root), found, split, output, strict, workers, missing)
+
+
+def convert_scenes(
+    root: Path,
+    found: Sequence[SceneFiles],
+    name: str,
+    output: str | os.PathLike[str],
+    strict: bool = False,
+    workers: int | None = None,
+    missing: Sequence[Fault] = (),
+) -> ConversionSummary:
+    """Writes the pairs of any folders to ``xbd_<name>.json``, and all faults to ``xbd_<name>.faults.json``.
+
+    The same input gives the same bytes, whatever the number of workers. Buildings are written as they come:
+    memory holds the images, the faults and the pairs under way.
+
+    Args:
+        root: xBD root that the pairs lie in.
+        found: the pairs, in the order in which they are written.
+        name: of the split that is written.
+        output: folder to write to; made where missing.
+        strict: a fault ends the conversion, after its list is written and before the COCO file is.
+        workers: number of reading processes; by default one for each 250 pairs, at most one a CPU.
+        missing: faults found before, reported with the others.
+
+    Returns:
+        Counts and faults.
+
+    Raises:
+        InputError: nothing to convert, ``strict`` and a fault, or ``output`` is not writable.
+    """
+    target = Path(output) / f"xbd_{name}.json"
     faults_path = target.with_suffix(".faults.json")
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    faults = list(missing)
-    for image, entries, scene_faults in _read_all(found, workers):
-        faults += scene_faults
-        if image is None:
-            continue
-        images.append({"id": len(images) + 1} | image)
-        numbers = range(len(annotations) + 1, len(annotations) + 1 + len(entries))
-        annotations += [
-            {"id": number, "image_id": len(images)} | entry
-            for number, entry in zip(numbers, entries, strict=True)
-        ]
-    faults.sort(key=lambda fault: fault.scene)
-    write_json(faults_path, [fault.as_json() for fault in faults], indent=1)
-    _refuse(Path(root) / split, faults, faults_path, bool(images), strict)
-    info = {"split": split} | _INFO
-    write_json(
-        target,
-        {
-            "info": info,
-            "licenses": [],
-            "categories": CATEGORIES,
-            "images": images,
-            "annotations": annotations,
-        },
-    )
+    faults, counts = list(missing), Counter[int]()
+    images: list[bytes] = []
+    annotated = empty = 0
+    with whole_file(target) as partial, partial.open("wb") as file:
+        file.write(
+            json_bytes({"info": {"split": name} | _INFO, "licenses": [], "categories": CATEGORIES})[:-1]
+        )
+        file.write(b',"annotations":[')
+        for image, buildings, damage, scene_faults in _convert_all(name, found, workers):
+            faults += scene_faults
+            if image is None:
+                continue
+            images.append(b'{"id":%d,%s' % (len(images) + 1, image[1:]))
+            entries = [
+                b'{"id":%d,"image_id":%d,%s' % (number, len(images), entry[1:])
+                for number, entry in enumerate(buildings, start=annotated + 1)
+            ]
+            file.write((b"," if annotated and entries else b"") + b",".join(entries))
+            annotated += len(buildings)
+            empty += not buildings
+            counts.update(damage)
+        file.write(b'],"images":[' + b",".join(images) + b"]}\n")
+        faults.sort(key=lambda fault: fault.scene)
+        write_json(faults_path, [fault.as_json() for fault in faults], pretty=True)
+        _refuse(root, name, faults, faults_path, bool(images), strict)
     return ConversionSummary(
-        split=split,
+        split=name,
         path=target,
         faults_path=faults_path,
         pairs=len(images),
-        empty_pairs=len(images) - len({annotation["image_id"] for annotation in annotations}),
-        buildings=dict(Counter(annotation["damage"] for annotation in annotations)),
+        empty_pairs=empty,
+        buildings=dict(counts),
         faults=tuple(faults),
     )
 
@@ -164,36 +195,49 @@ def _fault_lines(summary: ConversionSummary) -> list[str]:
     return [fault_table(count_faults(summary.faults)), *named, f"  {rest} in {summary.faults_path}"]
 
 
-def _refuse(folder: Path, faults: list[Fault], listed: Path, any_image: bool, strict: bool) -> None:
+def _refuse(root: Path, name: str, faults: list[Fault], listed: Path, any_image: bool, strict: bool) -> None:
     if faults and (strict or not any_image):
         kinds = ", ".join(f"{count} {kind.value}" for kind, count in count_faults(faults).items())
         reason = "--strict allows no fault" if any_image else "no pair is left"
         mend = "mend them, or run again without --strict" if any_image else "mend them"
-        raise InputError(f"{folder}: {reason}, found {kinds}, first {faults[0]}; all in {listed}: {mend}")
+        raise InputError(
+            f"{root / name}: {reason}, found {kinds}, first {faults[0]}; all in {listed}: {mend}"
+        )
 
 
-_Converted = tuple[dict[str, Any] | None, list[dict[str, Any]], list[Fault]]
+_Converted = tuple[bytes | None, list[bytes], list[int], list[Fault]]
+"""(image, its buildings, all as JSON objects without ids; damage of each building; faults)"""
 
 
-def _read_all(found: list[SceneFiles], workers: int | None) -> Iterator[_Converted]:
+def _convert_all(name: str, found: Sequence[SceneFiles], workers: int | None) -> Iterator[_Converted]:
     count = workers or min(os.cpu_count() or 1, -(-len(found) // _PAIRS_PER_WORKER))
-    bar = {"total": len(found), "desc": found[0].split, "unit": "pair", "disable": None}
-    if count == 1:
-        yield from tqdm(map(_convert_scene, found), **bar)
-        return
-    # spawn: forking a process that has threads (OpenCV's, torch's) can lock up.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(count, len(found)), context, initializer=end_with_parent) as pool:
-        yield from tqdm(pool.map(_convert_scene, found, chunksize=8), **bar)
+    batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+    converted = chain.from_iterable(ordered_map(_convert_batch, batches, count, chunk=1))
+    yield from progress(converted, len(found), f"convert {name}", "pair")
 
 
-def _convert_scene(files: SceneFiles) -> _Converted:
-    scene, faults = read_scene(files)
-    if scene is None:
-        return None, [], faults
+def _convert_batch(pairs: Sequence[SceneFiles]) -> list[_Converted]:
+    read = read_scenes(pairs)
+    scenes = [scene for scene, _ in read if scene]
+    measured: dict[str, tuple[Any, Any]] = {}
+    for shape in {(scene.height, scene.width) for scene in scenes}:
+        alike = [scene for scene in scenes if (scene.height, scene.width) == shape]
+        boxes, areas = mask_boxes_and_areas([b.parts for scene in alike for b in scene.buildings], shape)
+        first = 0
+        for scene in alike:
+            stop = first + len(scene.buildings)
+            measured[scene.name] = boxes[first:stop].tolist(), areas[first:stop].tolist()
+            first = stop
+    return [
+        _as_json(scene, *measured[scene.name], faults) if scene else (None, [], [], faults)
+        for scene, faults in read
+    ]
+
+
+def _as_json(scene: Scene, boxes: list[list[int]], areas: list[int], faults: list[Fault]) -> _Converted:
     image = {
-        "file_name": scene.pre_image.relative_to(files.root).as_posix(),
-        "post_file_name": scene.post_image.relative_to(files.root).as_posix(),
+        "file_name": f"{scene.split}/images/{scene.pre_image.name}",
+        "post_file_name": f"{scene.split}/images/{scene.post_image.name}",
         "width": scene.width,
         "height": scene.height,
         "scene": scene.name,
@@ -201,22 +245,19 @@ def _convert_scene(files: SceneFiles) -> _Converted:
         "disaster_type": scene.disaster_type,
         "gsd": scene.gsd,
     }
-    return image, _annotations(scene), faults
-
-
-def _annotations(scene: Scene) -> list[dict[str, Any]]:
-    entries = []
-    for building in scene.buildings:
-        mask, (x0, y0) = building_mask(building.parts, (scene.height, scene.width))
-        entries.append(
+    encode = msgspec.json.Encoder().encode
+    buildings = [
+        encode(
             {
                 "category_id": 1,
-                "segmentation": segmentation_from_parts(building.parts),
-                "bbox": [x0, y0, mask.shape[1], mask.shape[0]],
-                "area": int(mask.sum()),
+                "segmentation": [ring.tolist() for ring in segmentation_from_parts(building.parts)],
+                "bbox": box,
+                "area": area,
                 "iscrowd": 0,
                 "uid": building.uid,
                 "damage": building.damage,
             }
         )
-    return entries
+        for building, box, area in zip(scene.buildings, boxes, areas, strict=True)
+    ]
+    return json_bytes(image), buildings, [building.damage for building in scene.buildings], faults

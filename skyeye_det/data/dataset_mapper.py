@@ -3,7 +3,6 @@
 Dataset dicts come from ``catalog.load_xbd_json``.
 """
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,10 +12,17 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms
 from detectron2.structures import Instances
 
-from skyeye_det.data.augmentation import DamageAwareCrop, PairAugInput, RandomQuarterTurn, RandomShift
+from skyeye_det.data.augmentation import (
+    DamageAwareCrop,
+    PairAugInput,
+    RandomMirror,
+    RandomQuarterTurn,
+    RandomShift,
+)
 from skyeye_det.data.instances import training_instances
 from skyeye_det.data.photometric import RandomPhotometric
 from skyeye_det.errors import InputError
+from skyeye_det.files import read_bytes
 
 
 class PairMapper:
@@ -63,9 +69,7 @@ class PairMapper:
             _check_ranges(pair)
             scales = tuple(pair.SCALE_RANGE)
             arguments["crop"] = DamageAwareCrop(pair.CROP_SIZE, scales, pair.CROP_BUILDING_PROB)
-            arguments["orientation"] = transforms.AugmentationList(
-                [transforms.RandomFlip(), RandomQuarterTurn()]
-            )
+            arguments["orientation"] = transforms.AugmentationList([RandomMirror(), RandomQuarterTurn()])
             arguments["photometric"] = RandomPhotometric(pair.PHOTOMETRIC)
             arguments["shift"] = RandomShift(pair.MAX_SHIFT)
         return arguments
@@ -145,10 +149,7 @@ def read_image(path: str, shape: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: the file is missing, no image, not 8 bits a channel, or of another size.
     """
-    try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = np.frombuffer(read_bytes(path), np.uint8)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(content, flags) if content.size else None

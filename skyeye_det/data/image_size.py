@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import cv2
+import numpy as np
+
+from skyeye_det.files import open_plain, plain_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Image files that are read, in order of preference where a stem has several."""
@@ -27,7 +30,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
         header are whole is not checked.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(24)
             if start.startswith(_PNG):
                 size: tuple[int, int] | None = struct.unpack(">II", start[16:24])
@@ -72,8 +75,10 @@ def _tiff_size(file: BinaryIO, order: str) -> tuple[int, int] | None:
 
 
 def _decoded_size(path: Path) -> tuple[int, int] | None:
+    # Not imread: OpenCV 5.0 crashes on a path that is no UTF-8.
+    content = np.frombuffer(plain_bytes(path), np.uint8)
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     except cv2.error:
         return None
     return None if image is None else (image.shape[1], image.shape[0])

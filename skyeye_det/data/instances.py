@@ -9,11 +9,13 @@ the pixel.
 
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from detectron2.data import transforms
 from detectron2.structures import BitMasks, Boxes, Instances
 
+from skyeye_det.data.fill_rule import fill_rings, whole_pixels
 from skyeye_det.data.targets import Mask, Parts, building_mask
 
 MIN_VISIBLE_AREA = 8
@@ -23,6 +25,7 @@ MIN_VISIBLE_SHARE = 0.1
 """A building of which the crop keeps less than this share of its px is left out of training."""
 
 _Placed = tuple[Mask, tuple[int, int]]
+_Box = tuple[int, int, int, int]
 
 
 def training_instances(
@@ -53,15 +56,18 @@ def training_instances(
     for annotation, placed in zip(drawn, _masks(drawn, tile_shape, window, crop_shape), strict=True):
         if placed is not None:
             kept.append((*placed, annotation["damage"]))
-    masks = np.zeros((len(kept), *crop_shape), np.bool_)
-    boxes = np.zeros((len(kept), 4), np.float32)
-    for index, (mask, (x0, y0), _) in enumerate(kept):
-        x1, y1 = x0 + mask.shape[1], y0 + mask.shape[0]
-        masks[index, y0:y1, x0:x1] = mask
-        boxes[index] = x0, y0, x1, y1
-    masks = np.ascontiguousarray(orientation.apply_image(masks[..., None])[..., 0])
+    boxes = np.array(
+        [(x0, y0, x0 + mask.shape[1], y0 + mask.shape[0]) for mask, (x0, y0), _ in kept], np.float64
+    ).reshape(-1, 4)
+    # Each mask is turned inside its box: turning whole images of them costs ten times as much.
+    boxes = orientation.apply_box(boxes)
+    turn = orientation.apply_image
+    masks = np.zeros((len(kept), *turn(np.zeros(crop_shape, np.bool_)).shape), np.bool_)
+    for index, (mask, _, _) in enumerate(kept):
+        x0, y0, x1, y1 = (round(edge) for edge in boxes[index].tolist())
+        masks[index, y0:y1, x0:x1] = turn(mask)
     instances = Instances(masks.shape[1:])
-    instances.gt_boxes = Boxes(torch.from_numpy(orientation.apply_box(boxes).astype(np.float32)))
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes.astype(np.float32)))
     instances.gt_classes = torch.zeros(len(kept), dtype=torch.int64)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
     instances.gt_damage = torch.tensor([damage for _, _, damage in kept], dtype=torch.int64)
@@ -78,36 +84,69 @@ def _masks(
     if not annotations:
         return []
     flats = [[np.asarray(flat, np.float64) for flat in each["segmentation"]] for each in annotations]
-    rings = [flat for building in flats for flat in building]
-    points = np.concatenate(rings).reshape(-1, 2)
-    height, width = tile_shape
-    (left, top, right, bottom), moved = _in_window(points, (width, height), window)
+    points = np.concatenate([flat for building in flats for flat in building]).reshape(-1, 2)
+    ends = iter(np.cumsum([len(flat) // 2 for building in flats for flat in building]).tolist())
+    tile, moved = _in_window(points, (tile_shape[1], tile_shape[0]), window)
     sizes = np.array([sum(map(len, building)) // 2 for building in flats])
     starts = np.cumsum(sizes) - sizes
     low, high = np.minimum.reduceat(moved, starts), np.maximum.reduceat(moved, starts)
-    seen = np.all((high >= 0) & (low < (crop_shape[1], crop_shape[0])), axis=1)
-    outlines = iter(np.split(moved - (left, top), np.cumsum([len(ring) // 2 for ring in rings])[:-1]))
+    crop = 0, 0, crop_shape[1], crop_shape[0]
+    is_seen, is_whole = _meets(low, high, crop), _lies_in(low, high, crop) & _lies_in(low, high, tile)
     placed: list[_Placed | None] = []
-    for building, is_seen in zip(flats, list(seen), strict=True):
-        parts: Parts = tuple((next(outlines),) for _ in building)
-        if not is_seen:
+    first = 0
+    for index, building in enumerate(flats):
+        rings = []
+        for _ in building:
+            last = next(ends)
+            rings.append(moved[first:last])
+            first = last
+        if not is_seen[index]:
             placed.append(None)
-            continue
-        mask, (x0, y0) = building_mask(parts, (bottom - top, right - left))
-        placed.append(_cut(mask, x0 + left, y0 + top, crop_shape))
+        elif is_whole[index]:
+            placed.append(_whole_mask(rings, low[index], high[index]))
+        else:
+            placed.append(_cut_mask(rings, tile, crop_shape))
     return placed
+
+
+def _meets(low: np.ndarray, high: np.ndarray, box: _Box) -> np.ndarray:
+    """Which extents (N, 2), both ends included, have a pixel in a box."""
+    return np.all((high >= box[:2]) & (low < box[2:]), axis=1)
+
+
+def _lies_in(low: np.ndarray, high: np.ndarray, box: _Box) -> np.ndarray:
+    """Which extents (N, 2), both ends included, lie in a box altogether."""
+    return np.all((low >= box[:2]) & (high < box[2:]), axis=1)
+
+
+def _whole_mask(rings: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> _Placed | None:
+    """Mask of a building that nothing cuts; the rule fills its vertices, so they span its tightest box."""
+    width, height = (high - low + 1).tolist()
+    mask = np.zeros((height, width), np.uint8)
+    for ring in rings:
+        fill_rings(mask, [ring - low], 1)
+    x0, y0 = low.tolist()
+    return (mask, (x0, y0)) if cv2.countNonZero(mask) >= MIN_VISIBLE_AREA else None
+
+
+def _cut_mask(rings: list[np.ndarray], tile: _Box, crop_shape: tuple[int, int]) -> _Placed | None:
+    """Mask of a building that is filled as it lies in the tile, and then cut by the crop."""
+    left, top, right, bottom = tile
+    parts: Parts = tuple((ring - np.array((left, top), np.float64),) for ring in rings)
+    mask, (x0, y0) = building_mask(parts, (bottom - top, right - left))
+    return _cut(mask, x0 + left, y0 + top, crop_shape)
 
 
 def _in_window(
     points: np.ndarray, tile_size: tuple[int, int], window: transforms.Transform
-) -> tuple[tuple[int, int, int, int], np.ndarray]:
+) -> tuple[_Box, np.ndarray]:
     """The tile's box in the crop, and ``points`` (N, 2) in whole px of the crop."""
     corners = window.apply_coords(np.array([(0.0, 0.0), tile_size]))
     unscaled = np.array_equal(corners[1] - corners[0], tile_size)
     left, top, right, bottom = np.round(corners).astype(int).ravel().tolist()
-    # np.round takes halves to the even neighbour: before a shift and after it may be two different pixels.
-    centers = np.round(points) if unscaled else points
-    return (left, top, right, bottom), np.round(window.apply_coords(centers + 0.5) - 0.5)
+    # Rounded before the shift too, whose own rounding could lift a coordinate over a half.
+    centers = whole_pixels(points) if unscaled else points
+    return (left, top, right, bottom), whole_pixels(window.apply_coords(centers + 0.5) - 0.5)
 
 
 def _cut(mask: Mask, x0: int, y0: int, crop_shape: tuple[int, int]) -> _Placed | None:

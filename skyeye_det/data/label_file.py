@@ -1,25 +1,20 @@
 """One xBD label file: its metadata and its features by uid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from skyeye_det.data.outlines import Outline, OutlineError, check_rings, read_wkt
+import msgspec
+
+from skyeye_det.data.outlines import MOST_VERTICES_OF_A_LABEL, read_outlines
 from skyeye_det.data.targets import Parts
 from skyeye_det.data.validation import FaultKind
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json
+from skyeye_det.files import parse_json, read_bytes
 
 LabelFault = tuple[FaultKind, str | None, str]
 """(kind, uid, what was found)."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A building as one file has it; ``parts`` is empty where its outline is unusable."""
-
-    parts: Parts
-    subtype: Any
 
 
 @dataclass(frozen=True)
@@ -28,78 +23,160 @@ class LabelFile:
 
     Attributes:
         metadata: as in the file.
-        features: by uid, in file order.
+        outlines: uid -> parts, in file order; empty parts where the outline is unusable.
+        subtypes: uid -> ``properties.subtype`` as in the file, None where there is none.
         size: (width, height) in px that the outlines were drawn on, or ``None`` where it does not say.
     """
 
     metadata: dict[str, Any]
-    features: dict[str, Feature]
+    outlines: dict[str, Parts]
+    subtypes: dict[str, Any]
     size: tuple[int, int] | None
 
 
-def read_label(path: Path) -> tuple[LabelFile, list[LabelFault]]:
-    """Reads a pre or post label.
+def read_labels(paths: Sequence[Path]) -> list[tuple[LabelFile, list[LabelFault]] | InputError]:
+    """Reads pre or post labels; the outlines of all of them at once, which is several times faster.
 
     Args:
-        path: label JSON with ``features.xy`` and ``metadata``.
+        paths: label JSON with ``features.xy`` and ``metadata``; a few dozen at a time.
 
     Returns:
-        The label and its faults, in file order.
+        For each the label and its faults, or why it is no xBD label.
+    """
+    drafts = [_read_draft(path) for path in paths]
+    parts, found = read_outlines([wkt for draft in drafts if isinstance(draft, _Draft) for wkt in draft.wkts])
+    first = 0
+    labels: list[tuple[LabelFile, list[LabelFault]] | InputError] = []
+    for draft in drafts:
+        if isinstance(draft, InputError):
+            labels.append(draft)
+            continue
+        stop = first + len(draft.uids)
+        faults = draft.faults
+        for index in range(first, stop) if found else ():
+            faults += [(kind, draft.uids[index - first], text) for kind, text in found.get(index, ())]
+        outlines = dict(zip(draft.uids, parts[first:stop], strict=True))
+        subtypes = dict(zip(draft.uids, draft.subtypes, strict=True))
+        labels.append((LabelFile(draft.metadata, outlines, subtypes, _size(draft.metadata)), faults))
+        first = stop
+    return labels
+
+
+@dataclass
+class _Draft:
+    """A label whose outlines are still text; ``uids``, ``subtypes`` and ``wkts`` go side by side."""
+
+    metadata: dict[str, Any]
+    faults: list[LabelFault]
+    uids: list[str]
+    subtypes: list[Any]
+    wkts: list[Any]
+
+
+class _Properties(msgspec.Struct):
+    uid: str
+    subtype: Any = None
+    feature_type: Literal["building"] = "building"
+
+
+class _Entry(msgspec.Struct):
+    properties: _Properties
+    wkt: str
+
+
+class _Features(msgspec.Struct):
+    xy: list[_Entry]
+
+
+class _Label(msgspec.Struct):
+    """What is read of a label in which every entry is a building; twice as fast as reading all of it."""
+
+    features: _Features
+    metadata: dict[str, Any]
+
+
+_MUCH_TEXT = 2 * MOST_VERTICES_OF_A_LABEL  # bytes that so many vertices have at the least
+_LABEL = msgspec.json.Decoder(_Label)
+
+
+def _read_draft(path: Path) -> _Draft | InputError:
+    try:
+        content = read_bytes(path)
+        draft = _plain_draft(content) or _careful_draft(path, parse_json(path, content))
+    except InputError as error:
+        return error
+    if len(content) > _MUCH_TEXT:
+        vertices = sum(wkt.count(",") + 1 for wkt in draft.wkts if isinstance(wkt, str))
+        if vertices > MOST_VERTICES_OF_A_LABEL:
+            return InputError(
+                f"{path}: expected at most {MOST_VERTICES_OF_A_LABEL} vertices, found {vertices}"
+            )
+    return draft
+
+
+def _plain_draft(content: bytes) -> _Draft | None:
+    """The draft of a label with nothing but buildings, each with a uid of its own; None for any other."""
+    try:
+        label = _LABEL.decode(content)
+    except (ValueError, RecursionError):
+        return None
+    entries = label.features.xy
+    properties = [entry.properties for entry in entries]
+    uids = [member.uid for member in properties]
+    if len(set(uids)) < len(uids) or "" in uids:
+        return None
+    subtypes = [member.subtype for member in properties]
+    return _Draft(label.metadata, [], uids, subtypes, [entry.wkt for entry in entries])
+
+
+def _careful_draft(path: Path, content: Any) -> _Draft:
+    """The draft of any label, entries that are no buildings noted.
 
     Raises:
-        InputError: the file is no xBD label.
+        InputError: it is no label.
     """
-    content = read_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"expected an object, found {type(content).__name__}")
+        raise InputError(f"{path}: expected an object, found {type(content).__name__}")
     by_frame, metadata = content.get("features"), content.get("metadata")
     entries = by_frame.get("xy") if isinstance(by_frame, dict) else None
     if not isinstance(entries, list) or not isinstance(metadata, dict):
-        raise InputError("a list features.xy or an object metadata is missing")
-    faults: list[LabelFault] = []
-    outlines: dict[str, Outline | None] = {}
-    subtypes: dict[str, Any] = {}
+        raise InputError(f"{path}: a list features.xy or an object metadata is missing")
+    draft = _Draft(metadata, [], [], [], [])
+    known: set[str] = set()
     for index, entry in enumerate(entries):
-        uid = _new_uid(entry, index, outlines, faults)
-        if uid is not None:
-            outlines[uid] = _outline(entry, uid, faults)
-            subtypes[uid] = entry["properties"].get("subtype")
-    check_rings([outline for outline in outlines.values() if outline])
-    for uid, outline in outlines.items():
-        faults += [(kind, uid, found) for kind, found in (outline.faults if outline else ())]
-    features = {
-        uid: Feature(outline.parts if outline else (), subtypes[uid]) for uid, outline in outlines.items()
-    }
-    return LabelFile(metadata, features, _size(metadata)), faults
+        properties = entry.get("properties") if isinstance(entry, dict) else None
+        properties = properties if isinstance(properties, dict) else {}
+        uid: Any = properties.get("uid")
+        fault = _feature_fault(properties, uid, index, known)
+        if fault:
+            draft.faults.append(fault)
+            continue
+        known.add(uid)
+        draft.uids.append(uid)
+        draft.subtypes.append(properties.get("subtype"))
+        draft.wkts.append(entry.get("wkt"))
+    return draft
 
 
-def _new_uid(
-    entry: Any, index: int, known: dict[str, Outline | None], faults: list[LabelFault]
-) -> str | None:
-    properties = entry.get("properties") if isinstance(entry, dict) else None
-    uid = properties.get("uid") if isinstance(properties, dict) else None
-    if not isinstance(properties, dict) or not isinstance(uid, str) or not uid:
-        faults.append((FaultKind.NO_UID, None, f"entry {index} of features.xy without"))
-        return None
+def _feature_fault(properties: dict[str, Any], uid: Any, index: int, known: set[str]) -> LabelFault | None:
+    """Why an entry of features.xy is no building to be read."""
+    if not isinstance(uid, str) or not uid:
+        return FaultKind.NO_UID, None, f"entry {index} of features.xy without"
     if (kind := properties.get("feature_type", "building")) != "building":
-        faults.append((FaultKind.NOT_A_BUILDING, uid, repr(kind)))
-        return None
+        return FaultKind.NOT_A_BUILDING, uid, shown(kind)
     if uid in known:
-        faults.append((FaultKind.REPEATED_UID, uid, f"it again at entry {index} of features.xy"))
-        return None
-    return uid
+        return FaultKind.REPEATED_UID, uid, f"it again at entry {index} of features.xy"
+    return None
 
 
-def _outline(entry: dict[str, Any], uid: str, faults: list[LabelFault]) -> Outline | None:
-    try:
-        return read_wkt(entry.get("wkt"))
-    except OutlineError as error:
-        faults.append((FaultKind.UNUSABLE_OUTLINE, uid, str(error)))
-        return None
+def shown(value: Any, length: int = 60) -> str:
+    """What was found, cut to ``length`` characters."""
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _size(metadata: dict[str, Any]) -> tuple[int, int] | None:
     width, height = metadata.get("width"), metadata.get("height")
-    if isinstance(width, int) and isinstance(height, int):
+    if type(width) is int and type(height) is int:  # True is an int, and no width
         return width, height
     return None

@@ -1,9 +1,12 @@
 """Loaders of pairs for training and evaluation."""
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import (
@@ -68,7 +71,7 @@ def build_pair_train_loader(
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
-    return build_detection_train_loader(
+    loader = build_detection_train_loader(
         PairDataset(tiles, PairMapper(cfg, True), seed),
         mapper=None,
         sampler=sampler,
@@ -76,6 +79,8 @@ def build_pair_train_loader(
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+    loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
+    return loader
 
 
 def build_pair_test_loader(cfg: CfgNode, name: str) -> DataLoader:
@@ -84,9 +89,20 @@ def build_pair_test_loader(cfg: CfgNode, name: str) -> DataLoader:
     Raises:
         InputError: the data set cannot be read or has no tile.
     """
-    return build_detection_test_loader(
+    loader = build_detection_test_loader(
         _dataset_dicts([name]), mapper=PairMapper(cfg, False), num_workers=cfg.DATALOADER.NUM_WORKERS
     )
+    loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
+    return loader
+
+
+def _begin_worker(before: Callable[[int], None] | None, number: int) -> None:
+    """Keeps shared memory shared, and leaves the cores to the other workers."""
+    if before is not None:
+        before(number)
+    # The garbage collector writes to every object it looks at, and a page that is written to is copied.
+    gc.freeze()
+    cv2.setNumThreads(1)
 
 
 def _dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,35 +1,26 @@
 """The official fill rule: from outlines to the masks and target images of xView2.
 
-An official target is ``cv2.fillPoly`` of the ``xy`` outlines with coordinates rounded by ``np.round``,
-building after building in file order, later ones over earlier ones. A coordinate names a pixel's centre, and
-the pixels under an outline are filled too, so a mask is about one pixel larger than COCO's or GDAL's rule
-makes it. Everything that is trained on, submitted or scored goes through this module.
-
-OpenCV itself has changed its rule: 4.11 to 5.0 give the official images (measured on the 23 target PNGs of
-the sample: 20 identical, 1, 1 and 11 pixels off on the others), 4.10 is off by 145 to 278 pixels on such
-tiles and is refused here. Outlines that cross the border must be filled on the image itself, not on a larger
-canvas that is cut afterwards: OpenCV clips edges before it draws them, and the official images show it.
+An official target is the fill of the ``xy`` outlines by the rule of ``fill_rule.py``, building after building
+in file order, later ones over earlier ones. A coordinate names a pixel's centre, and the pixels under an
+outline are filled too, so a mask is about one pixel larger than COCO's or GDAL's rule makes it. Everything
+that is trained on, submitted or scored goes through this module.
 
 ``parts`` means the same everywhere: the polygons of one building, each a tuple of rings (exterior, hole,
 ...), each ring a float64 array (n, 2) of (x, y) in px, closed without repeating its first vertex.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skyeye_det.errors import MissingDependencyError
+from skyeye_det.data.fill_rule import fill_rings, whole_pixels
 
 Ring = NDArray[np.float64]
 Polygon = tuple[Ring, ...]
 Parts = tuple[Polygon, ...]
 Mask = NDArray[np.uint8]
-
-_PROBE_PIXELS = bytes.fromhex("04261f8fc7731982804000")
 
 
 class PaintedBuilding(Protocol):
@@ -67,12 +58,9 @@ def fill_polygons(parts: Parts, shape: tuple[int, int], out: Mask | None = None,
     Raises:
         MissingDependencyError: the installed OpenCV fills by another rule.
     """
-    _check_opencv()
     mask = np.zeros(shape, np.uint8) if out is None else out
     for polygon in parts:
-        rings = [ring for ring in _whole_pixels(polygon) if len(ring)]
-        if rings and mask.size:
-            cv2.fillPoly(mask, rings, value)
+        fill_rings(mask, [whole_pixels(ring) for ring in polygon if len(ring)], value)
     return mask
 
 
@@ -87,19 +75,20 @@ def building_mask(parts: Parts, shape: tuple[int, int]) -> tuple[Mask, tuple[int
         (mask, (x0, y0)): uint8 0/1 of the tightest box around the filled pixels, and the box's first column
         and row in the image; a mask of shape (0, 0) where the building fills no pixel of the image.
     """
-    rings = [ring for polygon in parts for ring in _whole_pixels(polygon) if len(ring)]
+    polygons = [[whole_pixels(ring) for ring in polygon if len(ring)] for polygon in parts]
+    rings = [ring for polygon in polygons for ring in polygon]
     if not rings:
         return np.zeros((0, 0), np.uint8), (0, 0)
-    vertices = np.concatenate(rings)
+    vertices = rings[0] if len(rings) == 1 else np.concatenate(rings)
     x0, y0 = np.maximum(vertices.min(axis=0), 0).tolist()
     x1, y1 = np.minimum(vertices.max(axis=0) + 1, (shape[1], shape[0])).tolist()
     if x1 <= x0 or y1 <= y0:
         return np.zeros((0, 0), np.uint8), (0, 0)
-    # A whole-pixel shift commutes with np.round only after rounding: halves go to the even neighbour.
-    shifted = tuple(
-        tuple(ring.astype(np.float64) - (x0, y0) for ring in _whole_pixels(polygon)) for polygon in parts
-    )
-    return _trimmed(fill_polygons(shifted, (y1 - y0, x1 - x0)), x0, y0)
+    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    corner = np.array([x0, y0], np.int32)
+    for polygon in polygons:
+        fill_rings(mask, [ring - corner for ring in polygon], 1)
+    return _trimmed(mask, x0, y0)
 
 
 def scene_targets(buildings: Iterable[PaintedBuilding], shape: tuple[int, int]) -> tuple[Mask, Mask]:
@@ -136,7 +125,7 @@ def parts_from_segmentation(segmentation: Sequence[Sequence[float]]) -> Parts:
     return tuple((np.asarray(flat, np.float64).reshape(-1, 2),) for flat in segmentation)
 
 
-def segmentation_from_parts(parts: Parts) -> list[list[float]]:
+def segmentation_from_parts(parts: Parts) -> list[Ring]:
     """COCO ``segmentation`` of a building: one flat polygon a part.
 
     COCO knows no holes. A hole is joined to its exterior by a bridge of no width, walked there and back (a
@@ -148,28 +137,15 @@ def segmentation_from_parts(parts: Parts) -> list[list[float]]:
         parts: outlines in px.
 
     Returns:
-        Flat polygons [x0, y0, x1, y1, ...], in the order of ``parts``.
+        Flat polygons [x0, y0, x1, y1, ...], float64 (2n,), in the order of ``parts``.
     """
+    if len(parts) == 1 and len(parts[0]) == 1 and len(parts[0][0]) >= 3:
+        return [parts[0][0].reshape(-1)]
     rings = [_joined(polygon) for polygon in parts]
     return [
-        np.pad(ring, ((0, max(0, 3 - len(ring))), (0, 0)), mode="edge").ravel().tolist() for ring in rings
+        (ring if len(ring) >= 3 else np.pad(ring, ((0, 3 - len(ring)), (0, 0)), mode="edge")).ravel()
+        for ring in rings
     ]
-
-
-@cache
-def _check_opencv() -> None:
-    """Fills an outline on which the OpenCV versions differ."""
-    probe = np.zeros((9, 9), np.uint8)
-    cv2.fillPoly(probe, [np.array([[1, 1], [8, 6], [5, 0], [1, 8]], np.int32)], 1)
-    if np.packbits(probe).tobytes() != _PROBE_PIXELS:
-        raise MissingDependencyError(
-            f"opencv {cv2.__version__}: expected a version that fills polygons as the official targets do, "
-            'found one that fills other pixels; run: pip install "opencv-python-headless>=4.11"'
-        )
-
-
-def _whole_pixels(polygon: Polygon) -> list[NDArray[np.int32]]:
-    return [np.round(ring).astype(np.int32) for ring in polygon]
 
 
 def _trimmed(mask: Mask, x0: int, y0: int) -> tuple[Mask, tuple[int, int]]:
@@ -199,13 +175,13 @@ def _bridge(ring: Ring, hole: Ring, polygon: Polygon) -> tuple[tuple[int, float]
     """
     lengths = np.linalg.norm(ring[:, None] - hole[None], axis=2)
     low = np.floor(np.min(polygon[0], axis=0)) - 1
-    moved = tuple(np.round(part) - low for part in polygon)
+    moved = tuple(whole_pixels(part) - low for part in polygon)
     width, height = (np.max(moved[0], axis=0) + 2).astype(int).tolist()
     free = fill_polygons((moved,), (height, width)) == 0
     best: tuple[tuple[int, float], int, int] | None = None
     for flat in np.argsort(lengths, axis=None, kind="stable").tolist():
         start, end = divmod(flat, len(hole))
-        line = np.round(np.stack([ring[start], hole[end]])) - low
+        line = whole_pixels(np.stack([ring[start], hole[end]])) - low
         painted = int(np.count_nonzero(fill_polygons(((line,),), (height, width))[free]))
         if best is None or painted < best[0][0]:
             best = ((painted, float(lengths[start, end])), start, end)

@@ -221,7 +221,7 @@ def _claim(
     }
     path = output / SETTINGS_FILE
     if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
-        write_json(path, settings, indent=2)
+        write_json(path, settings, pretty=True)
         return
     found = read_json(path)
     if not isinstance(found, dict):

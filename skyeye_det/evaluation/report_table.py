@@ -3,14 +3,16 @@
 import math
 from typing import Any
 
+from skyeye_det.evaluation.object_table import confusion_table, finding_table, grade_table, mask_table
+from skyeye_det.evaluation.table_cells import aligned, figure, interval
 from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES
 
 _HEADINGS = ("tiles", "score", "local. F1", "damage F1", "macro F1", *CLASS_NAMES)
-_DIGITS = 4
+_OBJECT_HEADINGS = ("obj. precision", "obj. recall", "obj. macro F1")
 
 
-def format_report(report: dict) -> str:
-    """Three tables: the official score, precision/recall/F1 of everything, and the score per event.
+def format_report(report: dict[str, Any]) -> str:
+    """The official score, figures by class, single buildings, mask AP, and the score per event.
 
     Args:
         report: what :func:`skyeye_det.evaluation.submission_score.score_submission` returns.
@@ -18,80 +20,88 @@ def format_report(report: dict) -> str:
     Returns:
         Lines of text; what is not defined reads ``n/a``.
     """
-    return "\n\n".join((_official_table(report), _class_table(report["overall"]), _event_table(report)))
+    share = f"{100 * report['resampling']['level']:g} % interval"
+    objects = report["objects"]
+    tables = [_official_table(report, share), _class_table(report, share)]
+    if objects is not None:
+        tables.append(finding_table(objects, report["intervals"], share))
+        tables += [grade_table(objects), confusion_table(objects)]
+    if report["instances"] is not None:
+        tables.append(mask_table(report["instances"]))
+    tables.append(_event_table(report))
+    return "\n\n".join([*tables, "\n".join([*report["notes"], _resampling_line(report)])])
 
 
-def json_report(report: dict) -> dict:
+def json_report(report: dict[str, Any]) -> dict[str, Any]:
     """The report with null in place of NaN, which JSON does not know."""
     return _without_nan(report)
 
 
-def _official_table(report: dict) -> str:
+def _official_table(report: dict[str, Any], share: str) -> str:
     official, overall = report["official"], report["overall"]
+    ends = {key: f"{share} {interval(pair)}" for key, pair in report["intervals"].items()}
     lines = [
-        f"official score   {official['score']:.{_DIGITS}f}   ({report['tiles']} tiles)",
-        f"localization F1  {official['localization_f1']:.{_DIGITS}f}",
-        f"damage F1        {official['damage_f1']:.{_DIGITS}f}   (harmonic mean of the four classes)",
-        f"damage macro F1  {_number(overall['damage_macro_f1'])}   (arithmetic mean)",
+        f"official score   {figure(official['score'])}   {ends['score']}   ({report['tiles']} tiles)",
+        f"localization F1  {figure(official['localization_f1'])}   {ends['localization_f1']}",
+        f"damage F1        {figure(official['damage_f1'])}   {ends['damage_f1']}"
+        "   (harmonic mean of the four classes)",
+        f"damage macro F1  {figure(overall['damage_macro_f1'])}   (arithmetic mean)",
     ]
     if absent := overall["absent_classes"]:
         lines.append(
             f"the targets have no {', '.join(absent)}: the official score counts 0 for it; over the other"
-            f" classes it is {_number(overall['score'])}, damage F1 {_number(overall['damage_f1'])}"
+            f" classes it is {figure(overall['score'])}, damage F1 {figure(overall['damage_f1'])}"
         )
     if extra := report["tiles_without_target"]:
         lines.append(f"{extra} predicted tiles have no target and were left alone")
     return "\n".join(lines)
 
 
-def _class_table(overall: dict) -> str:
-    rows = {"localization": overall["localization"], **overall["damage"]}
-    return _aligned(
-        [("", "precision", "recall", "F1")]
+def _class_table(report: dict[str, Any], share: str) -> str:
+    rows = {"localization": report["overall"]["localization"], **report["overall"]["damage"]}
+    keys = ("localization_f1", *(f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES))
+    return aligned(
+        [("pixels", "precision", "recall", "F1", share)]
         + [
-            (name, *(_number(row[key]) for key in ("precision", "recall", "f1")))
-            for name, row in rows.items()
+            (
+                name,
+                *(figure(row[column]) for column in ("precision", "recall", "f1")),
+                interval(report["intervals"][key]),
+            )
+            for (name, row), key in zip(rows.items(), keys, strict=True)
         ]
     )
 
 
-def _event_table(report: dict) -> str:
-    rows = {**report["events"], "all": {"tiles": report["tiles"], **report["overall"]}}
-    return _aligned([("event", *_HEADINGS)] + [(name, *_event_row(row)) for name, row in rows.items()]) + (
+def _event_table(report: dict[str, Any]) -> str:
+    whole = {"tiles": report["tiles"], **report["overall"], "objects": report["objects"]}
+    rows = {**report["events"], "all": whole}
+    headings = _HEADINGS if report["objects"] is None else (*_HEADINGS, *_OBJECT_HEADINGS)
+    return aligned([("event", *headings)] + [(name, *_event_row(row)) for name, row in rows.items()]) + (
         "\nper event, damage F1 and score are over the classes that the event has; n/a: not in its targets"
     )
 
 
-def _event_row(row: dict) -> list[str]:
-    values = (row["score"], row["localization"]["f1"], row["damage_f1"], row["damage_macro_f1"])
-    return [
-        str(row["tiles"]),
-        *map(_number, values),
-        *(_number(row["damage"][name]["f1"]) for name in CLASS_NAMES),
-    ]
+def _event_row(row: dict[str, Any]) -> list[str]:
+    values = [row["score"], row["localization"]["f1"], row["damage_f1"], row["damage_macro_f1"]]
+    values += [row["damage"][name]["f1"] for name in CLASS_NAMES]
+    if row["objects"] is not None:
+        values += [row["objects"][key] for key in ("precision", "recall")]
+        values.append(row["objects"]["damage_found"]["macro_f1"])
+    return [str(row["tiles"]), *map(figure, values)]
 
 
-def _number(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.{_DIGITS}f}"
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    """Columns padded to one width: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in rows
+def _resampling_line(report: dict[str, Any]) -> str:
+    resampling = report["resampling"]
+    return (
+        f"intervals: percentiles of {resampling['draws']:,} draws of as many tiles, seed"
+        f" {resampling['seed']}; n/a: fewer than 2 tiles, or a class that the targets lack"
     )
 
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,26 +1,59 @@
-"""Scores a folder of predictions, tile by tile: memory does not grow with the number of tiles."""
+"""Scores a folder of predictions, tile by tile.
 
-from collections.abc import Iterable, Mapping
+What a tile leaves behind is some 2 KB of counts, and 24 bytes for each of its instances: these must all be
+ranked in the end, to know the mask AP.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
+import numpy as np
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.pairs import anonymous_id
+from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import InputError
+from skyeye_det.evaluation.bootstrap import Interval, Resampling, score_intervals
+from skyeye_det.evaluation.found_buildings import find_instances
+from skyeye_det.evaluation.instance_metrics import precision_and_recall
+from skyeye_det.evaluation.object_counts import ObjectCounts
+from skyeye_det.evaluation.object_match import LEAST_IOU
+from skyeye_det.evaluation.prediction_files import count_others, match_predictions
+from skyeye_det.evaluation.tile_score import TileJob, TileScore, score_tile
 from skyeye_det.evaluation.truth import TrueTile, tiles_from_labels, tiles_from_targets
-from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
-from skyeye_det.postprocessing.png import read_class_png
-from skyeye_det.postprocessing.submission import (
-    LOCALIZATION,
-    NUMBERING_FILE,
-    read_numbering,
-    scene_of_file,
-    submission_names,
-)
+from skyeye_det.evaluation.xview2_metrics import PixelCounts
+from skyeye_det.progress import progress
+from skyeye_det.workers import ordered_map
 
-_SHOWN = 3
+NO_OBJECTS = "objects not scored: targets hold no single buildings; use --xbd-root"
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What can be chosen about a score.
+
+    Attributes:
+        score_threshold: instances below it, 0..1, count as no building; class images have no scores.
+        resampling: of the confidence intervals; 0 draws for none.
+    """
+
+    score_threshold: float = PAINT_SCORE_THRESHOLD
+    resampling: Resampling = field(default_factory=Resampling)
+
+    def check(self) -> None:
+        """Raises InputError where a value has no meaning."""
+        if not 0 <= self.score_threshold <= 1:
+            raise InputError(f"--score-threshold: expected 0..1, found {self.score_threshold:g}")
+        if not 0 <= self.resampling.draws <= _MOST_DRAWS or self.resampling.seed < 0:
+            raise InputError(
+                f"--draws and --seed: expected 0..{_MOST_DRAWS} draws and a seed of at least 0, found"
+                f" {self.resampling.draws} and {self.resampling.seed}"
+            )
+
+
+_MOST_DRAWS = 1_000_000
 
 
 def score_submission(
@@ -29,12 +62,13 @@ def score_submission(
     xbd_root: Path | None = None,
     splits: Iterable[str] | None = None,
     workers: int = 2,
-) -> dict:
+    options: ScoreOptions = ScoreOptions(),
+) -> dict[str, Any]:
     """Scores predictions against targets or labels.
 
-    A target named like the official scorer's is matched to ``test_localization_00000_prediction.png``; one
-    with a scene's name to ``<scene>_localization_prediction.png``, or to the number that ``numbering.csv``
-    gives the scene. Predictions without a target are counted and left alone.
+    Files are matched as :func:`skyeye_det.evaluation.prediction_files.match_predictions` does. Predictions
+    without a target are counted and left alone. Single buildings are scored where the truth is labels: the
+    instances of ``tools/infer.py`` if the folder has them, else the components of its class images.
 
     Args:
         predictions: folder of both PNGs of every tile.
@@ -42,17 +76,22 @@ def score_submission(
         xbd_root: xBD root whose labels are the truth instead.
         splits: names of the splits that count; None for all.
         workers: tiles read at a time.
+        options: threshold of instances and confidence intervals.
 
     Returns:
         ``official``: :meth:`PixelCounts.score` of all tiles; ``overall``: :meth:`PixelCounts.report` of all
-        tiles;
-        ``events``: the same report and ``tiles`` per event, sorted by name; ``tiles``;
-        ``tiles_without_target``.
+        tiles; ``objects``: :meth:`ObjectCounts.report` with ``source`` (``instances`` or ``components``),
+        ``least_iou`` and ``score_threshold``, None with targets; ``instances``:
+        :func:`skyeye_det.evaluation.instance_metrics.precision_and_recall`, None without instances;
+        ``intervals``: :func:`skyeye_det.evaluation.bootstrap.score_intervals`; ``resampling``: its options;
+        ``events``: the report of ``overall`` with ``tiles`` and ``objects`` per event, sorted by name;
+        ``tiles``; ``tiles_without_target``; ``notes``: sentences on what was not scored.
 
     Raises:
         InputError: not exactly one of ``targets`` and ``xbd_root``; a prediction that is missing, of another
-            size or with values that mean nothing; a fault of the truth.
+            size or with values that mean nothing; a fault of the truth or of an option.
     """
+    options.check()
     if (targets is None) == (xbd_root is None):
         raise InputError("expected one of --targets and --xbd-root, found both or neither")
     if targets is not None:
@@ -60,101 +99,79 @@ def score_submission(
     else:
         assert xbd_root is not None
         tiles = tiles_from_labels(xbd_root, splits)
-    return score_tiles(Path(predictions), tiles, workers)
+    return score_tiles(Path(predictions), tiles, workers, options)
 
 
-def score_tiles(predictions: Path, tiles: list[TrueTile], workers: int = 2) -> dict:
+def score_tiles(
+    predictions: Path, tiles: list[TrueTile], workers: int = 2, options: ScoreOptions = ScoreOptions()
+) -> dict[str, Any]:
     """Scores predictions against given tiles; report and errors as of :func:`score_submission`."""
-    files = _match(predictions, tiles)
-
-    def count(tile: TrueTile) -> PixelCounts:
-        return _count_tile(tile, *files[tile.scene])
-
-    counts = {event: PixelCounts.zero() for event in sorted({tile.event for tile in tiles})}
-    sizes = dict.fromkeys(counts, 0)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        try:
-            progress = tqdm(pool.map(count, tiles), total=len(tiles), desc="score", unit="tile", disable=None)
-            for tile, counted in zip(tiles, progress, strict=True):
-                counts[tile.event] += counted
-                sizes[tile.event] += 1
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    total = PixelCounts.total(counts.values())
+    files = match_predictions(predictions, tiles)
+    with_objects = all(tile.read_buildings is not None for tile in tiles)
+    source = find_instances(predictions, files.keys()) if with_objects else None
+    jobs = [
+        TileJob(
+            tile,
+            files[tile.scene],
+            source.of_scene(tile.scene) if source else None,
+            options.score_threshold,
+        )
+        for tile in tiles
+    ]
+    scores = list(progress(_score(jobs, workers, with_objects), len(jobs), "score", "tile"))
+    by_event: dict[str, list[TileScore]] = defaultdict(list)
+    for tile, score in zip(tiles, scores, strict=True):
+        by_event[tile.event].append(score)
+    total = PixelCounts.total(score.pixels for score in scores)
+    settings = {
+        "source": "instances" if source else "components",
+        "least_iou": LEAST_IOU,
+        "score_threshold": options.score_threshold if source else None,
+    }
+    objects = _objects(scores)
+    matches = [score.matches for score in scores if score.matches is not None]
     return {
         "official": total.score(),
         "overall": total.report(),
-        "events": {event: {"tiles": sizes[event], **counts[event].report()} for event in counts},
+        "objects": settings | objects if objects else None,
+        "instances": precision_and_recall(matches) if source else None,
+        "intervals": _intervals(scores, options.resampling),
+        "resampling": asdict(options.resampling),
+        "events": {event: _event(by_event[event]) for event in sorted(by_event)},
         "tiles": len(tiles),
-        "tiles_without_target": _extra_tiles(predictions, files),
+        "tiles_without_target": count_others(predictions, files),
+        "notes": [] if with_objects else [NO_OBJECTS],
     }
 
 
-def _match(predictions: Path, tiles: list[TrueTile]) -> dict[str, tuple[Path, Path]]:
-    """Finds scene -> (localization, damage) prediction, all of them there."""
-    if not predictions.is_dir():
-        raise InputError(f"{predictions}: expected a folder of predictions, found none; check the path")
-    present = {path.name for path in predictions.iterdir()}
-    numbering = read_numbering(predictions)
-    files: dict[str, tuple[Path, Path]] = {}
-    missing: list[str] = []
-    for tile in tiles:
-        names = _names(predictions, tile.scene, numbering, present)
-        missing += [name for name in names if name not in present]
-        files[tile.scene] = predictions / names[0], predictions / names[1]
-    if missing:
-        raise InputError(_missing_sentence(predictions, missing, tiles, present))
-    return files
+def _score(jobs: list[TileJob], workers: int, with_objects: bool) -> Iterator[TileScore]:
+    """Scores in the order of the jobs.
+
+    Decoding PNGs leaves Python's lock free, and threads start at once; labels and single buildings are
+    Python's work, and want processes.
+    """
+    if with_objects:
+        yield from ordered_map(score_tile, jobs, workers)
+        return
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            yield from pool.map(score_tile, jobs)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def _names(predictions: Path, scene: str, numbering: Mapping[str, str], present: set[str]) -> tuple[str, str]:
-    own = submission_names(scene)
-    if scene not in numbering:
-        return own
-    numbered = submission_names(numbering[scene])
-    if present.issuperset(own) and present.issuperset(numbered):
-        raise InputError(
-            f"{predictions}: scene {scene} is there twice, as {own[0]} and, by {NUMBERING_FILE},"
-            f" as {numbered[0]}; remove what the other run left"
-        )
-    return numbered
+def _objects(scores: Iterable[TileScore]) -> dict[str, Any] | None:
+    counts = [score.objects for score in scores if score.objects is not None]
+    return ObjectCounts.total(counts).report() if counts else None
 
 
-def _missing_sentence(predictions: Path, missing: list[str], tiles: list[TrueTile], present: set[str]) -> str:
-    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-    sentence = (
-        f"{predictions}: expected a localization and a damage PNG for each of {len(tiles)} tiles,"
-        f" {len(missing)} files are missing: {', '.join(missing[:_SHOWN])}{more}"
-    )
-    if any(name.startswith(("test_localization_", "hold_localization_")) for name in present) and any(
-        anonymous_id(tile.scene) is None for tile in tiles
-    ):
-        return f"{sentence}; numbered predictions of named scenes need their {NUMBERING_FILE} beside them"
-    return f"{sentence}; run tools/infer.py on them, or choose what to score with --splits"
+def _event(scores: list[TileScore]) -> dict[str, Any]:
+    pixels = PixelCounts.total(score.pixels for score in scores).report()
+    return {"tiles": len(scores), **pixels, "objects": _objects(scores)}
 
 
-def _extra_tiles(predictions: Path, files: Mapping[str, tuple[Path, Path]]) -> int:
-    """Number of localization predictions that no target asked for."""
-    asked = {localization.name for localization, _ in files.values()}
-    present = (scene_of_file(path.name) for path in predictions.iterdir() if path.name not in asked)
-    return sum(known is not None and known[1] == LOCALIZATION for known in present)
-
-
-def _count_tile(tile: TrueTile, localization_path: Path, damage_path: Path) -> PixelCounts:
-    true_localization, true_damage = tile.read()
-    images = []
-    for path in (localization_path, damage_path):
-        image = read_class_png(path)
-        if image.shape != true_damage.shape:
-            raise InputError(
-                f"{path}: expected {true_damage.shape[1]} x {true_damage.shape[0]} px as in the target,"
-                f" found {image.shape[1]} x {image.shape[0]}"
-            )
-        if (highest := int(image.max())) > NUM_DAMAGE_CLASSES:
-            raise InputError(
-                f"{path}: expected values 0..{NUM_DAMAGE_CLASSES}, found up to {highest};"
-                " tools/check_submission.py lists all such files"
-            )
-        images.append(image)
-    return count_pixels(images[0], images[1], true_localization, true_damage)
+def _intervals(scores: list[TileScore], resampling: Resampling) -> dict[str, Interval]:
+    pixels = np.array([(score.pixels.tp, score.pixels.fp, score.pixels.fn) for score in scores])
+    finding = [score.objects.finding for score in scores if score.objects is not None]
+    return score_intervals(pixels, np.array(finding) if finding else None, resampling)

@@ -10,8 +10,9 @@ import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import scene_event, split_folders
+from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.targets import scene_targets
-from skyeye_det.data.xbd import SceneFiles, find_scenes, read_scene
+from skyeye_det.data.xbd import Building, read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.png import read_class_png
 
@@ -33,11 +34,13 @@ class TrueTile:
         scene: its name, ``test_00000`` where it is anonymous.
         event: group that it is reported with.
         read: gives localization (above 0: building) and damage 0..4, uint8 (h, w); raises InputError.
+        read_buildings: gives these and the single buildings; None where the truth does not know them.
     """
 
     scene: str
     event: str
     read: Callable[[], Images]
+    read_buildings: Callable[[], tuple[Images, tuple[Building, ...]]] | None = None
 
 
 def tiles_from_targets(targets: Path, splits: Iterable[str] | None = None) -> list[TrueTile]:
@@ -150,7 +153,9 @@ def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> li
                 )
             found[files.name] = files
     return [
-        TrueTile(scene, scene_event(scene), partial(_paint_targets, files))
+        TrueTile(
+            scene, scene_event(scene), partial(_paint_targets, files), partial(_paint_with_buildings, files)
+        )
         for scene, files in sorted(found.items())
     ]
 
@@ -165,7 +170,11 @@ def _label_splits(xbd_root: Path) -> list[str]:
 
 
 def _paint_targets(files: SceneFiles) -> Images:
+    return _paint_with_buildings(files)[0]
+
+
+def _paint_with_buildings(files: SceneFiles) -> tuple[Images, tuple[Building, ...]]:
     scene, faults = read_scene(files)
     if scene is None:
         raise InputError(f"{files.root}: {faults[0]}; a score needs every tile")
-    return scene_targets(scene.buildings, (scene.height, scene.width))
+    return scene_targets(scene.buildings, (scene.height, scene.width)), scene.buildings

@@ -23,8 +23,9 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES, DamageClass
 
 LOCALIZATION_WEIGHT, DAMAGE_WEIGHT = 0.3, 0.7
-_EPSILON = 1e-6
+EPSILON = 1e-6
 _ROWS = 1 + NUM_DAMAGE_CLASSES
+_BLOCK = 1 << 18  # pixels counted at a time: the codes of a dense image stay in the cache
 _NAN = float("nan")
 
 CLASS_NAMES = tuple(grade.subtype for grade in DamageClass)
@@ -66,7 +67,7 @@ class PixelCounts:
             official scorer spells it (``no_damage`` ... ``destroyed``); all in 0..1.
         """
         localization, *damage = (self._official_f1(row) for row in range(_ROWS))
-        damage_f1 = _harmonic_mean(damage)
+        damage_f1 = harmonic_mean(damage)
         return {
             "score": _weighted(localization, damage_f1),
             "damage_f1": damage_f1,
@@ -85,7 +86,7 @@ class PixelCounts:
         """
         localization, *damage = (self._row(row) for row in range(_ROWS))
         present = [row["f1"] for row in damage if not np.isnan(row["f1"])]
-        damage_f1 = _harmonic_mean(present) if present else _NAN
+        damage_f1 = harmonic_mean(present) if present else _NAN
         return {
             "score": _weighted(localization["f1"], damage_f1),
             "localization": localization,
@@ -137,14 +138,18 @@ def count_pixels(
     for image in (damage, target_damage):
         if image.size and not 0 <= image.min() <= image.max() <= NUM_DAMAGE_CLASSES:
             raise ValueError(f"expected damage 0..{NUM_DAMAGE_CLASSES}, found {image.min()}..{image.max()}")
-    found, true = localization > 0, target_localization > 0
+    table = _count_codes(
+        _flat(localization > 0 if localization.dtype != np.uint8 else localization),
+        _flat(damage),
+        _flat(target_localization > 0 if target_localization.dtype != np.uint8 else target_localization),
+        _flat(target_damage),
+    )
     counts = np.empty((3, _ROWS), np.int64)
-    hits = np.count_nonzero(found & true)
-    counts[:, 0] = hits, np.count_nonzero(found) - hits, np.count_nonzero(true) - hits
-    judged = target_damage > 0
-    answer = (damage * found)[judged].astype(np.int64)
-    pairs = np.bincount(target_damage[judged] * np.int64(_ROWS) + answer, minlength=_ROWS**2)
-    confusion = pairs.reshape(_ROWS, _ROWS)  # target by prediction
+    hits = table[1, 1].sum()
+    counts[:, 0] = hits, table[:, 1].sum() - hits, table[1].sum() - hits
+    confusion = table[:, 1].sum(axis=0)  # target by prediction
+    confusion[:, 0] += table[:, 0].sum(axis=(0, 2))  # damage outside the localization is no answer
+    confusion[0] = 0
     diagonal = np.diagonal(confusion)
     counts[0, 1:] = diagonal[1:]
     counts[1, 1:] = (confusion.sum(axis=0) - diagonal)[1:]
@@ -152,8 +157,50 @@ def count_pixels(
     return PixelCounts(*counts)
 
 
-def _harmonic_mean(values: list[float]) -> float:
-    return len(values) / sum((value + _EPSILON) ** -1 for value in values)
+def _flat(image: np.ndarray) -> np.ndarray:
+    """uint8 (h * w,), contiguous."""
+    return np.ascontiguousarray(image, np.uint8).reshape(-1)
+
+
+def _count_codes(found: np.ndarray, damage: np.ndarray, true: np.ndarray, grade: np.ndarray) -> np.ndarray:
+    """Number of pixels of each kind, int64 (2, 2, 5, 5): true building, found, true damage, damage.
+
+    Pixels that are background in ``found``, ``true`` and ``grade`` may be left out: they count for nothing.
+    """
+    counts = np.zeros(4 * _ROWS**2, np.int64)
+    for start in range(0, found.size, _BLOCK):
+        planes = _not_empty([plane[start : start + _BLOCK] for plane in (found, true, grade, damage)])
+        code = np.minimum(planes[0], 1)
+        code += np.minimum(planes[1], 1) * np.uint8(2)
+        code *= np.uint8(_ROWS)
+        code += planes[2]
+        code *= np.uint8(_ROWS)
+        code += planes[3]
+        counts += np.bincount(code, minlength=len(counts))
+    return counts.reshape(2, 2, _ROWS, _ROWS)
+
+
+def _not_empty(planes: list[np.ndarray]) -> list[np.ndarray]:
+    """The pixels of the words of eight in which one of the first three planes has something.
+
+    Buildings fill 3 % of xBD's pixels: looking at eight at a time leaves little to count.
+    """
+    whole = planes[0].size // 8 * 8
+    words = [plane[:whole].view(np.uint64) for plane in planes]
+    filled = words[0] | words[1]
+    filled |= words[2]
+    places = np.flatnonzero(filled != 0)  # of bool: twice as fast as of numbers
+    if 2 * places.size > words[0].size:
+        return planes
+    return [
+        np.concatenate([word[places].view(np.uint8), plane[whole:]])
+        for word, plane in zip(words, planes, strict=True)
+    ]
+
+
+def harmonic_mean(values: list[float]) -> float:
+    """The official scorer's mean of at least one F1: a millionth is added to each."""
+    return len(values) / sum((value + EPSILON) ** -1 for value in values)
 
 
 def _weighted(localization_f1: float, damage_f1: float) -> float:

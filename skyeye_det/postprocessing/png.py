@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from skyeye_det.errors import InputError
+from skyeye_det.files import plain_bytes
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
@@ -80,7 +81,7 @@ def read_class_png(path: Path) -> np.ndarray:
         InputError: missing, unreadable, or not 8-bit gray.
     """
     try:
-        return decode_class_png(path.read_bytes())
+        return decode_class_png(plain_bytes(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except PngError as fault:

@@ -4,9 +4,7 @@ Glossary: ``N`` instances; ``M`` side of a soft mask (28); ``(h, w)`` image. Box
 detectron2's continuous frame, where pixel ``k`` covers ``[k, k + 1]``. A crop is a bool array with the image
 pixel ``(x0, y0)`` of its top left corner.
 
-Resampling is that of detectron2's ``paste_masks_in_image`` (bilinear, zero outside the soft mask, pixel
-centres at ``k + 0.5``, within one pixel around the box), written as ``Ry @ mask @ Rx.T`` with two entries a
-row in ``Ry`` and ``Rx``: an instance costs its box, not the image.
+Masks are resampled in ``postprocessing.soft_masks``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,15 +13,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES, DamageClass
+from skyeye_det.postprocessing.soft_masks import resampled_groups
 
 Crop = tuple[int, tuple[int, int], np.ndarray]
 """(index of the instance, (x0, y0) in px, bool (crop height, crop width))"""
 
-_FRAME = 2
-"""Zeros around a soft mask, so that samples beside it and far off need no special case."""
-
-_CHUNK_PIXELS = 1 << 20
-"""Most resampled pixels held at once, unless one instance alone has more."""
+_VALUE_BITS = 3
+"""Bits of a code, see ``_codes``, that hold the pixel's value 0..4."""
 
 
 def instance_crops(
@@ -43,18 +39,9 @@ def instance_crops(
     Raises:
         ValueError: shapes that do not fit, or values that are not finite.
     """
-    boxes, masks = np.asarray(boxes, np.float32), np.asarray(masks, np.float32)
-    _check_instances(boxes, masks)
-    start, stop = _regions(boxes, shape)
-    extent = stop - start
-    sound = ((extent > 0).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)).nonzero()[0]
-    by_size = sound[np.argsort(extent[sound].max(axis=1), kind="stable")]
-    for chunk in _chunks(by_size, extent):
-        soft = _resample(boxes[chunk], masks[chunk], start[chunk], extent[chunk].max(axis=0))
-        inside = soft >= mask_threshold
-        for row, index in enumerate(chunk):
-            width, height = extent[index]
-            yield int(index), (int(start[index, 0]), int(start[index, 1])), inside[row, :height, :width]
+    for numbers, corners, sizes, inside in resampled_groups(boxes, masks, shape, mask_threshold):
+        for number, (x0, y0), (width, height), crop in zip(numbers, corners, sizes, inside, strict=True):
+            yield number, (x0, y0), crop[:height, :width]
 
 
 def rasterize_instances(
@@ -81,7 +68,14 @@ def rasterize_instances(
     Raises:
         ValueError: shapes that do not fit, values that are not finite, damage outside 0..3.
     """
-    return rasterize_crops(instance_crops(boxes, masks, shape, mask_threshold), scores, damage, shape)
+    codes = _codes(scores, damage)
+    winner = np.zeros(shape, codes.dtype)
+    for numbers, corners, sizes, inside in resampled_groups(boxes, masks, shape, mask_threshold):
+        coded = inside * codes[numbers, None, None]
+        for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
+            place = winner[y0 : y0 + height, x0 : x0 + width]
+            np.maximum(place, crop[:height, :width], out=place)
+    return _images(winner)
 
 
 def rasterize_crops(
@@ -102,20 +96,13 @@ def rasterize_crops(
         ValueError: ``scores`` and ``damage`` of different length, a score that is not finite, damage outside
             0..3.
     """
-    scores, damage = np.asarray(scores), np.asarray(damage)
-    _check_scores(scores, damage)
-    order = np.argsort(-scores, kind="stable")
-    rank = np.empty(len(scores), np.int32)
-    rank[order] = np.arange(len(scores), 0, -1, dtype=np.int32)
-    winner = np.zeros(shape, np.int32)
+    codes = _codes(scores, damage)
+    winner = np.zeros(shape, codes.dtype)
     for index, (x0, y0), crop in crops:
         height, width = crop.shape
         place = winner[y0 : y0 + height, x0 : x0 + width]
-        np.maximum(place, crop * rank[index], out=place)
-    value_of_rank = np.zeros(len(scores) + 1, np.uint8)
-    value_of_rank[rank] = damage + DamageClass.NO_DAMAGE.pixel_value
-    painted = value_of_rank[winner]
-    return (painted > 0).astype(np.uint8), painted
+        np.maximum(place, crop * codes[index], out=place)
+    return _images(winner)
 
 
 def encode_instances(
@@ -170,13 +157,6 @@ def encode_crop(corner: tuple[int, int], crop: np.ndarray, shape: tuple[int, int
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
-def _check_instances(boxes: np.ndarray, masks: np.ndarray) -> None:
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or masks.ndim != 3 or len(boxes) != len(masks):
-        raise ValueError(f"expected boxes (N, 4) and masks (N, M, M), found {boxes.shape} and {masks.shape}")
-    if not np.isfinite(boxes).all() or not np.isfinite(masks).all():
-        raise ValueError("expected finite boxes and masks, found NaN or infinity")
-
-
 def _check_scores(scores: np.ndarray, damage: np.ndarray) -> None:
     if scores.ndim != 1 or scores.shape != damage.shape:
         raise ValueError(f"expected scores (N,) and damage (N,), found {scores.shape} and {damage.shape}")
@@ -186,46 +166,19 @@ def _check_scores(scores: np.ndarray, damage: np.ndarray) -> None:
         raise ValueError(f"expected damage 0..3, found {damage.min()}..{damage.max()}")
 
 
-def _regions(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """First (x, y) and end (x, y), int64 (N, 2), of the pixels that an instance may fill."""
-    size = np.array([shape[1], shape[0]], np.float32)
-    start = np.clip(np.floor(boxes[:, :2]) - 1, 0, size)
-    stop = np.clip(np.ceil(boxes[:, 2:]) + 1, 0, size)
-    return start.astype(np.int64), stop.astype(np.int64)
+def _codes(scores: np.ndarray, damage: np.ndarray) -> np.ndarray:
+    """Unsigned (N,): the rank of the score, and below it the pixel value 1..4; the winner has the larger."""
+    scores, damage = np.asarray(scores), np.asarray(damage)
+    _check_scores(scores, damage)
+    largest = ((len(scores) + 1) << _VALUE_BITS) - 1
+    codes = np.empty(len(scores), np.uint16 if largest < 1 << 16 else np.uint32)
+    order = np.argsort(-scores, kind="stable")
+    rank = np.arange(len(scores), 0, -1)
+    codes[order] = (rank << _VALUE_BITS) + damage[order] + DamageClass.NO_DAMAGE.pixel_value
+    return codes
 
 
-def _chunks(by_size: np.ndarray, extent: np.ndarray) -> Iterator[np.ndarray]:
-    """Cuts indices sorted by size into groups that fit ``_CHUNK_PIXELS`` at the size of their largest."""
-    first = 0
-    while first < len(by_size):
-        last, largest = first, np.zeros(2, np.int64)
-        while last < len(by_size):
-            grown = np.maximum(largest, extent[by_size[last]])
-            if last > first and (last + 1 - first) * grown.prod() > _CHUNK_PIXELS:
-                break
-            last, largest = last + 1, grown
-        yield by_size[first:last]
-        first = last
-
-
-def _resample(boxes: np.ndarray, masks: np.ndarray, start: np.ndarray, extent: np.ndarray) -> np.ndarray:
-    """Probability float32 (n, height, width) of the pixels from ``start`` on; ``extent``: (width, height)."""
-    framed = np.pad(masks, ((0, 0), (_FRAME, _FRAME), (_FRAME, _FRAME)))
-    across = _weights(boxes[:, 0], boxes[:, 2], start[:, 0], extent[0], masks.shape[2])
-    down = _weights(boxes[:, 1], boxes[:, 3], start[:, 1], extent[1], masks.shape[1])
-    return np.matmul(np.matmul(down, framed), across.transpose(0, 2, 1))
-
-
-def _weights(low: np.ndarray, high: np.ndarray, start: np.ndarray, length: int, side: int) -> np.ndarray:
-    """Bilinear weights float32 (n, length, side + 4) along one axis, in ``grid_sample``'s steps."""
-    centre = (start[:, None] + np.arange(length)).astype(np.float32) + np.float32(0.5)
-    low, high = low[:, None], high[:, None]
-    relative = (centre - low) / (high - low) * np.float32(2) - np.float32(1)
-    cell = ((relative + np.float32(1)) * np.float32(side) - np.float32(1)) / np.float32(2)
-    below = np.floor(cell)
-    upper = (cell - below)[..., None]
-    column = np.clip(below + _FRAME, 0, side + _FRAME).astype(np.int64)[..., None]
-    weights = np.zeros((*cell.shape, side + 2 * _FRAME), np.float32)
-    np.put_along_axis(weights, column, np.float32(1) - upper, axis=2)
-    np.put_along_axis(weights, column + 1, upper, axis=2)
-    return weights
+def _images(winner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Localization and damage from the largest code of each pixel."""
+    damage = (winner & ((1 << _VALUE_BITS) - 1)).astype(np.uint8)
+    return (damage > 0).view(np.uint8), damage

@@ -17,7 +17,7 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.errors import InputError
-from skyeye_det.files import write_bytes
+from skyeye_det.files import plain_bytes, write_bytes
 from skyeye_det.postprocessing.png import encode_class_png
 
 NUMBERING_FILE = "numbering.csv"
@@ -105,7 +105,7 @@ def read_numbering(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        rows = list(csv.reader(io.StringIO(path.read_bytes().decode())))
+        rows = list(csv.reader(io.StringIO(plain_bytes(path).decode())))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not rows or rows[0] != _COLUMNS:

@@ -11,6 +11,7 @@ from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.image_size import image_size
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.errors import InputError
+from skyeye_det.files import plain_bytes
 from skyeye_det.postprocessing.png import PngError, decode_class_png
 from skyeye_det.postprocessing.submission import (
     LOCALIZATION,
@@ -171,7 +172,7 @@ def _check_tile(folder: Path, names: list[str], size: Size) -> list[Finding]:
 
 def _read(path: Path) -> np.ndarray | Finding:
     try:
-        return decode_class_png(path.read_bytes())
+        return decode_class_png(plain_bytes(path))
     except PngError as error:
         return Finding(error.kind, path.name, str(error))
     except OSError as error:

@@ -8,6 +8,7 @@ import numpy as np
 
 from skyeye_det.data.image_size import image_size
 from skyeye_det.errors import InputError
+from skyeye_det.files import plain_bytes
 from skyeye_det.visualization.gallery import PanelLook, write_gallery
 from skyeye_det.visualization.outlines import DrawnBuilding, read_image
 from skyeye_det.visualization.panel import PairPicture
@@ -182,7 +183,7 @@ def _pictures(scenes: list[SceneSource], results: ResultFolder | None) -> Iterat
 
 def _read_text(path: Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return plain_bytes(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: expected a text of scores, found none that can be read ({error})"

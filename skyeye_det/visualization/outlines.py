@@ -6,7 +6,6 @@ Every image here is RGB; ``read_image`` and ``write_image`` are the only places 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, DamageClass
 from skyeye_det.data.targets import Parts, building_mask
 from skyeye_det.errors import InputError
-from skyeye_det.files import write_bytes
+from skyeye_det.files import read_bytes, write_bytes
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -146,10 +145,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     Raises:
         InputError: the file is missing, or no image.
     """
-    try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = np.frombuffer(read_bytes(path), np.uint8)
     try:
         image = (
             cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None

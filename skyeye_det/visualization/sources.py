@@ -10,8 +10,9 @@ from typing import Any
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.data.pairs import find_pairs
+from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.targets import Parts, parts_from_segmentation
-from skyeye_det.data.xbd import SceneFiles, find_scenes, read_scene
+from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
 from skyeye_det.postprocessing.png import read_class_png

@@ -8,9 +8,10 @@ from pycocotools.coco import COCO
 from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
 from skyeye_det.data.coco import ConversionSummary, convert_split, summary_table
+from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import fill_polygons, parts_from_segmentation
 from skyeye_det.data.validation import FaultKind, count_faults
-from skyeye_det.data.xbd import find_scenes, read_scene
+from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
 
 COURTYARD = (

@@ -51,7 +51,10 @@ def test_killed_conversion_leaves_the_old_file_and_no_worker(tmp_path: Path) -> 
         write_buildings(tmp_path, ("a", SQUARE, "no-damage"), name=f"test-flood_{number:08d}")
     waiting = (
         "import time, skyeye_det.data.coco as coco\n"
-        "coco.tqdm = lambda results, **options: time.sleep(60) or results\n"
+        "def stuck(results, *told):\n"
+        "    yield next(results)\n"
+        "    time.sleep(60)\n"
+        "coco.progress = stuck\n"
         f"coco.convert_split({str(tmp_path)!r}, 'train', {str(written.parent)!r}, workers=2)\n"
     )
     running = subprocess.Popen([sys.executable, "-c", waiting], cwd=REPOSITORY)

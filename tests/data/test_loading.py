@@ -1,7 +1,10 @@
 """Loaders: one sequence of samples whatever the number of workers, and from any iteration."""
 
+import gc
+import os
 from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,6 +29,14 @@ def _root(tmp_path, monkeypatch):
 
 def _batches(cfg, count, start=0):
     return list(islice(build_pair_train_loader(cfg, ["xbd_train"], start), count))
+
+
+def _train_loader(cfg):
+    return build_pair_train_loader(cfg, ["xbd_train"])
+
+
+def _test_loader(cfg):
+    return build_pair_test_loader(cfg, "xbd_train")
 
 
 def _assert_same(found, expected):
@@ -85,6 +96,21 @@ def test_sampling_leaves_the_global_generator_alone():
     np.random.seed(11)  # noqa: NPY002
     dataset[2]
     assert np.random.rand() == expected  # noqa: NPY002
+
+
+@pytest.mark.parametrize("build", [_train_loader, _test_loader])
+def test_workers_leave_shared_memory_and_the_cores_to_each_other(build, monkeypatch):
+    def tell(mapper, tile):
+        return {"pid": os.getpid(), "frozen": gc.get_freeze_count(), "threads": cv2.getNumThreads()}
+
+    monkeypatch.setattr(PairMapper, "__call__", tell)
+    cfg = pair_config()
+    cfg.DATALOADER.NUM_WORKERS = 1
+    ((told, *_),) = islice(build(cfg), 1)
+    assert told["pid"] != os.getpid()
+    assert told["frozen"] > 10_000
+    assert told["threads"] == 1
+    assert gc.get_freeze_count() == 0
 
 
 def test_evaluation_gives_every_tile_once_and_whole():

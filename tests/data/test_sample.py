@@ -17,8 +17,9 @@ from skyeye_det.data.sample.disaster import HAZARDS
 from skyeye_det.data.sample.layout import MARGIN, draw_plan
 from skyeye_det.data.sample.scene import SampleScene, draw_recipe, draw_scene
 from skyeye_det.data.sample.texture import equalized, scene_rng, shifted, value_noise
+from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import scene_targets
-from skyeye_det.data.xbd import Scene, find_scenes, read_scene
+from skyeye_det.data.xbd import Scene, read_scene
 from skyeye_det.errors import InputError
 
 PAIRS, SEED, SIZE = 20, 4, 192

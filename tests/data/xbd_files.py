@@ -17,10 +17,9 @@ def feature(uid: str, wkt: Any = SQUARE, subtype: str | None = None, **propertie
 
 
 def label(features: list[dict[str, Any]], size: int = 64, **metadata: Any) -> dict[str, Any]:
-    """Content of a label file; ``img_name`` points somewhere it must not lead."""
+    """Content of a label file."""
     given = {"disaster": "test-flood", "disaster_type": "flooding", "gsd": 1.5, "width": size, "height": size}
-    names = {"img_name": "../../elsewhere/other_00000009_pre_disaster.png"}
-    return {"features": {"xy": features, "lng_lat": []}, "metadata": given | names | metadata}
+    return {"features": {"xy": features, "lng_lat": []}, "metadata": given | metadata}
 
 
 def write_pair(

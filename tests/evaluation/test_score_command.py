@@ -1,11 +1,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.bootstrap import Resampling, score_intervals
+from skyeye_det.evaluation.instance_metrics import precision_and_recall
+from skyeye_det.evaluation.object_counts import ObjectCounts
 from skyeye_det.evaluation.report_table import format_report, json_report
+from skyeye_det.evaluation.submission_score import NO_OBJECTS, ScoreOptions, score_submission
 from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
 from skyeye_det.postprocessing.png import encode_class_png
 from skyeye_det.postprocessing.submission import write_submission_pngs
@@ -18,13 +25,22 @@ def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def report_of(counts: PixelCounts, extra: int = 0) -> dict:
+def report_of(counts: PixelCounts, extra: int = 0, tiles: int = 1, objects: bool = False) -> dict:
+    pixels = np.array([(counts.tp, counts.fp, counts.fn)] * tiles)
+    settings = {"source": "instances", "least_iou": 0.5, "score_threshold": 0.6}
+    finding = settings | ObjectCounts.zero().report() if objects else None
+    found = np.zeros((tiles, 3), np.int64) if objects else None
     return {
         "official": counts.score(),
         "overall": counts.report(),
-        "events": {"palu-tsunami": {"tiles": 1, **counts.report()}},
-        "tiles": 1,
+        "objects": finding,
+        "instances": precision_and_recall([]) if objects else None,
+        "intervals": score_intervals(pixels, found, Resampling()),
+        "resampling": asdict(Resampling()),
+        "events": {"palu-tsunami": {"tiles": 1, **counts.report(), "objects": finding}},
+        "tiles": tiles,
         "tiles_without_target": extra,
+        "notes": [] if objects else [NO_OBJECTS],
     }
 
 
@@ -32,8 +48,8 @@ def test_table_reads_na_where_a_class_is_absent_and_says_what_the_official_score
     target = np.array([[1, 1, 2, 2]], np.uint8)
     text = format_report(report_of(count_pixels(target, target, target, target), extra=2))
     rows = {line.split("  ")[0]: line.split() for line in text.splitlines() if line}
-    assert rows["minor-damage"][1:] == ["1.0000", "1.0000", "1.0000"]
-    assert rows["destroyed"][1:] == ["n/a", "n/a", "n/a"]
+    assert rows["minor-damage"][1:] == ["1.0000", "1.0000", "1.0000", "n/a"]
+    assert rows["destroyed"][1:] == ["n/a", "n/a", "n/a", "n/a"]
     assert rows["palu-tsunami"] == [
         *("palu-tsunami", "1", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000", "1.0000", "n/a", "n/a")
     ]
@@ -43,15 +59,34 @@ def test_table_reads_na_where_a_class_is_absent_and_says_what_the_official_score
 
 
 def test_table_of_nothing_is_all_na() -> None:
-    text = format_report(report_of(PixelCounts.zero()))
+    text = format_report(report_of(PixelCounts.zero(), objects=True))
     assert "nan" not in text
-    assert text.count("n/a") > 20
+    assert text.count("n/a") > 60
+
+
+def test_interval_stands_beside_its_figure_from_two_tiles_on() -> None:
+    target = np.array([[1, 2, 3, 4]], np.uint8)
+    counts = count_pixels(target, target, target, target)
+    one, two = (format_report(report_of(counts, tiles=tiles)) for tiles in (1, 2))
+    assert "official score   1.0000   90 % interval n/a   (1 tiles)" in one
+    assert "official score   1.0000   90 % interval 1.0000 to 1.0000   (2 tiles)" in two
+    assert "1,000 draws of as many tiles, seed 0" in two
 
 
 def test_json_has_null_for_what_is_not_defined() -> None:
-    text = json.dumps(json_report(report_of(PixelCounts.zero())), allow_nan=False)
-    assert json.loads(text)["overall"]["damage"]["destroyed"]["f1"] is None
-    assert json.loads(text)["official"]["localization_f1"] == 0
+    report = json_report(report_of(PixelCounts.zero(), objects=True))
+    written = json.loads(json.dumps(report, allow_nan=False))
+    assert written["overall"]["damage"]["destroyed"]["f1"] is None
+    assert written["official"]["localization_f1"] == 0
+    assert written["objects"]["recall"] is None
+    assert written["intervals"]["score"] == [None, None]
+    assert json_report(report_of(PixelCounts.zero()))["objects"] is None
+
+
+def test_targets_hold_no_single_buildings_and_the_table_says_so() -> None:
+    text = format_report(report_of(PixelCounts.zero()))
+    assert "objects not scored: targets hold no single buildings; use --xbd-root" in text
+    assert "object recall" not in text
 
 
 def test_command_prints_the_table_and_writes_the_report(tmp_path: Path) -> None:
@@ -64,10 +99,24 @@ def test_command_prints_the_table_and_writes_the_report(tmp_path: Path) -> None:
         "--predictions", tmp_path / "p", "--targets", tmp_path / "t", "--json", tmp_path / "score.json"
     )
     assert done.returncode == 0, done.stderr
-    assert "official score   0.3000   (1 tiles)" in done.stdout
+    assert "official score   0.3000   90 % interval n/a   (1 tiles)" in done.stdout
     written = json.loads((tmp_path / "score.json").read_text())
     assert written["official"]["damage_f1_major_damage"] == 1
     assert written["events"]["anonymous"]["damage"]["major-damage"]["tp"] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        (ScoreOptions(resampling=Resampling(draws=-1)), "--draws"),
+        (ScoreOptions(resampling=Resampling(draws=10**9)), "--draws"),
+        (ScoreOptions(resampling=Resampling(seed=-1)), "--seed"),
+        (ScoreOptions(score_threshold=float("nan")), "--score-threshold"),
+    ],
+)
+def test_option_without_meaning_is_refused(tmp_path: Path, options: ScoreOptions, option: str) -> None:
+    with pytest.raises(InputError, match=option):
+        score_submission(tmp_path, tmp_path, options=options)
 
 
 def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

@@ -87,6 +87,43 @@ def test_score_equals_an_independent_implementation_to_the_last_digit(seed: int)
     assert pooled(tiles).score() == plain_score(tiles)
 
 
+def sparse_tile(seed: int, shape: tuple[int, int], share: float) -> tuple[np.ndarray, ...]:
+    """Planes of which about a share of rows has something, apart and together."""
+    rng = np.random.default_rng(seed)
+    planes = rng.integers(0, 5, (4, *shape), dtype=np.uint8)
+    planes *= (rng.random((4, shape[0])) < share)[..., None]
+    return tuple(planes)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.6, 1.0])
+@pytest.mark.parametrize("shape", [(64, 64), (61, 53), (1, 7), (7, 1), (3, 8), (129, 1)])
+def test_sparse_dense_and_odd_sized_images_are_counted_alike(shape: tuple[int, int], share: float) -> None:
+    tiles = [sparse_tile(seed, shape, share) for seed in range(3)]
+    assert pooled(tiles).score() == plain_score(tiles)
+
+
+def test_images_that_are_views_of_others_are_counted_alike() -> None:
+    for wide in (sparse_tile(1, (40, 51), 0.1), sparse_tile(2, (40, 51), 0.9)):
+        views = [plane[1::2, 3:48] for plane in wide], [plane.T for plane in wide]
+        for tile in views:
+            assert not tile[0].flags.c_contiguous
+            assert pooled([tuple(tile)]).score() == plain_score([tuple(tile)])
+
+
+def test_images_of_more_than_one_block_are_counted_alike() -> None:
+    tile = sparse_tile(3, (700, 701), 0.05)
+    parts = [tuple(plane[start : start + 100] for plane in tile) for start in range(0, 700, 100)]
+    for ours, theirs in zip(vars(count_pixels(*tile)).values(), vars(pooled(parts)).values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_wider_images_keep_every_building(dtype: type) -> None:
+    found, damage = np.array([[256, 512, 0]], dtype), np.array([[1, 2, 0]], dtype)
+    counts = count_pixels(found, damage, found, damage)
+    assert counts.tp.tolist() == [2, 1, 1, 0, 0]
+
+
 def test_truth_against_itself_scores_one() -> None:
     localization, damage = image("111110", "110000"), image("123400", "000000")
     counts = count_pixels(localization, damage, localization, damage)

@@ -94,9 +94,9 @@ def test_image_of_any_size(shape: tuple[int, int]) -> None:
 
 
 def test_mask_threshold_is_reached_by_an_equal_probability() -> None:
-    box, half = np.array([[2, 2, 12, 12]], np.float32), FULL / 2
+    box, half = np.array([[2, 2, 16, 16]], np.float32), FULL / 2  # two cells a px: nothing is rounded
     score, damage = np.ones(1), np.zeros(1, int)
-    assert rasterize_instances(box, half, score, damage, (20, 30))[0].sum() == 100
+    assert rasterize_instances(box, half, score, damage, (20, 30))[0].sum() == 196
     assert rasterize_instances(box, half, score, damage, (20, 30), mask_threshold=0.6)[0].sum() == 0
 
 

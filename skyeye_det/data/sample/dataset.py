@@ -160,7 +160,7 @@ def _claim(root: Path, making: dict[str, Any], pairs: int) -> None:
                 f"{path}: expected at most {pairs} pairs, found {there['pairs']}; "
                 f"give --pairs {there['pairs']} or another --output"
             )
-    write_json(path, {**making, "pairs": pairs}, indent=2)
+    write_json(path, {**making, "pairs": pairs}, pretty=True)
 
 
 def _written(tasks: list[_Task], workers: int) -> Iterator[None]:

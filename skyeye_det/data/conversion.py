@@ -1,0 +1,243 @@
+"""The conversion command: whole folders of an xBD root, or new parts of them, to COCO files."""
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE
+from skyeye_det.data.coco import ConversionSummary, convert_scenes, convert_split, summary_table
+from skyeye_det.data.conversion_options import ConversionOptions, check_options
+from skyeye_det.data.ground import TileFacts, tile_key
+from skyeye_det.data.scene_files import SceneFiles, find_scenes
+from skyeye_det.data.split_file import (
+    Split,
+    check_name,
+    check_tiles,
+    read_split,
+    split_file_path,
+    write_split,
+)
+from skyeye_det.data.splits import (
+    count_parts,
+    leave_one_event_out,
+    make_split,
+    parse_fractions,
+    read_tiles,
+    shares_table,
+    torn_groups,
+)
+from skyeye_det.data.tile_groups import NEIGHBOURS
+from skyeye_det.data.validation import Fault, count_faults
+from skyeye_det.errors import InputError
+from skyeye_det.files import write_bytes, write_json
+
+_USUAL_NAMES = {"random": "random", "event": "events", "location": "location", None: "event"}
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion wrote.
+
+    Attributes:
+        summaries: one for each COCO file.
+        split: the new split, or ``None`` where whole folders were converted.
+        split_file: where it is kept.
+        fold_commands: shell file that trains each fold, or ``None`` without folds.
+        remarks: sentences on the split.
+    """
+
+    summaries: tuple[ConversionSummary, ...]
+    split: Split | None = None
+    split_file: Path | None = None
+    fold_commands: Path | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [summary_table(list(self.summaries))]
+        if self.split:
+            lines += ["", "shares of the split, by the labels:", shares_table(self.split), *self.remarks]
+            lines.append(f"split file: {self.split_file}")
+        if self.fold_commands:
+            lines.append(f"commands that train and test each fold: {self.fold_commands}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts, faults by kind, files written, and the split without its lists of tiles."""
+        content: dict[str, Any] = {"splits": [_summary_json(summary) for summary in self.summaries]}
+        if self.split:
+            content["split"] = {
+                "file": str(self.split_file),
+                "name": self.split.name,
+                "made": dict(self.split.made),
+                "counts": self.split.counts,
+                "folds": self.split.folds,
+                "fold_commands": str(self.fold_commands) if self.fold_commands else None,
+                "remarks": self.remarks,
+            }
+        return content
+
+
+def convert_xbd(
+    root: str | os.PathLike[str], options: ConversionOptions, report_file: Path | None = None
+) -> ConversionReport:
+    """Converts whole folders, or new parts of them; see datasets/README.md.
+
+    The split file is written first, then the COCO files, each whole: a run that was broken off can be started
+    again by the same command.
+
+    Args:
+        root: xBD root.
+        options: what to do.
+        report_file: where to write the report as JSON.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: options that do not fit each other or the data, a fault under ``strict``, or files
+            that cannot be written or would take the place of others.
+    """
+    check_options(options)
+    root = Path(root)
+    output = options.output or root / "annotations"
+    if options.split_by or options.split_file or options.leave_one_event_out:
+        report = _convert_parts(root, output, options)
+    else:
+        summaries = (
+            convert_split(root, folder, output, strict=options.strict, workers=options.workers)
+            for folder in options.folders
+        )
+        report = ConversionReport(tuple(summaries))
+    if report_file:
+        write_json(report_file, report.as_json(), pretty=True)
+    return report
+
+
+def _convert_parts(root: Path, output: Path, options: ConversionOptions) -> ConversionReport:
+    given = read_split(options.split_file) if options.split_file else None
+    usual = given.name if given else _USUAL_NAMES[options.split_by]
+    name = check_name(usual if options.name is None else options.name, "--name")
+    fractions = parse_fractions(options.fractions) if options.fractions else {}
+    folders = given.folders if given else options.folders
+    found, missing = _find_tiles(root, folders)
+    if given and options.split_file:
+        check_tiles(options.split_file, given, found)
+    tiles = read_tiles(list(found.values()), options.workers)
+    if given:
+        split = replace(given, name=name, counts=count_parts(given.parts, tiles))
+    elif options.split_by:
+        distance = NEIGHBOURS if options.distance is None else options.distance
+        seed = options.seed or 0
+        split = make_split(tiles, name, folders, options.split_by, fractions, seed, distance)
+    else:
+        split = leave_one_event_out(tiles, name, folders)
+    _check_no_folder(root, split)
+    path = split_file_path(output, name)
+    write_split(path, split)
+    summaries: list[ConversionSummary] = []
+    for part, keys in split.parts.items():
+        pairs = [found[key] for key in keys]
+        coco_name = split.coco_name(part)
+        # Incomplete pairs are in no part; they are reported once, with the first.
+        told = () if summaries else missing
+        summaries.append(
+            convert_scenes(root, pairs, coco_name, output, options.strict, options.workers, told)
+        )
+    return ConversionReport(
+        summaries=tuple(summaries),
+        split=split,
+        split_file=path,
+        fold_commands=_write_fold_commands(root, output, split),
+        remarks=_remarks(split, tiles),
+    )
+
+
+def _find_tiles(root: Path, folders: tuple[str, ...]) -> tuple[dict[str, SceneFiles], list[Fault]]:
+    """Complete pairs of all folders by ``<folder>/<scene>``, and a fault for each incomplete one."""
+    found: dict[str, SceneFiles] = {}
+    faults: list[Fault] = []
+    places: dict[str, str] = {}
+    for folder in folders:
+        pairs, missing = find_scenes(root, folder)
+        faults += missing
+        for pair in pairs:
+            if (first := places.setdefault(pair.name, folder)) != folder or tile_key(pair) in found:
+                raise InputError(
+                    f"{root}: tile {pair.name}: expected once in the folders of a split, found in "
+                    f"{first} and {folder}; leave one folder out, or remove one of the two"
+                )
+            found[tile_key(pair)] = pair
+    return found, faults
+
+
+def _check_no_folder(root: Path, split: Split) -> None:
+    for part in split.parts:
+        if (folder := root / split.coco_name(part)).exists():
+            raise InputError(
+                f"{folder}: is a folder that converts to the same file as part {part}; choose another --name"
+            )
+
+
+def _write_fold_commands(root: Path, output: Path, split: Split) -> Path | None:
+    """One command a fold; none where the data sets cannot be found by their names."""
+    place = Path(os.path.abspath(root))  # noqa: PTH100 - without following links, as the name is meant
+    if not split.folds or Path(os.path.abspath(output)) != place / "annotations":  # noqa: PTH100
+        return None
+    lines = ["#!/bin/sh", "# Trains on all events but one and tests on that one; run in the repository."]
+    for event, tests in split.folds.items():
+        train = tuple(f"{place.name}_{split.coco_name(part)}" for part in split.parts if part not in tests)
+        test = tuple(f"{place.name}_{split.coco_name(part)}" for part in tests)
+        lines.append(
+            f"DETECTRON2_DATASETS={shlex.quote(str(place.parent))} python tools/train_net.py --config-file "
+            f"configs/xbd_mrcnn.yaml DATASETS.TRAIN {_quoted(train)} DATASETS.TEST {_quoted(test)} "
+            f"OUTPUT_DIR output/without-{event}"
+        )
+    path = output / f"folds_{split.name}.sh"
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    """A tuple for the shell and then for Python; readable where the names allow it."""
+    text = repr(names)
+    return f'"{text}"' if re.fullmatch(r"[\w', ().-]*", text) else shlex.quote(text)
+
+
+def _remarks(split: Split, tiles: list[TileFacts]) -> tuple[str, ...]:
+    remarks = []
+    if isinstance(groups := split.made.get("groups"), int):
+        remarks.append(f"{len(tiles)} tiles in {groups} groups that are not divided")
+    if torn := torn_groups(split, tiles):
+        remarks.append(f"WARNING: {torn} groups of tiles that share buildings are divided between parts")
+    for event, tests in split.folds.items():
+        if len(tests) > 1:
+            remarks.append(f"fold {event}: {', '.join(tests)} share buildings and are left out together")
+    buildings = sum(tile.amounts[2:].sum() for tile in tiles)
+    placeless = sum(tile.ground is None and tile.amounts[2:].any() for tile in tiles)
+    if buildings and placeless:
+        remarks.append(
+            f"{placeless} tiles have buildings without features.lng_lat: only uids tell what they share"
+        )
+    if unreadable := sum(not tile.readable for tile in tiles):
+        remarks.append(
+            f"{unreadable} pairs have unreadable labels: dealt out as tiles, left out of the files"
+        )
+    return tuple(remarks)
+
+
+def _summary_json(summary: ConversionSummary) -> dict[str, Any]:
+    buildings: Mapping[int, int] = Counter(summary.buildings)
+    return {
+        "name": summary.split,
+        "file": str(summary.path),
+        "faults_file": str(summary.faults_path),
+        "pairs": summary.pairs,
+        "empty_pairs": summary.empty_pairs,
+        "buildings": {subtype: buildings[damage] for damage, subtype in SUBTYPE_BY_DAMAGE.items()},
+        "faults": {kind.value: count for kind, count in count_faults(summary.faults).items()},
+    }

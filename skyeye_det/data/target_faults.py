@@ -1,0 +1,96 @@
+"""Official target images against the labels that they were painted from."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
+from skyeye_det.data.image_faults import decoded_image, header_fault
+from skyeye_det.data.targets import building_mask, scene_targets
+from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE, Fault, FaultKind
+from skyeye_det.data.xbd import Building, Scene
+
+_GRAY_8_BIT = bytes((8, 0))
+_PNG_DEPTH_AND_COLOR = slice(24, 26)
+_NAMED_AREAS = 3
+
+
+def target_faults(scene: Scene, root: Path, targets: tuple[Path | None, Path | None]) -> list[Fault]:
+    """Compares the targets of a scene, where they exist, with what its labels paint.
+
+    Args:
+        scene: with its buildings.
+        root: xBD root.
+        targets: (pre, post) target image, or ``None``.
+    """
+    faults: list[Fault] = []
+    painted: tuple[np.ndarray, np.ndarray] | None = None
+    for index, path in enumerate(targets):
+        if path is None:
+            continue
+        file = path.relative_to(root).as_posix()
+        official = _read(path, (scene.height, scene.width), (1, NUM_DAMAGE_CLASSES)[index])
+        if isinstance(official, str):
+            faults.append(Fault(FaultKind.UNUSABLE_TARGET, scene.name, file, None, official))
+            continue
+        painted = painted or scene_targets(scene.buildings, (scene.height, scene.width))
+        faults += [
+            Fault(kind, scene.name, file, uid, found)
+            for kind, uid, found in _differences(scene.buildings, painted[index], official, index == 1)
+        ]
+    return faults
+
+
+def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
+    """The target, or what was found in its place."""
+    if fault := header_fault(path):
+        return fault[1]
+    read = decoded_image(path)
+    if isinstance(read, str):
+        return read
+    image, content = read
+    if not content.startswith(b"\x89PNG") or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
+        return "an image of another kind"
+    if image.shape != shape:
+        return f"{image.shape[1]} x {image.shape[0]} px beside an image of {shape[1]} x {shape[0]} px"
+    if (top := int(image.max())) > highest:
+        return f"values up to {top} where {highest} is the highest"
+    return image
+
+
+def _differences(
+    buildings: Sequence[Building], painted: np.ndarray, official: np.ndarray, is_post: bool
+) -> Iterator[tuple[FaultKind, str | None, str]]:
+    differing = int(np.count_nonzero(painted != official))
+    if not differing:
+        return
+    for building in buildings:
+        if _is_missing(building, painted, official, is_post):
+            yield FaultKind.NOT_IN_TARGET, building.uid, "background there"
+    if differing > LARGEST_TARGET_DIFFERENCE:
+        yield FaultKind.TARGET_DIFFERS, None, f"{differing} px that differ{_unlabelled(painted, official)}"
+
+
+def _is_missing(building: Building, painted: np.ndarray, official: np.ndarray, is_post: bool) -> bool:
+    """The label paints the building, and the target has background in all of its pixels."""
+    if is_post and building.damage == IGNORE_DAMAGE:
+        return False
+    parts = (building.post_parts if is_post else ()) or building.parts
+    mask, (x0, y0) = building_mask(parts, (painted.shape[0], painted.shape[1]))
+    here = slice(y0, y0 + mask.shape[0]), slice(x0, x0 + mask.shape[1])
+    return bool((mask & (painted[here] > 0)).any()) and not (mask & (official[here] > 0)).any()
+
+
+def _unlabelled(painted: np.ndarray, official: np.ndarray) -> str:
+    """Areas of the target under which no label paints anything."""
+    _, areas = cv2.connectedComponents((official > 0).astype(np.uint8))
+    labelled = np.unique(areas[painted > 0])
+    numbers, first = np.unique(areas, return_index=True)
+    alone = ~np.isin(numbers, labelled) & (numbers > 0)
+    if not alone.any():
+        return ""
+    places = [divmod(place, official.shape[1]) for place in first[alone][:_NAMED_AREAS].tolist()]
+    shown = ", ".join(f"({x}, {y})" for y, x in places)
+    return f", {np.count_nonzero(alone)} areas without a building in the label, such as at {shown}"

@@ -1,0 +1,256 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_object_match import building
+from test_submission_score import write_labels
+
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE
+from skyeye_det.data.targets import scene_targets
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.object_match import TrueBuildings
+from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
+from skyeye_det.evaluation.truth import tiles_from_labels
+from skyeye_det.postprocessing.rasterize import encode_crop
+from skyeye_det.postprocessing.submission import (
+    number_scenes,
+    submission_names,
+    write_numbering,
+    write_submission_pngs,
+)
+
+SHAPE = (40, 50)
+SCENES = ("a-flood_00000001", "a-flood_00000002", "b-fire_00000001")
+SQUARE = (10, 10, 10, 10)
+"""What write_labels draws: x, y, width, height in px."""
+
+
+def result(
+    scene: str, box: tuple[int, int, int, int] = SQUARE, damage: int = 1, **fields: Any
+) -> dict[str, Any]:
+    x, y, width, height = box
+    return {
+        "image_id": 1,
+        "file_name": f"{scene}_pre_disaster.png",
+        "scene": scene,
+        "category_id": 1,
+        "uid": f"{scene}-0001",
+        "bbox": list(box),
+        "segmentation": encode_crop((x, y), np.ones((height, width), bool), SHAPE),
+        "score": 0.9,
+        "damage": damage,
+        "damage_probs": [0.1, 0.7, 0.1, 0.1],
+        **fields,
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three tiles of one building: minor, minor and un-classified."""
+    for scene, damage in zip(SCENES, (1, 1, -1), strict=True):
+        write_labels(tmp_path / "xbd", "train", scene, SUBTYPE_BY_DAMAGE[damage])
+    return tmp_path / "xbd"
+
+
+def write_predictions(
+    folder: Path, results: dict[str, list[Any]] | None = None, joined: bool = False
+) -> Path:
+    """PNGs of the true square everywhere, graded minor, and instances if any are given."""
+    images = scene_targets([building(*SQUARE, 1)], SHAPE)
+    for scene in SCENES:
+        write_submission_pngs(folder, scene, *images)
+    if joined and results is not None:
+        (folder / "instances.json").write_text(json.dumps([r for part in results.values() for r in part]))
+    elif results is not None:
+        (folder / "instances").mkdir()
+        for scene, part in results.items():
+            (folder / "instances" / f"{scene}.json").write_text(json.dumps(part))
+    return folder
+
+
+def objects(folder: Path, root: Path, **options: Any) -> dict[str, Any]:
+    report = score_submission(folder, xbd_root=root, options=ScoreOptions(**options))
+    return report["objects"]
+
+
+EVERYWHERE = {scene: [result(scene)] for scene in SCENES}
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_instances_are_found_in_both_kinds_of_file(tmp_path: Path, root: Path, joined: bool) -> None:
+    false = result(SCENES[0], (0, 0, 5, 5), 3, score=0.7)
+    unlikely = result(SCENES[0], (0, 0, 8, 8), 3, score=0.59)
+    results = EVERYWHERE | {SCENES[0]: [unlikely, false, result(SCENES[0], damage=3)], SCENES[1]: []}
+    report = score_submission(write_predictions(tmp_path / "p", results, joined), xbd_root=root)
+    found = report["objects"]
+    assert (found["source"], found["score_threshold"], found["least_iou"]) == ("instances", 0.6, 0.5)
+    assert (found["buildings"], found["predicted"], found["found"]) == (3, 3, 2)
+    assert found["ordinal_error"] == 2
+    assert found["by_size"]["below_16"] == {"buildings": 3, "found": 2, "recall": pytest.approx(2 / 3)}
+    assert report["instances"]["recall50"] == pytest.approx(200 / 3)
+    assert report["events"]["b-fire"]["objects"]["recall"] == 1
+    assert report["events"]["a-flood"]["objects"]["recall"] == 0.5
+    low, high = report["intervals"]["object_recall"]
+    assert 0 <= low <= 2 / 3 <= high <= 1
+
+
+def test_score_threshold_decides_what_counts_as_a_building(tmp_path: Path, root: Path) -> None:
+    folder = write_predictions(tmp_path / "p", EVERYWHERE)
+    assert [objects(folder, root, score_threshold=s)["predicted"] for s in (0, 0.9, 0.91)] == [3, 3, 0]
+
+
+def test_components_stand_in_where_there_are_no_instances(tmp_path: Path, root: Path) -> None:
+    report = score_submission(write_predictions(tmp_path / "p"), xbd_root=root)
+    found = report["objects"]
+    assert (found["source"], found["score_threshold"]) == ("components", None)
+    assert (found["found"], found["predicted"], found["ordinal_error"], found["graded"]) == (3, 3, 0, 2)
+    assert report["instances"] is None
+
+
+def test_targets_have_no_objects(tmp_path: Path, root: Path) -> None:
+    folder = write_predictions(tmp_path / "p", EVERYWHERE)
+    (root / "train" / "targets").mkdir()
+    for tile in tiles_from_labels(root):
+        for phase, plane in zip(("pre", "post"), submission_names(tile.scene), strict=True):
+            target = root / "train" / "targets" / f"{tile.scene}_{phase}_disaster_target.png"
+            target.write_bytes((folder / plane).read_bytes())
+    report = score_submission(folder, targets=root)
+    assert report["objects"] is report["instances"] is report["events"]["a-flood"]["objects"] is None
+    assert report["notes"] == ["objects not scored: targets hold no single buildings; use --xbd-root"]
+    assert "object_recall" not in report["intervals"]
+
+
+def test_order_of_the_instances_changes_nothing(tmp_path: Path, root: Path) -> None:
+    rng = np.random.default_rng(0)
+    crowd = [
+        result(SCENES[0], (10 + dx, 10 + dy, 9, 9), damage, score=score)
+        for dx, dy, damage, score in zip(
+            *rng.integers(-1, 2, (2, 12)).tolist(), [0, 1, 2, 3] * 3, [0.7, 0.8, 0.9] * 4, strict=True
+        )
+    ]
+    reports = []
+    for number, order in enumerate((crowd, crowd[::-1], crowd[5:] + crowd[:5])):
+        reports.append(
+            objects(write_predictions(tmp_path / str(number), EVERYWHERE | {SCENES[0]: order}), root)
+        )
+    assert str(reports[0]) == str(reports[1]) == str(reports[2])
+    assert reports[0]["predicted"] == 14
+
+
+def test_numbered_predictions_keep_their_instances(tmp_path: Path, root: Path) -> None:
+    folder = write_predictions(tmp_path / "p", EVERYWHERE)
+    numbering = number_scenes(SCENES)
+    write_numbering(folder, numbering)
+    for scene, number in numbering.items():
+        for name, other in zip(submission_names(scene), submission_names(number), strict=True):
+            (folder / name).rename(folder / other)
+    assert objects(folder, root)["found"] == 3
+    numbering["c-wind_00000001"] = "test_00003"  # predicted, and not to be scored
+    write_numbering(folder, numbering)
+    write_submission_pngs(folder, "test_00003", *np.zeros((2, *SHAPE), np.uint8))
+    (folder / "instances" / "c-wind_00000001.json").write_text("[]")
+    assert objects(folder, root)["found"] == 3
+
+
+def test_instances_of_tiles_that_are_not_scored_are_left_alone(tmp_path: Path, root: Path) -> None:
+    write_labels(root, "val", "c-wind_00000001", "destroyed")
+    write_submission_pngs(tmp_path / "p", "c-wind_00000001", *np.zeros((2, *SHAPE), np.uint8))
+    more = EVERYWHERE | {"c-wind_00000001": [result("c-wind_00000001")]}
+    folder = write_predictions(tmp_path / "p", more)
+    assert score_submission(folder, xbd_root=root, splits=["train"])["objects"]["buildings"] == 3
+
+
+def damaged(**fields: Any) -> list[dict[str, Any]]:
+    return [result(SCENES[1]), result(SCENES[1], uid="b-7") | fields]
+
+
+MASK = result(SCENES[1])["segmentation"]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"a": 1}, "expected a list of results"),
+        ([3], "expected a list of results"),
+        ([{}], r"expected scene a-flood_00000002 for instance 1 of the file, found None"),
+        (damaged(score="0.5"), r"expected a score 0\.\.1 for instance b-7, found '0.5'"),
+        (damaged(score=True), "expected a score"),
+        (damaged(score=1.5), "expected a score"),
+        (damaged(score=None), "expected a score"),
+        (damaged(damage=4), r"expected damage 0\.\.3 for instance b-7, found 4"),
+        (damaged(damage=-1), "expected damage"),
+        (damaged(damage=1.0), "expected damage"),
+        (damaged(damage=True), "expected damage"),
+        (damaged(scene="elsewhere"), "expected scene a-flood_00000002 for instance b-7, found 'elsewhere'"),
+        (
+            damaged(segmentation=[[0, 0, 5, 0, 5, 5]]),
+            "mask of 50 x 40 px for instance b-7, found no compressed",
+        ),
+        (damaged(segmentation={**MASK, "size": [50, 40]}), "mask of 50 x 40 px for instance b-7, found size"),
+        (damaged(segmentation={**MASK, "counts": MASK["counts"] + "1"}), "do not add up"),
+        (damaged(uid=3, segmentation=None), "for instance 2 of the file"),
+    ],
+)
+def test_faulty_instances_are_named(tmp_path: Path, root: Path, part: Any, message: str) -> None:
+    folder = write_predictions(tmp_path / "p", EVERYWHERE | {SCENES[1]: part})
+    with pytest.raises(InputError, match=f"{SCENES[1]}.json: .*{message}"):
+        objects(folder, root)
+
+
+def test_infinite_score_is_no_json(tmp_path: Path, root: Path) -> None:
+    folder = write_predictions(
+        tmp_path / "p", EVERYWHERE | {SCENES[0]: [result(SCENES[0], score=float("inf"))]}
+    )
+    with pytest.raises(InputError, match="00000001.json: expected JSON"):
+        objects(folder, root)
+
+
+def test_missing_part_and_unknown_scenes_are_named(tmp_path: Path, root: Path) -> None:
+    folder = write_predictions(tmp_path / "p", {SCENES[0]: []})
+    with pytest.raises(InputError, match=r"instances: expected a-flood_00000002.json, and 2 in all"):
+        objects(folder, root)
+    for number, joined in enumerate((True, False)):
+        folder = write_predictions(tmp_path / str(number), EVERYWHERE | {"z": [result("z")]}, joined)
+        with pytest.raises(InputError, match="found scene 'z', one of 1 without truth and PNG"):
+            objects(folder, root)
+
+
+@pytest.mark.parametrize("content", ["{}", "[3]", '[{"scene": 3}]', "no json", "[[]]"])
+def test_joined_file_that_is_none_is_named(tmp_path: Path, root: Path, content: str) -> None:
+    folder = write_predictions(tmp_path / "p")
+    (folder / "instances.json").write_text(content)
+    with pytest.raises(InputError, match="instances.json: expected"):
+        objects(folder, root)
+
+
+def test_no_predictions_find_nothing(tmp_path: Path, root: Path) -> None:
+    for scene in SCENES:
+        write_submission_pngs(tmp_path / "p", scene, *np.zeros((2, *SHAPE), np.uint8))
+    found = objects(tmp_path / "p", root)
+    assert (found["recall"], found["f1"], found["predicted"]) == (0, 0, 0)
+    (tmp_path / "p" / "instances.json").write_text("[]")
+    report = score_submission(tmp_path / "p", xbd_root=root)
+    assert report["objects"]["source"] == "instances"
+    assert report["instances"]["AP"] == 0
+
+
+def test_real_labels_as_instances_are_found_whole_whatever_the_workers(
+    tmp_path: Path, xbd_root: Path
+) -> None:
+    for tile in tiles_from_labels(xbd_root, ["val"]):
+        assert tile.read_buildings is not None
+        images, buildings = tile.read_buildings()
+        write_submission_pngs(tmp_path, tile.scene, *images)
+        true = TrueBuildings.of(buildings, images[0].shape)
+        part = [
+            {"scene": tile.scene, "score": 0.9, "damage": max(int(damage), 0), "segmentation": mask}
+            for mask, damage in zip(true.run_lengths(), true.damage, strict=True)
+        ]
+        (tmp_path / "instances").mkdir(exist_ok=True)
+        (tmp_path / "instances" / f"{tile.scene}.json").write_text(json.dumps(part))
+    one, two = (score_submission(tmp_path, xbd_root=xbd_root, splits=["val"], workers=n) for n in (1, 2))
+    assert str(one) == str(two)
+    assert one["objects"]["f1"] == one["objects"]["damage_end_to_end"]["macro_f1"] == 1
+    assert one["instances"]["AP"] == pytest.approx(100)
