@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--xbd-root", type=Path, required=True, help="folder with <split>/images and <split>/labels")
     add("--splits", nargs="+", default=[], help="folders below it, such as train tier3")
     add("--output", type=Path, help="folder of the COCO files (default: <xbd-root>/annotations)")
-    add("--strict", action="store_true", help="treat any fault in the data as an error")
+    add("--strict", action="store_true", help="treat any fault graver than a note as an error")
     add("--workers", type=_positive, help="reading processes (default: one for each 250 pairs)")
     add("--json", type=Path, metavar="FILE", help="write counts, faults by kind and files written as JSON")
     new = parser.add_argument_group("a new split of the tiles of these folders")

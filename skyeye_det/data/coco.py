@@ -19,7 +19,7 @@ from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.data.mask_areas import mask_boxes_and_areas
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.targets import segmentation_from_parts
-from skyeye_det.data.validation import Fault, count_faults, fault_table
+from skyeye_det.data.validation import Fault, Severity, count_faults, fault_table
 from skyeye_det.data.xbd import Scene, read_scenes
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes, whole_file, write_json
@@ -115,7 +115,7 @@ def convert_scenes(
         found: the pairs, in the order in which they are written.
         name: of the split that is written.
         output: folder to write to; made where missing.
-        strict: a fault ends the conversion, after its list is written and before the COCO file is.
+        strict: a fault graver than a note ends the conversion: its list is written, the COCO file is not.
         workers: number of reading processes; by default one for each 250 pairs, at most one a CPU.
         missing: faults found before, reported with the others.
 
@@ -196,7 +196,9 @@ def _fault_lines(summary: ConversionSummary) -> list[str]:
 
 
 def _refuse(root: Path, name: str, faults: list[Fault], listed: Path, any_image: bool, strict: bool) -> None:
-    if faults and (strict or not any_image):
+    graver = [fault for fault in faults if fault.kind.severity is not Severity.NOTE]
+    if (strict and graver) or not any_image:
+        faults = graver if any_image else faults
         kinds = ", ".join(f"{count} {kind.value}" for kind, count in count_faults(faults).items())
         reason = "--strict allows no fault" if any_image else "no pair is left"
         mend = "mend them, or run again without --strict" if any_image else "mend them"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from skyeye_det.data.fill_rule import MANY_VERTICES, Cells, between_edges, check_opencv, whole_pixels
 from skyeye_det.data.targets import Parts, building_mask
 
-# px; larger outlines are filled one by one. A canvas of 256 cells is 4 MB at the most.
-_CELL, _CELLS = 128, 256
+# px; larger outlines are filled one by one. A canvas of 128 cells is 8 MB at the most.
+_CELL, _CELLS = 256, 128
 
 _Ints = NDArray[np.int64]
 
@@ -33,11 +33,8 @@ def mask_boxes_and_areas(buildings: Sequence[Parts], shape: tuple[int, int]) -> 
     boxes, areas = np.zeros((len(buildings), 4), np.int64), np.zeros(len(buildings), np.int64)
     alone = np.ones(len(buildings), bool)
     single = [index for index, parts in enumerate(buildings) if len(parts) == 1 and len(parts[0]) == 1]
-    for first in range(0, len(single), _CELLS):
-        places = np.array(single[first : first + _CELLS])
-        rings = [buildings[index][0][0] for index in single[first : first + _CELLS]]
-        done = _measure(rings, shape)
-        boxes[places], areas[places], alone[places] = done
+    if single:
+        boxes[single], areas[single], alone[single] = _measure([buildings[i][0][0] for i in single], shape)
     for index in np.flatnonzero(alone).tolist():
         mask, (x, y) = building_mask(buildings[index], shape)
         if mask.size:
@@ -57,44 +54,43 @@ def _measure(
     left = ((sizes <= 0) | (sizes > _CELL)).any(axis=1) | (counts > MANY_VERTICES)
     is_cut = ((low < corners) | (high >= ends)).any(axis=1)
     boxes, areas = np.concatenate([corners, sizes], axis=1), np.zeros(len(rings), np.int64)
-    for chosen, is_whole in ((~left & ~is_cut, True), (~left & is_cut, False)):
-        numbers = np.flatnonzero(chosen)
-        if not numbers.size:
-            continue
-        cells = Cells.of_sizes(sizes[numbers])
-        shift = np.zeros((len(rings), 2), np.int32)
-        shift[numbers] = corners[numbers]
-        shift[numbers, 0] -= cells.columns
-        moved = vertices - np.repeat(shift, counts, axis=0)
-        limits = zip(starts[numbers].tolist(), (starts + counts)[numbers].tolist(), strict=True)
-        canvas = (_fill_whole if is_whole else _fill_cut)(
-            [moved[start:stop] for start, stop in limits], cells
-        )
-        by_column = cv2.reduce(canvas, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
-        areas[numbers] = np.add.reduceat(by_column, cells.columns)
-        if not is_whole:
-            inner = _inner_boxes(canvas, by_column, cells)
-            inner[:, :2] += corners[numbers]
-            boxes[numbers] = inner
+    moved = vertices - np.repeat(corners, counts, axis=0).astype(np.int32)
+    by_height = np.argsort(sizes[:, 1], kind="stable")  # a canvas is as high as its highest cell
+    for chosen, fill in ((~left & ~is_cut, _fill_whole), (~left & is_cut, _fill_cut)):
+        numbers = by_height[chosen[by_height]]
+        for chunk in np.split(numbers, range(_CELLS, len(numbers), _CELLS)):
+            if chunk.size:
+                limits = zip(starts[chunk].tolist(), (starts + counts)[chunk].tolist(), strict=True)
+                cells = Cells.of_sizes(sizes[chunk])
+                inner, areas[chunk] = fill([moved[start:stop] for start, stop in limits], cells)
+                boxes[chunk] = inner + np.pad(corners[chunk], ((0, 0), (0, 2)))
     boxes[areas == 0] = 0
     return boxes, areas, left
 
 
-def _fill_whole(rings: list[NDArray[np.int32]], cells: Cells) -> NDArray[np.uint8]:
-    """Canvas with each ring filled in its cell; none leaves it."""
+def _fill_whole(rings: list[NDArray[np.int32]], cells: Cells) -> tuple[_Ints, _Ints]:
+    """(boxes in their cells, areas) of rings that stay inside their cells."""
     check_opencv()
     canvas = np.zeros(cells.canvas_shape, np.uint8)
-    cv2.fillPoly(canvas, rings, 1)
-    return canvas
+    counts = np.array([len(ring) for ring in rings])
+    stops = np.cumsum(counts)
+    vertices = np.concatenate(rings)
+    vertices[:, 0] += np.repeat(cells.columns, counts)
+    limits = zip((stops - counts).tolist(), stops.tolist(), strict=True)
+    cv2.fillPoly(canvas, [vertices[start:stop] for start, stop in limits], 1)
+    by_column = cv2.reduce(canvas, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
+    corners = np.zeros_like(cells.widths)
+    boxes = np.stack([corners, corners, cells.widths, cells.heights], axis=1)
+    return boxes, np.add.reduceat(by_column, cells.columns)
 
 
-def _fill_cut(rings: list[NDArray[np.int32]], cells: Cells) -> NDArray[np.uint8]:
-    """Canvas with each ring filled in its cell, whose borders are the image's where the ring leaves it."""
-    own = [ring - np.array([column, 0], np.int32) for ring, column in zip(rings, cells.columns, strict=True)]
-    canvas = between_edges(own, cells, np.arange(len(rings))).view(np.uint8)
-    for ring, column, width, height in zip(own, *(part.tolist() for part in cells), strict=True):
+def _fill_cut(rings: list[NDArray[np.int32]], cells: Cells) -> tuple[_Ints, _Ints]:
+    """The same of rings that leave their cells, whose borders are then the image's."""
+    canvas = between_edges(rings, cells, np.arange(len(rings))).view(np.uint8)
+    for ring, column, width, height in zip(rings, *(part.tolist() for part in cells), strict=True):
         cv2.polylines(canvas[:height, column : column + width], [ring], True, 1)
-    return canvas
+    by_column = cv2.reduce(canvas, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
+    return _inner_boxes(canvas, by_column, cells), np.add.reduceat(by_column, cells.columns)
 
 
 def _inner_boxes(canvas: NDArray[np.uint8], by_column: NDArray[np.int32], cells: Cells) -> _Ints:
