@@ -1,4 +1,4 @@
-# make env | test | test-fast | demo | picture | lint | opencv-versions | lock | clean, each with the set-up that it needs.
+# make env | test | test-fast | demo | picture | lint | fuzz | kills | opencv-versions | lock | clean, each with the set-up that it needs.
 #
 #   PYTHON=python3.12   the interpreter that .venv is made with (3.10 to 3.13)
 #   VENV=path           another place for the virtual environment
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test test-fast demo picture lint lock clean opencv-versions
+.PHONY: help env test test-fast demo picture lint lock clean opencv-versions fuzz kills
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -66,6 +66,14 @@ lint: env
 # The fill rule under every released OpenCV, each in a virtual environment that is thrown away.
 opencv-versions: env
 	$(BIN)/python tests/opencv_versions.py
+
+# 10,000 damaged inputs through every torch-free step, about two minutes on two cores; `make test` runs 300.
+fuzz: env
+	$(BIN)/python tests/mutation/run_mutants.py --count 10000 --seed 0
+
+# 50 conversions and scorings ended by SIGKILL or SIGTERM at random moments, each then run again.
+kills: env
+	$(BIN)/python tests/faults/run_kills.py --runs 50 --seed 0
 
 # Keeps the locked versions where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
 lock: env

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, printable
 
 
 @contextmanager
@@ -28,6 +28,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A link of that name, from a stranger's folder, would be written through.
+        partial.unlink(missing_ok=True)
         yield partial
         partial.replace(target)
     except OSError as error:
@@ -44,20 +46,26 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def json_bytes(content: Any, *, pretty: bool = False) -> bytes:
-    """UTF-8 JSON of plain values and numpy arrays; what is not finite becomes null.
+    """UTF-8 JSON of plain values and numpy arrays; what is not finite becomes null, lone surrogates escapes.
 
     Args:
         content: what JSON can hold; keys are text or numbers.
         pretty: one value a line.
-
-    Raises:
-        InputError: a text that is no Unicode, such as a file name of another encoding.
     """
     try:
         content = msgspec.json.encode(content, enc_hook=_plain_value)
-    except UnicodeEncodeError as error:
-        raise InputError(f"expected names and texts in UTF-8, found {ascii(error.object)[:80]}") from error
+    except UnicodeEncodeError:  # a file name of another encoding
+        content = msgspec.json.encode(_all_printable(content), enc_hook=_plain_value)
     return msgspec.json.format(content, indent=1) if pretty else content
+
+
+def _all_printable(value: Any) -> Any:
+    """The value with all its texts as of ``printable``."""
+    if isinstance(value, dict):
+        return {_all_printable(key): _all_printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_all_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _plain_value(value: Any) -> Any:

@@ -100,10 +100,18 @@ def test_folder_in_the_place_of_the_file_is_kept(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_is_told_in_one_sentence(tmp_path):
-    (tmp_path / ".a.json.partial").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="No space left"):
-        write_bytes(tmp_path / "a.json", b"x" * 100_000)
+    with pytest.raises(InputError, match="No space left"), whole_file(tmp_path / "a.json") as partial:
+        partial.symlink_to("/dev/full")
+        partial.write_bytes(b"x" * 100_000)
     assert names(tmp_path) == []
+
+
+def test_link_in_the_place_of_the_partial_file_is_not_written_through(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / ".a.json.partial").symlink_to(tmp_path / "precious")
+    write_bytes(tmp_path / "a.json", b"x")
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert names(tmp_path) == ["a.json", "precious"]
 
 
 def test_json_goes_there_and_back_with_any_letters(tmp_path):

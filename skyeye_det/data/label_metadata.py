@@ -1,6 +1,5 @@
 """What the metadata of a pair's two labels tells against their file names: swapped, copied, misdirected."""
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from skyeye_det.data.validation import Fault, FaultKind
 if TYPE_CHECKING:
     from skyeye_det.data.scene_files import SceneFiles
 
+_COARSEST = 1e6  # m
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -49,8 +49,9 @@ def _is_size(value: Any) -> bool:
     return type(value) is int
 
 
-def _is_scale(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value > 0
+def is_scale(value: Any) -> bool:
+    """Whether a value can be metres a pixel."""
+    return type(value) in (int, float) and 0 < value < _COARSEST
 
 
 def _is_date(value: Any) -> bool:
@@ -60,7 +61,7 @@ def _is_date(value: Any) -> bool:
 _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("disaster", _is_text, "text"),
     ("disaster_type", _is_text, "text"),
-    ("gsd", _is_scale, "a number above 0"),
+    ("gsd", is_scale, "a number above 0"),
     ("width", _is_size, "a whole number"),
     ("height", _is_size, "a whole number"),
     ("capture_date", _is_date, "text that begins with yyyy-mm-dd"),

@@ -142,8 +142,8 @@ def _entries(folder: Path, kind: str) -> list["os.DirEntry[str]"]:
 
 def _sort_in(files: SplitFiles, kind: str, entry: "os.DirEntry[str]") -> None:
     file = f"{files.split}/{kind}/{entry.name}"
-    if not entry.is_file():
-        note = "a folder" if entry.is_dir() else "a link to nothing, or no plain file"
+    if not _is_file(entry):
+        note = "a folder" if Path(entry.path).is_dir() else "a link to nothing, or no plain file"
         files.faults.append(Fault(FaultKind.STRAY_FILE, "", file, None, note))
         return
     scene, time = _scene_and_time(kind, entry.name)
@@ -162,6 +162,13 @@ def _sort_in(files: SplitFiles, kind: str, entry: "os.DirEntry[str]") -> None:
     known[time] = entry.name
     if entry.is_symlink():
         _note_link(files, Path(entry.path), file, scene)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _scene_and_time(kind: str, name: str) -> tuple[str, str]:

@@ -5,7 +5,6 @@ image; both are joined by ``uid``. Every fault is handled by the rule of its ``F
 Neither torch nor detectron2 is needed.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from skyeye_det.damage import DAMAGE_BY_SUBTYPE, IGNORE_DAMAGE
 from skyeye_det.data.image_size import image_size
 from skyeye_det.data.label_file import LabelFault, LabelFile, read_labels, shown
-from skyeye_det.data.label_metadata import label_pair_faults
+from skyeye_det.data.label_metadata import is_scale, label_pair_faults
 from skyeye_det.data.ring_checks import border_faults
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.targets import Parts
@@ -110,7 +109,7 @@ def _read_pair(
         split=files.split,
         disaster=_text(metadata.get("disaster"), files.name.rpartition("_")[0] or files.name),
         disaster_type=_text(metadata.get("disaster_type"), "unknown"),
-        gsd=_positive(metadata.get("gsd")),
+        gsd=_scale(metadata.get("gsd")),
         width=size[0],
         height=size[1],
         pre_image=files.pre_image,
@@ -223,8 +222,5 @@ def _text(value: Any, default: str) -> str:
     return value if isinstance(value, str) and value else default
 
 
-def _positive(value: Any) -> float | None:
-    valid = (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    )
-    return float(value) if valid else None
+def _scale(value: Any) -> float | None:
+    return float(value) if is_scale(value) else None

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from skyeye_det.errors import printable
+
 DIGITS = 4
 
 
@@ -23,6 +25,7 @@ def interval(ends: Sequence[float]) -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to one width: the first to the left, the others to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.image_size import image_size
 from skyeye_det.data.pairs import find_pairs
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes
 from skyeye_det.postprocessing.png import PngError, decode_class_png
 from skyeye_det.postprocessing.submission import (
@@ -100,7 +100,7 @@ def check_submission(
 def format_check(check: SubmissionCheck, shown: int = 50) -> str:
     """Findings, then notes, one a line, at most ``shown`` of them, and the sum of all."""
     listed = check.findings + check.notes
-    lines = [f"{finding.kind:<10}  {finding.file}  {finding.detail}" for finding in listed[:shown]]
+    lines = [printable(f"{finding.kind:<10}  {finding.file}  {finding.detail}") for finding in listed[:shown]]
     if len(listed) > shown:
         lines.append(f"... and {len(listed) - shown} more; --json writes them all")
     lines.append(f"{check.tiles} tiles, {len(check.findings)} findings, {len(check.notes)} notes")
