@@ -20,6 +20,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def worker_count(workers: int | None, items: int, items_a_worker: int) -> int:
+    """Number of processes: ``workers``, else one for each ``items_a_worker``, at most one a CPU."""
+    return workers or min(os.cpu_count() or 1, -(-items // items_a_worker))
+
+
 def ordered_map(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int, chunk: int = 8
 ) -> Iterator[Result]:
@@ -52,7 +57,7 @@ def ordered_map(
                 for ahead in islice(chunks, 1):
                     waiting.append(pool.submit(_results, function, ahead))
                 yield from done
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, BrokenPipeError) as error:  # the latter where it was still starting
             raise InputError(
                 "a worker process was killed, probably for want of memory; run again with --workers 1"
             ) from error
@@ -61,7 +66,7 @@ def ordered_map(
                 future.cancel()
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Makes this worker end when its parent is killed; it would wait for work for ever otherwise."""
 
     def watch() -> None:
@@ -74,7 +79,7 @@ def end_with_parent() -> None:
 
 
 def _begin() -> None:
-    end_with_parent()
+    _end_with_parent()
     # What workers make and drop are values without cycles; looking for cycles takes a tenth of their time.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 
