@@ -26,7 +26,7 @@ setup(
         "numpy>=1.23.5",  # first that opencv-python-headless allows on Python 3.11
         # The headless build: opencv-python's `cv2` needs libGL.so.1, which servers and containers lack.
         # Both install the same `cv2`: where opencv-python must stay, install with --no-deps.
-        # 4.11 is the first whose fillPoly draws the official targets (data/targets.py).
+        # 4.8 to 4.10 shift the edges that fillPoly draws, against the official targets (data/fill_rule.py).
         "opencv-python-headless>=4.11.0.86",
         "msgspec>=0.19",  # first with wheels for Python 3.13
         "shapely>=2.0",  # first with vectorised functions on arrays of geometries

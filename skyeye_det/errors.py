@@ -17,6 +17,14 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
+def shown(value: object, length: int = 60) -> str:
+    """A value that was found, cut to ``length`` characters; of a list or an object kind and size alone."""
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value[:length] if isinstance(value, str) else value)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 class InputError(Exception):
     """A fault of the input, told in one sentence: file, uid, expected, found, and what mends it.
 

@@ -11,6 +11,8 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
+import cv2
+
 from skyeye_det.errors import InputError
 
 _CHUNKS_AHEAD = 4
@@ -80,6 +82,7 @@ def _end_with_parent() -> None:
 
 def _begin() -> None:
     _end_with_parent()
+    cv2.setNumThreads(1)  # there is a process for each core
     # What workers make and drop are values without cycles; looking for cycles takes a tenth of their time.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 

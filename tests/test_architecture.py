@@ -10,20 +10,31 @@ from pathlib import Path
 import pytest
 from import_graph import HEAVY, PACKAGE, ROOT, imports, loaded_packages, package_imports, package_modules
 
-LEAVES = ("damage", "errors", "files", "dependencies", "progress", "workers")
+LEAVES = (
+    "arguments",
+    "damage",
+    "dependencies",
+    "errors",
+    "files",
+    "progress",
+    "text_table",
+    "workers",
+)
 MAY_IMPORT = {
+    "arguments": (),
     "damage": (),
     "errors": (),
     "files": ("errors",),
     "dependencies": ("errors",),
     "progress": (),
+    "text_table": ("errors",),
     "workers": ("errors",),
     "config": LEAVES,
     "data": (*LEAVES, "config", "data"),
     "modeling": (*LEAVES, "config", "modeling"),
     "postprocessing": (*LEAVES, "data", "postprocessing"),
     "evaluation": (*LEAVES, "config", "data", "postprocessing", "evaluation"),
-    "visualization": (*LEAVES, "data", "postprocessing", "evaluation", "visualization"),
+    "visualization": (*LEAVES, "config", "data", "postprocessing", "evaluation", "visualization"),
     "engine": (
         *LEAVES,
         "config",
@@ -72,6 +83,7 @@ TORCH_FREE = (
     "data.fill_rule",
     "data.ground",
     "data.image_faults",
+    "data.image_reading",
     "data.image_size",
     "data.label_metadata",
     "data.split_listing",

@@ -6,15 +6,17 @@ from skyeye_det import dependencies
 from skyeye_det.errors import InputError, MissingDependencyError
 
 
-def test_modules_that_are_there_pass() -> None:
-    dependencies.require_modules("reading", ("json", "numpy"), "nothing to do")
+def test_modules_that_are_there_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "DETECTRON2_MODULES", ("json", "numpy"))
+    dependencies.require_detectron2()
 
 
-def test_missing_modules_are_named_in_one_sentence_with_the_remedy() -> None:
+def test_missing_modules_are_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "DETECTRON2_MODULES", ("json", "no_such_module", "none_either"))
     with pytest.raises(MissingDependencyError) as caught:
-        dependencies.require_modules("reading", ("json", "no_such_module", "none_either"), "do this.")
-    expected = f"reading needs no_such_module, none_either, not installed for {sys.executable}: do this."
-    assert str(caught.value) == expected
+        dependencies.require_detectron2("reading")
+    expected = f"reading needs no_such_module, none_either, not installed for {sys.executable}: run "
+    assert str(caught.value).startswith(expected)
 
 
 def test_missing_detectron2_is_an_input_error_with_an_install_command(

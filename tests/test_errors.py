@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from skyeye_det.errors import InputError, MissingDependencyError, run_command
+from skyeye_det.errors import InputError, MissingDependencyError, run_command, shown
 
 
 def exit_code(command) -> int:
@@ -53,3 +53,18 @@ def test_shell_sees_the_code(body, code):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert ("Traceback" in done.stderr) == ("/" in body)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a", "'a'"),
+        (None, "None"),
+        ([1, 2], "a list of 2"),
+        ({}, "a dict of 0"),
+        ("x" * 10**6, "'" + 56 * "x" + "..."),
+        (10**100, "1" + 56 * "0" + "..."),
+    ],
+)
+def test_what_was_found_is_shown_in_sixty_characters(value, text):
+    assert shown(value) == text

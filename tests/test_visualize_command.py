@@ -164,9 +164,11 @@ def test_scene_without_detections_counts_as_predicted(results):
     ("change", "message"),
     [
         ({"damage": 4}, "damage 0..3"),
-        ({"segmentation": {"size": [9, 9], "counts": "0"}}, "48 x 48, found 9 x 9"),
-        ({"score": None}, "another structure"),
-        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "another structure"),
+        ({"segmentation": {"size": [9, 9], "counts": "0"}}, r"48 x 48 px .* found size \[9, 9\]"),
+        ({"score": None}, "a score 0..1"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "no compressed run lengths"),
+        ({"segmentation": {"size": [SIDE, SIDE], "counts": "`"}}, "run lengths that break off"),
+        ({"damage": "3"}, "damage 0..3"),
     ],
 )
 def test_broken_results_are_named(results, change, message):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measures speed and memory against floors taken on the same files in the same run; see datasets/README.md.
+"""Measures speed and memory against floors taken on the same files in the same run.
 
 Exit codes: 0 done, 1 done and a bar is missed, 2 wrong input.
 """

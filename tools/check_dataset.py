@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """Lists every fault of an xBD root, worst first, with what is done about each; see datasets/README.md.
 
-Exit codes, by the worst fault: 0 none, or notes only; 1 warnings; 3 errors. 2 is wrong input: no such root or
-split. Nothing in the root is changed.
+Exit codes, by the worst fault: 0 none, or notes only; 1 warnings; 3 errors. 2 wrong input: no such root or
+split; 130 interrupted; 143 terminated. Nothing in the root is changed.
 """
 
 import argparse
 from pathlib import Path
 
+from skyeye_det.arguments import positive, whole
 from skyeye_det.data.dataset_check import check_dataset
 from skyeye_det.data.dataset_report import check_json, check_table, exit_code
 from skyeye_det.errors import run_command
@@ -27,12 +28,12 @@ def parse_arguments() -> argparse.Namespace:
         "--images",
         choices=("pixels", "headers"),
         default="pixels",
-        help="decode every image, or read the headers alone, which is some ten times faster",
+        help="decode every image, or read the headers alone, which is several times faster",
     )
-    parser.add_argument("--limit", type=_whole, default=50, help="faults named in the table (default: 50)")
+    parser.add_argument("--limit", type=whole, default=50, help="faults named in the table (default: 50)")
     parser.add_argument("--json", type=Path, help="write all faults to this file too")
     parser.add_argument(
-        "--workers", type=_positive, help="processes (default: one for each 50 pairs, at most one a CPU)"
+        "--workers", type=positive, help="processes (default: one for each 50 pairs, at most one a CPU)"
     )
     return parser.parse_args()
 
@@ -47,18 +48,6 @@ def main() -> int:
     if arguments.json:
         write_json(arguments.json, check_json(check), pretty=True)
     return exit_code(check)
-
-
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
-
-
-def _whole(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, found {value}")
-    return value
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """Lists every missing, misnamed, mis-sized, mis-typed, mis-valued or unreadable file of a submission.
 
-Exit codes: 0 nothing found, 1 a finding, 2 wrong input. A note (damage outside localization, values above 1
-in it) is no finding.
+Exit codes: 0 done, 1 done with findings, 2 wrong input, 130 interrupted, 143 terminated. A note (damage
+outside localization, values above 1 in it) is no finding.
 """
 
 import argparse
 from pathlib import Path
 
+from skyeye_det.arguments import positive, whole
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
 from skyeye_det.postprocessing.submission_check import (
@@ -28,12 +29,14 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument(
         "--images", type=Path, help="xBD root, split or flat folder whose pairs must all be there"
     )
-    what.add_argument("--tiles", type=int, help="number of anonymous tiles, from 00000 on (xView2: 933)")
+    what.add_argument("--tiles", type=whole, help="number of anonymous tiles, from 00000 on (xView2: 933)")
     parser.add_argument("--splits", nargs="+", help="with --images: only these splits")
     parser.add_argument(
         "--prefix", choices=("test", "hold"), default="test", help="with --tiles (default: test)"
     )
-    parser.add_argument("--size", type=int, default=1024, help="side in px without --images (default: 1024)")
+    parser.add_argument(
+        "--size", type=positive, default=1024, help="side in px without --images (default: 1024)"
+    )
     parser.add_argument("--json", type=Path, help="write findings and notes to this file too")
     arguments = parser.parse_args()
     if arguments.splits and not arguments.images:

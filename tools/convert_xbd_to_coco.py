@@ -14,6 +14,7 @@ Exit codes: 0 done, faults handled and listed; 2 wrong input, or a fault under -
 import argparse
 from pathlib import Path
 
+from skyeye_det.arguments import positive
 from skyeye_det.data.conversion import convert_xbd
 from skyeye_det.data.conversion_options import ConversionOptions
 from skyeye_det.errors import run_command
@@ -29,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--splits", nargs="+", default=[], help="folders below it, such as train tier3")
     add("--output", type=Path, help="folder of the COCO files (default: <xbd-root>/annotations)")
     add("--strict", action="store_true", help="treat any fault graver than a note as an error")
-    add("--workers", type=_positive, help="reading processes (default: one for each 250 pairs)")
+    add("--workers", type=positive, help="reading processes (default: one for each 250 pairs)")
     add("--json", type=Path, metavar="FILE", help="write counts, faults by kind and files written as JSON")
     new = parser.add_argument_group("a new split of the tiles of these folders")
     new.add_argument(
@@ -58,13 +59,6 @@ def main() -> None:
     root, report_file = given.pop("xbd_root"), given.pop("json")
     options = ConversionOptions(folders=tuple(given.pop("splits")), **given)
     print(convert_xbd(root, options, report_file))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*,
 test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second is the competition's
-container entry. Exit codes: 0 done, 2 wrong input.
+container entry. Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse

@@ -4,12 +4,13 @@
 Targets follow the official fill rule: <split>/targets/<scene>_pre_disaster_target.png is localization 0/1,
 <scene>_post_disaster_target.png damage 0..4. PNGs that exist are left alone: a killed run is taken up by the
 same command. Exit codes: 0 done, 1 a pair left without targets, or under --check a target that differs by
-more than --tolerance pixels or cannot be compared, 2 wrong input.
+more than --tolerance pixels or cannot be compared, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
 from pathlib import Path
 
+from skyeye_det.arguments import positive, whole
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE as TOLERANCE
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
@@ -30,16 +31,16 @@ def parse_arguments() -> argparse.Namespace:
     how.add_argument("--overwrite", action="store_true", help="paint PNGs that exist anew, official ones too")
     how.add_argument("--check", action="store_true", help="compare the PNGs that exist; nothing is written")
     parser.add_argument(
-        "--tolerance", type=int, help=f"with --check: px that may differ in a PNG (default: {TOLERANCE})"
+        "--tolerance", type=whole, help=f"with --check: px that may differ in a PNG (default: {TOLERANCE})"
     )
     parser.add_argument(
         "--scorer-names", type=Path, help="folder for the official scorer: test_localization_00000_target.png"
     )
-    parser.add_argument("--workers", type=_positive, help="processes (default: one for each 50 pairs)")
+    parser.add_argument("--workers", type=positive, help="processes (default: one for each 50 pairs)")
     parser.add_argument("--json", type=Path, help="write the result to this file too")
     arguments = parser.parse_args()
-    if arguments.tolerance is not None and not (arguments.check and arguments.tolerance >= 0):
-        parser.error("--tolerance goes with --check and is 0 or more")
+    if arguments.tolerance is not None and not arguments.check:
+        parser.error("--tolerance goes with --check")
     if arguments.scorer_names and (arguments.check or len(arguments.splits) > 1):
         parser.error("--scorer-names goes with one split and without --check")
     return arguments
@@ -75,13 +76,6 @@ def _check(arguments: argparse.Namespace) -> int:
         splits = [result.as_json() for result in results]
         write_json(arguments.json, {"tolerance": tolerance, "splits": splits}, pretty=True)
     return int(any(result.has_findings(tolerance) for result in results))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
 
 
 if __name__ == "__main__":

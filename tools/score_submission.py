@@ -11,6 +11,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 import argparse
 from pathlib import Path
 
+from skyeye_det.arguments import positive
 from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
@@ -41,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
-    parser.add_argument("--workers", type=int, default=2, help="tiles read at a time (default: 2)")
+    parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 
   python tools/train_net.py --config-file configs/xbd_mrcnn.yaml [--resume] [--eval-only] [KEY VALUE ...]
 
-Exit codes: 0 done, 2 wrong input, or losses that became NaN.
+Exit codes: 0 done, 2 wrong input, or losses that became NaN, 130 interrupted, 143 terminated.
 """
 
 from skyeye_det.dependencies import require_detectron2

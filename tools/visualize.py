@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import run_command
 from skyeye_det.visualization.command import ORDERS, PictureSources, SceneChoice, visualize
 from skyeye_det.visualization.gallery import PanelLook
@@ -14,7 +15,7 @@ _EXAMPLES = """examples:
   python tools/visualize.py --images DIR --predictions results --output pictures --order random --limit 10
 
 Columns for which there is nothing (no labels, scene not predicted) are left out.
-Exit codes: 0 done, 2 wrong input."""
+Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated."""
 
 
 def _parse() -> argparse.Namespace:
@@ -37,7 +38,11 @@ def _parse() -> argparse.Namespace:
     )
     source.add_argument("--predictions", type=Path, metavar="DIR", help="output folder of infer.py")
     source.add_argument(
-        "--score-threshold", type=float, default=0.6, metavar="S", help="least score (default 0.6)"
+        "--score-threshold",
+        type=float,
+        default=PAINT_SCORE_THRESHOLD,
+        metavar="S",
+        help="least score (default: %(default)s)",
     )
     choice = parser.add_argument_group("which scenes")
     choice.add_argument(

@@ -40,7 +40,8 @@ _ROWS: dict[str, Callable[[Settings], Row]] = {
     "rasterize": _rasterizing_row,
     "loader": _loader_row,
 }
-_NEED_TORCH = frozenset({"rasterize", "loader"})
+_NEEDED = {"conversion": ("orjson",), "rasterize": DETECTRON2_MODULES, "loader": DETECTRON2_MODULES}
+"""Row -> modules that it imports beyond what setup.py requires."""
 
 ROW_NAMES = tuple(_ROWS)
 """Names of the rows, in the order in which they are measured."""
@@ -86,8 +87,8 @@ def run_data_benchmark(
 
 
 def _measure(name: str, settings: Settings) -> Row | Skipped:
-    missing = [module for module in DETECTRON2_MODULES if find_spec(module) is None]
-    if name in _NEED_TORCH and missing:
+    missing = [module for module in _NEEDED.get(name, ()) if find_spec(module) is None]
+    if missing:
         return Skipped(name, f"needs {', '.join(missing)}, not installed here; run `make env`")
     print(f"measuring {name}", file=sys.stderr, flush=True)
     row = _ROWS[name](settings)

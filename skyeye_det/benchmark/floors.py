@@ -4,13 +4,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import orjson
 
 from skyeye_det.postprocessing.png import encode_class_png
 
 
 def parse_labels(paths: tuple[Path, Path]) -> int:
     """Reads both labels of a pair and parses them; gives the number of bytes."""
+    import orjson  # of the dev extra; the other rows do without
+
     size = 0
     for path in paths:
         content = path.read_bytes()

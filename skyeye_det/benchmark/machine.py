@@ -7,7 +7,16 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "shapely", "orjson", "pycocotools", "torch")
+_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "shapely",
+    "msgspec",
+    "orjson",
+    "pycocotools",
+    "torch",
+)
 
 
 def versions() -> dict[str, str]:

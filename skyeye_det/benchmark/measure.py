@@ -118,7 +118,7 @@ def process_tree(pid: int | None = None) -> list[int]:
 
 
 def memory_of(pid: int) -> dict[str, int]:
-    """Memory of a process in bytes: ``Pss`` (shared pages divided by sharers) and ``Private`` (its own).
+    """Bytes of a process: ``Private`` and ``Shared`` pages, and ``Pss``, which counts a page by its sharers.
 
     Zeros where the process has just ended.
     """
@@ -127,8 +127,10 @@ def memory_of(pid: int) -> dict[str, int]:
     except OSError:
         lines = []
     sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    private = sizes.get("Private_Clean", 0) + sizes.get("Private_Dirty", 0)
-    return {"Pss": sizes.get("Pss", 0), "Private": private}
+    both = {
+        kind: sizes.get(f"{kind}_Clean", 0) + sizes.get(f"{kind}_Dirty", 0) for kind in ("Private", "Shared")
+    }
+    return both | {"Pss": sizes.get("Pss", 0)}
 
 
 def _cpu_seconds() -> float:

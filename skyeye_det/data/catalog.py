@@ -15,6 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from skyeye_det.data.coco_file import read_xbd_json
+from skyeye_det.data.split_file import split_file_path
 from skyeye_det.errors import InputError
 
 
@@ -60,7 +61,7 @@ def register_xbd_split(
     if not file.is_file():
         raise InputError(
             f"{file}: the annotations of data set {name} are missing; write them with "
-            f"python tools/convert_xbd_to_coco.py --xbd-root {root} --splits {split}"
+            f"python tools/convert_xbd_to_coco.py --xbd-root {root} {_conversion_of(root, split)}"
         )
     DatasetCatalog.register(name, functools.partial(load_xbd_json, file, root))
     MetadataCatalog.get(name).set(
@@ -69,6 +70,18 @@ def register_xbd_split(
         image_root=str(root),
         place_given=place_given,
     )
+
+
+def _conversion_of(root: Path, split: str) -> str:
+    """The options that convert a split: a folder of the root, or a part of a new split."""
+    words = split.split("-")
+    if (root / split).is_dir() or len(words) == 1:
+        return f"--splits {split}"
+    names = ("-".join(words[:count]) for count in range(1, len(words)))
+    kept = [path for name in names if (path := split_file_path(root / "annotations", name)).is_file()]
+    if kept:
+        return f"--split-file {kept[-1]}"
+    return "--splits FOLDER ... --split-by random|event|location (datasets/README.md, Splits)"
 
 
 def load_xbd_json(

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,7 +23,8 @@ from skyeye_det.data.xbd import Scene, read_scenes
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes, whole_file, write_json
 from skyeye_det.progress import progress
-from skyeye_det.workers import ordered_map
+from skyeye_det.text_table import aligned
+from skyeye_det.workers import ordered_map, worker_count
 
 CATEGORIES = [{"id": 1, "name": "building"}]
 _PAIRS_PER_WORKER = 250
@@ -142,11 +142,11 @@ def convert_scenes(
             images.append(b'{"id":%d,%s' % (len(images) + 1, image[1:]))
             entries = [
                 b'{"id":%d,"image_id":%d,%s' % (number, len(images), entry[1:])
-                for number, entry in enumerate(buildings, start=annotated + 1)
+                for number, entry in enumerate(buildings.splitlines(), start=annotated + 1)
             ]
             file.write((b"," if annotated and entries else b"") + b",".join(entries))
-            annotated += len(buildings)
-            empty += not buildings
+            annotated += len(entries)
+            empty += not entries
             counts.update(damage)
         file.write(b'],"images":[' + b",".join(images) + b"]}\n")
         faults.sort(key=lambda fault: fault.scene)
@@ -179,8 +179,7 @@ def summary_table(summaries: list[ConversionSummary]) -> str:
         counts = [summary.buildings.get(damage, 0) for damage in subtypes]
         numbers = [summary.pairs, summary.empty_pairs, sum(counts), *counts, len(summary.faults)]
         rows.append([summary.split, *map(str, numbers)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    lines = [aligned(rows, ">")]
     for summary in summaries:
         lines += ["", f"{summary.split}: {summary.path}", *_fault_lines(summary)]
     return "\n".join(lines)
@@ -207,12 +206,24 @@ def _refuse(root: Path, name: str, faults: list[Fault], listed: Path, any_image:
         )
 
 
-_Converted = tuple[bytes | None, list[bytes], list[int], list[Fault]]
-"""(image, its buildings, all as JSON objects without ids; damage of each building; faults)"""
+class _Annotation(msgspec.Struct):
+    """A building as COCO has it, without its ids."""
+
+    category_id: int
+    segmentation: list[list[float]]
+    bbox: list[int]
+    area: int
+    iscrowd: int
+    uid: str
+    damage: int
+
+
+_Converted = tuple[bytes | None, bytes, list[int], list[Fault]]
+"""(image and, a line each, its buildings, as JSON objects without ids; damage of each building; faults)"""
 
 
 def _convert_all(name: str, found: Sequence[SceneFiles], workers: int | None) -> Iterator[_Converted]:
-    count = workers or min(os.cpu_count() or 1, -(-len(found) // _PAIRS_PER_WORKER))
+    count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
     batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
     converted = chain.from_iterable(ordered_map(_convert_batch, batches, count, chunk=1))
     yield from progress(converted, len(found), f"convert {name}", "pair")
@@ -220,23 +231,22 @@ def _convert_all(name: str, found: Sequence[SceneFiles], workers: int | None) ->
 
 def _convert_batch(pairs: Sequence[SceneFiles]) -> list[_Converted]:
     read = read_scenes(pairs)
-    scenes = [scene for scene, _ in read if scene]
-    measured: dict[str, tuple[Any, Any]] = {}
-    for shape in {(scene.height, scene.width) for scene in scenes}:
-        alike = [scene for scene in scenes if (scene.height, scene.width) == shape]
-        boxes, areas = mask_boxes_and_areas([b.parts for scene in alike for b in scene.buildings], shape)
-        first = 0
-        for scene in alike:
-            stop = first + len(scene.buildings)
-            measured[scene.name] = boxes[first:stop].tolist(), areas[first:stop].tolist()
-            first = stop
-    return [
-        _as_json(scene, *measured[scene.name], faults) if scene else (None, [], [], faults)
-        for scene, faults in read
-    ]
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    for number, (scene, _) in enumerate(read):
+        if scene:
+            by_shape.setdefault((scene.height, scene.width), []).append(number)
+    converted: list[_Converted] = [(None, b"", [], faults) for _, faults in read]
+    for shape, numbers in by_shape.items():
+        scenes = [(number, scene) for number in numbers if (scene := read[number][0])]
+        boxes, areas = mask_boxes_and_areas([b.parts for _, scene in scenes for b in scene.buildings], shape)
+        measures = zip(boxes.tolist(), areas.tolist(), strict=True)
+        for number, scene in scenes:
+            converted[number] = _as_json(scene, measures, read[number][1])
+    return converted
 
 
-def _as_json(scene: Scene, boxes: list[list[int]], areas: list[int], faults: list[Fault]) -> _Converted:
+def _as_json(scene: Scene, measures: Iterator[tuple[list[int], int]], faults: list[Fault]) -> _Converted:
+    """Takes (box, area) of each building off ``measures``."""
     image = {
         "file_name": f"{scene.split}/images/{scene.pre_image.name}",
         "post_file_name": f"{scene.split}/images/{scene.post_image.name}",
@@ -247,19 +257,9 @@ def _as_json(scene: Scene, boxes: list[list[int]], areas: list[int], faults: lis
         "disaster_type": scene.disaster_type,
         "gsd": scene.gsd,
     }
-    encode = msgspec.json.Encoder().encode
-    buildings = [
-        encode(
-            {
-                "category_id": 1,
-                "segmentation": [ring.tolist() for ring in segmentation_from_parts(building.parts)],
-                "bbox": box,
-                "area": area,
-                "iscrowd": 0,
-                "uid": building.uid,
-                "damage": building.damage,
-            }
-        )
-        for building, box, area in zip(scene.buildings, boxes, areas, strict=True)
-    ]
-    return json_bytes(image), buildings, [building.damage for building in scene.buildings], faults
+    annotations = []
+    for (uid, parts, damage, _), (box, area) in zip(scene.buildings, measures, strict=False):
+        outlines = [ring.tolist() for ring in segmentation_from_parts(parts)]
+        annotations.append(_Annotation(1, outlines, box, area, 0, uid, damage))
+    lines = msgspec.json.Encoder().encode_lines(annotations)
+    return json_bytes(image), lines, [building.damage for building in scene.buildings], faults

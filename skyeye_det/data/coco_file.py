@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
 from skyeye_det.data.outlines import LARGEST_COORDINATE
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_json
 
 _MAX_SIDE = 1 << 15  # px; OpenCV's limits, and no larger tile is known
@@ -41,17 +41,9 @@ def read_xbd_json(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], l
 
 def _fault(path: str | os.PathLike[str], place: str, expected: str, found: Any) -> InputError:
     return InputError(
-        f"{path}: {place}: expected {expected}, found {_shown(found)}; write the file with "
+        f"{path}: {place}: expected {expected}, found {shown(found)}; write the file with "
         "python tools/convert_xbd_to_coco.py"
     )
-
-
-def _shown(value: Any) -> str:
-    """``value`` in at most 60 characters."""
-    if isinstance(value, (list, dict)):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = ascii(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge number"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_int(value: Any, low: int, high: int) -> bool:
@@ -87,7 +79,7 @@ def _check_building(
     uid, image_id = building.get("uid"), building.get("image_id")
     if not isinstance(uid, str):
         raise _fault(path, f"{place}.uid", "a string", uid)
-    place = f"{place} (uid {_shown(uid)})"
+    place = f"{place} (uid {shown(uid)})"
     if type(image_id) is not int or image_id not in sizes:
         raise _fault(path, f"{place}.image_id", "the id of an image", image_id)
     if not _is_int(building.get("damage"), -1, 3):
@@ -106,7 +98,7 @@ def _check_building(
 
 
 def _are_numbers(values: Any) -> TypeGuard[list[float]]:
-    """A list of coordinates; bool, NaN and infinity are none."""
+    """A list of coordinates; bool is none, and no JSON holds NaN or infinity."""
     return (
         isinstance(values, list)
         and set(map(type, values)) <= {int, float}

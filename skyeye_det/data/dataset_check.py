@@ -4,7 +4,6 @@ What a label's fault is, and what is done about it, is decided where the convers
 (``skyeye_det.data.xbd``); here the images are decoded and the targets compared on top.
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from skyeye_det.data.image_faults import image_pair_faults
-from skyeye_det.data.label_file import read_labels
-from skyeye_det.data.scene_files import SceneFiles, find_scenes
+from skyeye_det.data.label_file import read_labels, uid_digests
+from skyeye_det.data.scene_files import SceneFiles, complete_pairs
 from skyeye_det.data.split_listing import SplitFiles, doubled_scenes, list_split, list_splits
 from skyeye_det.data.target_faults import target_faults
 from skyeye_det.data.validation import Fault, FaultKind, Severity
 from skyeye_det.data.xbd import Scene, read_scenes
 from skyeye_det.errors import InputError
 from skyeye_det.progress import progress
-from skyeye_det.workers import ordered_map
+from skyeye_det.workers import ordered_map, worker_count
 
 _PAIRS_A_TASK = 8
 _PAIRS_PER_WORKER = 50
@@ -90,8 +89,8 @@ def check_dataset(
     pairs: list[SceneFiles] = []
     tasks: list[_Task] = []
     for files in listed:
-        complete, found = _complete_pairs(files)
-        faults += found
+        complete = complete_pairs(files)
+        faults += _file_faults(files, complete)
         pairs += complete
         with_targets = [(pair, files.targets(pair.name)) for pair in complete]
         tasks += [with_targets[at : at + _PAIRS_A_TASK] for at in range(0, len(complete), _PAIRS_A_TASK)]
@@ -121,23 +120,16 @@ _SEVERITIES = list(Severity)
 _RANKS = {kind: (_SEVERITIES.index(kind.severity), place) for place, kind in enumerate(FaultKind)}
 
 
-def _complete_pairs(files: SplitFiles) -> tuple[list[SceneFiles], list[Fault]]:
-    """Pairs of a split, as the conversion finds them, and the faults of its files."""
-    faults = files.faults + files.incomplete_pairs()
-    try:
-        found, _ = find_scenes(files.root, files.split)
-    except InputError:
-        # No pair is complete; the conversion ends here, the check has said why for each scene.
-        found = []
-        if not any(fault.kind is FaultKind.INCOMPLETE_PAIR for fault in faults):
-            faults.append(Fault(FaultKind.INCOMPLETE_PAIR, "", files.split, None, "no scene"))
-    pairs = [pair for pair in found if pair.name.isprintable()]
-    return pairs, faults + files.target_faults({pair.name for pair in pairs})
+def _file_faults(files: SplitFiles, pairs: Sequence[SceneFiles]) -> list[Fault]:
+    """Faults of the files of a split, its complete pairs being known."""
+    incomplete = files.incomplete_pairs()
+    if not pairs and not incomplete:
+        incomplete = [Fault(FaultKind.INCOMPLETE_PAIR, "", files.split, None, "no scene")]
+    return files.faults + incomplete + files.target_faults({pair.name for pair in pairs})
 
 
 def _checked(tasks: list[_Task], workers: int | None, decode: bool) -> Iterator[_PairCheck]:
-    pairs = sum(map(len, tasks))
-    count = workers or min(os.cpu_count() or 1, -(-pairs // _PAIRS_PER_WORKER))
+    count = worker_count(workers, sum(map(len, tasks)), _PAIRS_PER_WORKER)
     for checks in ordered_map(partial(_check_pairs, decode=decode), tasks, count, chunk=1):
         yield from checks
 
@@ -150,24 +142,18 @@ def _check_pairs(task: _Task, decode: bool) -> list[_PairCheck]:
         if scene:
             faults += _form_faults(scene, files)
             faults += target_faults(scene, files.root, targets)
-        checks.append(_PairCheck(faults, _uid_digests(scene)))
+        uids = [building.uid for building in scene.buildings] if scene else []
+        checks.append(_PairCheck(faults, uid_digests(uids)))
     return checks
 
 
 def _form_faults(scene: Scene, files: SceneFiles) -> Iterator[Fault]:
-    file = scene.pre_label.relative_to(files.root).as_posix()
     for building in scene.buildings:
         if len(building.parts) > 1:
             found = f"{len(building.parts)} parts"
-            yield Fault(FaultKind.SEVERAL_PARTS, scene.name, file, building.uid, found)
+            yield files.fault(FaultKind.SEVERAL_PARTS, files.pre_label, found, building.uid)
         if holes := sum(len(polygon) - 1 for polygon in building.parts):
-            yield Fault(FaultKind.HAS_HOLES, scene.name, file, building.uid, f"{holes} of them")
-
-
-def _uid_digests(scene: Scene | None) -> np.ndarray:
-    uids = [building.uid for building in scene.buildings] if scene else []
-    digests = b"".join(hashlib.blake2b(uid.encode(), digest_size=8).digest() for uid in uids)
-    return np.frombuffer(digests, np.uint64)
+            yield files.fault(FaultKind.HAS_HOLES, files.pre_label, f"{holes} of them", building.uid)
 
 
 def _doubled_uids(pairs: Sequence[SceneFiles], digests: Sequence[np.ndarray]) -> Iterator[Fault]:
@@ -183,10 +169,9 @@ def _doubled_uids(pairs: Sequence[SceneFiles], digests: Sequence[np.ndarray]) ->
             continue
         shared = _shared_uids(one, other)
         if shared:
-            file, beside = (pair.pre_label.relative_to(pair.root).as_posix() for pair in (other, one))
             more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-            found = f"it{more} in {beside} too"
-            yield Fault(FaultKind.UID_IN_TWO_SCENES, other.name, file, shared[0], found)
+            found = f"it{more} in {one.place(one.pre_label)} too"
+            yield other.fault(FaultKind.UID_IN_TWO_SCENES, other.pre_label, found, shared[0])
 
 
 def _shared_uids(one: SceneFiles, other: SceneFiles) -> list[str]:

@@ -19,10 +19,10 @@ from skyeye_det.data.augmentation import (
     RandomQuarterTurn,
     RandomShift,
 )
+from skyeye_det.data.image_reading import read_image
 from skyeye_det.data.instances import training_instances
 from skyeye_det.data.photometric import RandomPhotometric
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_bytes
 
 
 class PairMapper:
@@ -137,33 +137,3 @@ def _changed(augmentation: transforms.Augmentation, image: np.ndarray) -> np.nda
     pictured = transforms.AugInput(image)
     pictured.apply_augmentations([augmentation])
     return pictured.image
-
-
-def read_image(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Reads an image as (H, W, 3) uint8 BGR, in the orientation in which its pixels are stored.
-
-    Args:
-        path: png, jpg or tif.
-        shape: (height, width) that it must have.
-
-    Raises:
-        InputError: the file is missing, no image, not 8 bits a channel, or of another size.
-    """
-    content = np.frombuffer(read_bytes(path), np.uint8)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(content, flags) if content.size else None
-    except cv2.error:  # more pixels than OpenCV takes
-        image = None
-    if image is None:
-        raise InputError(f"{path}: expected a png, jpg or tif image, found something else or a damaged file")
-    if image.dtype != np.uint8:
-        raise InputError(
-            f"{path}: expected 8 bits a channel, found {image.dtype}; convert the image to 8 bits"
-        )
-    if image.shape[:2] != tuple(shape):
-        raise InputError(
-            f"{path}: expected {shape[1]} x {shape[0]} px as in the annotations, found {image.shape[1]} x "
-            f"{image.shape[0]}; put the right image there or run tools/convert_xbd_to_coco.py again"
-        )
-    return image

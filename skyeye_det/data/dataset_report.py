@@ -6,6 +6,7 @@ from typing import Any
 from skyeye_det.data.dataset_check import DatasetCheck
 from skyeye_det.data.validation import Severity, count_faults
 from skyeye_det.errors import printable
+from skyeye_det.text_table import aligned
 
 FORMAT_VERSION = 1
 """Of the JSON; raised when a field changes its meaning."""
@@ -35,8 +36,7 @@ def check_table(check: DatasetCheck, limit: int = 50) -> str:
     rows = [("severity", "count", "kind", "rule")]
     rows += [(kind.severity.value, str(count), kind.value, kind.rule) for kind, count in counts]
     if counts:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += ["", *(_aligned(row, widths) for row in rows), ""]
+        lines += ["", aligned(rows, "<><"), ""]
     lines += [f"{fault.kind.severity.value}: {fault}" for fault in check.faults[:limit]]
     if (more := len(check.faults) - limit) > 0:
         lines.append(f"... and {more} more; --json writes them all")
@@ -65,8 +65,3 @@ def check_json(check: DatasetCheck) -> dict[str, Any]:
 def _severities(check: DatasetCheck) -> dict[str, int]:
     counts = Counter(fault.kind.severity for fault in check.faults)
     return {severity.value: counts[severity] for severity in Severity}
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
-    severity, count, kind, rule = row
-    return f"{severity:{widths[0]}s}  {count:>{widths[1]}s}  {kind:{widths[2]}s}  {rule}"

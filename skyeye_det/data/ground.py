@@ -6,7 +6,6 @@ on 598 real tiles, so that one building tells where the whole tile lies. Of a ti
 40 bytes a building.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyeye_det.damage import DAMAGE_BY_SUBTYPE, IGNORE_DAMAGE, DamageClass
+from skyeye_det.data.label_file import uid_digests
 from skyeye_det.data.outlines import LARGEST_COORDINATE
 from skyeye_det.data.pairs import scene_event
 from skyeye_det.data.scene_files import SceneFiles
@@ -51,7 +51,7 @@ class TileFacts:
         key: ``<folder>/<scene>``.
         event: such as ``"palu-tsunami"``, from the scene's name.
         amounts: int64 (7,), see ``AMOUNTS``.
-        uids: uint64 (n,), a hash of each building's uid.
+        uids: uint64 (n,), ``uid_digests`` of the buildings.
         boxes: float64 (m, 4), the ground under each building that has a place on it: ``Box``.
         ground: float64 (4,), the ground under the tile, or ``None`` where no building has a place.
         readable: whether both labels could be read.
@@ -91,8 +91,7 @@ def read_tile(files: SceneFiles) -> TileFacts:
         damage = DAMAGE_BY_SUBTYPE.get(subtype, IGNORE_DAMAGE) if isinstance(subtype, str) else IGNORE_DAMAGE
         amounts[_COLUMN[damage]] += 1
     amounts[1] = not drawn
-    uids = np.array([_hash(uid) for uid in drawn], np.uint64)
-    return TileFacts(key, event, amounts, uids, *_places(drawn, placed, size))
+    return TileFacts(key, event, amounts, uid_digests(list(drawn)), *_places(drawn, placed, size))
 
 
 def _features(content: Any) -> tuple[list[Any], list[Any], tuple[float, float]]:
@@ -118,10 +117,6 @@ def _by_uid(entries: list[Any]) -> dict[str, dict[str, Any]]:
         if isinstance(uid, str) and uid:
             found.setdefault(uid, entry)
     return found
-
-
-def _hash(uid: str) -> int:
-    return int.from_bytes(hashlib.blake2b(uid.encode(errors="replace"), digest_size=8).digest(), "little")
 
 
 def _places(

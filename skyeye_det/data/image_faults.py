@@ -1,24 +1,20 @@
 """What is wrong with the images of a pair, every pixel looked at."""
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_image
 from skyeye_det.data.image_size import image_size
+from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.validation import LARGEST_IMAGE, Fault, FaultKind
 from skyeye_det.files import plain_bytes
-
-if TYPE_CHECKING:
-    from skyeye_det.data.scene_files import SceneFiles
 
 LARGEST_FILE = 2**29
 """Bytes of an image file that is still read: the largest image with 16 bits in four channels."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _Found = tuple[FaultKind, str]
@@ -33,7 +29,11 @@ def header_fault(path: Path) -> _Found | None:
     Returns:
         (kind, what was found), or ``None`` for a header that is in order.
     """
-    size = image_size(path)
+    return size_fault(image_size(path))
+
+
+def size_fault(size: tuple[int, int] | None) -> _Found | None:
+    """The same, where ``image_size`` has been asked before."""
     if size is None:
         return FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off"
     if size[0] * size[1] > LARGEST_IMAGE:
@@ -59,7 +59,7 @@ def decoded_image(path: Path) -> tuple[np.ndarray, bytes] | str:
         content = plain_bytes(path)
     except OSError as error:
         return str(error.strerror or error)
-    if content.startswith(_PNG) and (place := _broken_chunk(content)) is not None:
+    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
         return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
     if content.startswith(_JPEG) and _JPEG_END not in content[-4096:]:
         return f"a JPEG of {len(content)} bytes without its end"
@@ -72,7 +72,7 @@ def decoded_image(path: Path) -> tuple[np.ndarray, bytes] | str:
     return image, content
 
 
-def image_pair_faults(files: "SceneFiles", decode: bool = True) -> list[Fault]:
+def image_pair_faults(files: SceneFiles, decode: bool = True) -> list[Fault]:
     """Faults of both images of a pair.
 
     Args:
@@ -85,48 +85,28 @@ def image_pair_faults(files: "SceneFiles", decode: bool = True) -> list[Fault]:
     faults: list[Fault] = []
     read: list[tuple[np.ndarray, bytes]] = []
 
-    def note(path: Path, kind: FaultKind, found: str) -> None:
-        file = path.relative_to(files.root).as_posix()
-        faults.append(Fault(kind, files.name, file, None, found))
-
     for path in (files.pre_image, files.post_image):
         if fault := header_fault(path):
-            note(path, *fault)
+            faults.append(files.fault(fault[0], path, fault[1]))
         elif decode:
             image = decoded_image(path)
             if isinstance(image, str):
-                note(path, FaultKind.DAMAGED_IMAGE, image)
+                faults.append(files.fault(FaultKind.DAMAGED_IMAGE, path, image))
                 continue
             read.append(image)
-            for kind, found in _pixel_faults(image[0]):
-                note(path, kind, found)
+            faults += [files.fault(kind, path, found) for kind, found in _pixel_faults(image[0])]
     if len(read) == 2 and (same := _same(*read)):
-        note(files.post_image, FaultKind.IDENTICAL_IMAGES, same)
+        faults.append(files.fault(FaultKind.IDENTICAL_IMAGES, files.post_image, same))
     return faults
 
 
 def _decode(content: bytes) -> np.ndarray | None:
+    """``decode_image`` without what OpenCV itself would say of each damaged file."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # more pixels than OpenCV takes
-        return None
+        return decode_image(content)
     finally:
         cv2.utils.logging.setLogLevel(level)
-
-
-def _broken_chunk(content: bytes) -> int | None:
-    """Place of the first PNG chunk that is cut off or fails its checksum; ``None`` where all are whole."""
-    view = memoryview(content)
-    place = len(_PNG)
-    while place + 12 <= len(content):
-        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
-        if content[end : end + 4] != zlib.crc32(view[place + 4 : end]).to_bytes(4, "big"):
-            return place
-        if content[place + 4 : place + 8] == b"IEND":
-            return None
-        place = end + 4
-    return min(place, len(content))
 
 
 def _pixel_faults(image: np.ndarray) -> Iterator[_Found]:

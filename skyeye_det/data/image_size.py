@@ -4,15 +4,13 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-import cv2
-import numpy as np
-
+from skyeye_det.data.image_reading import PNG_SIGNATURE, decode_image
+from skyeye_det.errors import InputError
 from skyeye_det.files import open_plain, plain_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Image files that are read, in order of preference where a stem has several."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT, _TIFF_LONG = 256, 257, 3, 4
 # Start-of-frame markers; C4, C8 and CC share the range and mean other things.
@@ -32,7 +30,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     try:
         with open_plain(path) as file:
             start = file.read(24)
-            if start.startswith(_PNG):
+            if start.startswith(PNG_SIGNATURE):
                 size: tuple[int, int] | None = struct.unpack(">II", start[16:24])
             elif start.startswith(b"\xff\xd8"):
                 size = _jpeg_size(file)
@@ -43,6 +41,18 @@ def image_size(path: Path) -> tuple[int, int] | None:
     except (OSError, struct.error, IndexError):
         return None
     return size if size and min(size) > 0 else None
+
+
+def sure_image_size(path: Path) -> tuple[int, int]:
+    """The same of a file that must be an image.
+
+    Raises:
+        InputError: it is missing or none.
+    """
+    size = image_size(path)
+    if size is None:
+        raise InputError(f"{path}: expected a png, jpg or tif image, found none that can be read")
+    return size
 
 
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -76,9 +86,5 @@ def _tiff_size(file: BinaryIO, order: str) -> tuple[int, int] | None:
 
 def _decoded_size(path: Path) -> tuple[int, int] | None:
     # Not imread: OpenCV 5.0 crashes on a path that is no UTF-8.
-    content = np.frombuffer(plain_bytes(path), np.uint8)
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    except cv2.error:
-        return None
+    image = decode_image(plain_bytes(path))
     return None if image is None else (image.shape[1], image.shape[0])

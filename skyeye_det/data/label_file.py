@@ -1,16 +1,19 @@
 """One xBD label file: its metadata and its features by uid."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from skyeye_det.data.outlines import MOST_VERTICES_OF_A_LABEL, read_outlines
 from skyeye_det.data.targets import Parts
 from skyeye_det.data.validation import FaultKind
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.files import parse_json, read_bytes
 
 LabelFault = tuple[FaultKind, str | None, str]
@@ -169,10 +172,10 @@ def _feature_fault(properties: dict[str, Any], uid: Any, index: int, known: set[
     return None
 
 
-def shown(value: Any, length: int = 60) -> str:
-    """What was found, cut to ``length`` characters."""
-    text = repr(value)
-    return text if len(text) <= length else text[: length - 3] + "..."
+def uid_digests(uids: Sequence[str]) -> NDArray[np.uint64]:
+    """(n,) a hash of each uid, the same on every machine, by which millions of them are compared."""
+    digests = (hashlib.blake2b(uid.encode(errors="replace"), digest_size=8).digest() for uid in uids)
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def _size(metadata: dict[str, Any]) -> tuple[int, int] | None:

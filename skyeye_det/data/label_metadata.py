@@ -3,19 +3,18 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skyeye_det.data.label_file import LabelFile
+from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.validation import Fault, FaultKind
-
-if TYPE_CHECKING:
-    from skyeye_det.data.scene_files import SceneFiles
+from skyeye_det.errors import shown
 
 _COARSEST = 1e6  # m
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def label_pair_faults(files: "SceneFiles", pre: LabelFile, post: LabelFile) -> list[Fault]:
+def label_pair_faults(files: SceneFiles, pre: LabelFile, post: LabelFile) -> list[Fault]:
     """Faults of metadata, of two labels taken together, and of links; some 30 microseconds a pair.
 
     Args:
@@ -27,17 +26,12 @@ def label_pair_faults(files: "SceneFiles", pre: LabelFile, post: LabelFile) -> l
         At most one fault of each kind a file, but for wrong metadata; ``SWAPPED_LABELS`` among them means
         that the pair is left out.
     """
-    faults = []
-
-    def note(path: Path, kind: FaultKind, found: str) -> None:
-        file = path.relative_to(files.root).as_posix()
-        faults.append(Fault(kind, files.name, file, None, found))
-
-    for path, label in ((files.pre_label, pre), (files.post_label, post)):
-        for kind, found in _metadata_faults(path, label.metadata):
-            note(path, kind, found)
-    for kind, found in _together(files, pre, post):
-        note(files.post_label, kind, found)
+    faults = [
+        files.fault(kind, path, found)
+        for path, label in ((files.pre_label, pre), (files.post_label, post))
+        for kind, found in _metadata_faults(path, label.metadata)
+    ]
+    faults += [files.fault(kind, files.post_label, found) for kind, found in _together(files, pre, post)]
     return faults
 
 
@@ -73,14 +67,14 @@ def _metadata_faults(path: Path, metadata: dict[str, Any]) -> Iterator[tuple[Fau
     for field, is_right, wanted in _FIELDS:
         value = metadata.get(field)
         if value is not None and not is_right(value):
-            yield FaultKind.WRONG_METADATA, f"{field} {_short(value)} in the place of {wanted}"
+            yield FaultKind.WRONG_METADATA, f"{field} {shown(value)} in the place of {wanted}"
     name = metadata.get("img_name")
     if isinstance(name, str) and name.rpartition(".")[0] != path.stem:
         leads_out = "a path out of the images folder, " if "/" in name or "\\" in name else ""
-        yield FaultKind.IMG_NAME_ELSEWHERE, leads_out + _short(name)
+        yield FaultKind.IMG_NAME_ELSEWHERE, leads_out + shown(name)
 
 
-def _together(files: "SceneFiles", pre: LabelFile, post: LabelFile) -> Iterator[tuple[FaultKind, str]]:
+def _together(files: SceneFiles, pre: LabelFile, post: LabelFile) -> Iterator[tuple[FaultKind, str]]:
     if swapped := _swapped(files, pre, post):
         yield FaultKind.SWAPPED_LABELS, swapped
     if pre.outlines and pre.metadata == post.metadata and pre.subtypes == post.subtypes:
@@ -96,7 +90,7 @@ def _day(label: LabelFile) -> str | None:
     return match[0] if match else None
 
 
-def _swapped(files: "SceneFiles", pre: LabelFile, post: LabelFile) -> str | None:
+def _swapped(files: SceneFiles, pre: LabelFile, post: LabelFile) -> str | None:
     pre_name, post_name = (str(label.metadata.get("img_name")).rpartition(".")[0] for label in (pre, post))
     if pre_name == files.post_label.stem and post_name == files.pre_label.stem:
         return "each label with the img_name of the other"
@@ -109,8 +103,3 @@ def _swapped(files: "SceneFiles", pre: LabelFile, post: LabelFile) -> str | None
 def _graded(label: LabelFile) -> int:
     """Number of features with a subtype."""
     return len(label.subtypes) - list(label.subtypes.values()).count(None)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

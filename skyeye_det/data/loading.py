@@ -102,7 +102,8 @@ def _begin_worker(before: Callable[[int], None] | None, number: int) -> None:
         before(number)
     # The garbage collector writes to every object it looks at, and a page that is written to is copied.
     gc.freeze()
-    cv2.setNumThreads(1)
+    # Not 1: that would stop the threads of a pool, which a forked process has not got, and wait for ever.
+    cv2.setNumThreads(0)
 
 
 def _dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:

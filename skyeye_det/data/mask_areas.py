@@ -54,38 +54,39 @@ def _measure(
     left = ((sizes <= 0) | (sizes > _CELL)).any(axis=1) | (counts > MANY_VERTICES)
     is_cut = ((low < corners) | (high >= ends)).any(axis=1)
     boxes, areas = np.concatenate([corners, sizes], axis=1), np.zeros(len(rings), np.int64)
-    moved = vertices - np.repeat(corners, counts, axis=0).astype(np.int32)
     by_height = np.argsort(sizes[:, 1], kind="stable")  # a canvas is as high as its highest cell
-    for chosen, fill in ((~left & ~is_cut, _fill_whole), (~left & is_cut, _fill_cut)):
-        numbers = by_height[chosen[by_height]]
-        for chunk in np.split(numbers, range(_CELLS, len(numbers), _CELLS)):
-            if chunk.size:
-                limits = zip(starts[chunk].tolist(), (starts + counts)[chunk].tolist(), strict=True)
-                cells = Cells.of_sizes(sizes[chunk])
-                inner, areas[chunk] = fill([moved[start:stop] for start, stop in limits], cells)
-                boxes[chunk] = inner + np.pad(corners[chunk], ((0, 0), (0, 2)))
+    whole = _chunks(by_height[(~left & ~is_cut)[by_height]], sizes)
+    shift = corners.astype(np.int32)
+    for chunk, cells in whole:
+        shift[chunk, 0] -= cells.columns
+    moved = vertices - np.repeat(shift, counts, axis=0)
+    limits = np.stack([starts, starts + counts], axis=1)
+    for chunk, cells in whole:
+        areas[chunk] = _whole_areas([moved[start:stop] for start, stop in limits[chunk].tolist()], cells)
+    for chunk, cells in _chunks(np.flatnonzero(~left & is_cut), sizes):
+        inner, areas[chunk] = _fill_cut([moved[start:stop] for start, stop in limits[chunk].tolist()], cells)
+        boxes[chunk] = inner + np.pad(corners[chunk], ((0, 0), (0, 2)))
     boxes[areas == 0] = 0
     return boxes, areas, left
 
 
-def _fill_whole(rings: list[NDArray[np.int32]], cells: Cells) -> tuple[_Ints, _Ints]:
-    """(boxes in their cells, areas) of rings that stay inside their cells."""
+def _chunks(numbers: _Ints, sizes: _Ints) -> list[tuple[_Ints, Cells]]:
+    """Up to ``_CELLS`` numbers at a time, with the cells of their sizes."""
+    chunks = [numbers[first : first + _CELLS] for first in range(0, len(numbers), _CELLS)]
+    return [(chunk, Cells.of_sizes(sizes[chunk])) for chunk in chunks]
+
+
+def _whole_areas(rings: list[NDArray[np.int32]], cells: Cells) -> _Ints:
+    """Areas of rings that lie in their cells altogether, in px of the canvas."""
     check_opencv()
     canvas = np.zeros(cells.canvas_shape, np.uint8)
-    counts = np.array([len(ring) for ring in rings])
-    stops = np.cumsum(counts)
-    vertices = np.concatenate(rings)
-    vertices[:, 0] += np.repeat(cells.columns, counts)
-    limits = zip((stops - counts).tolist(), stops.tolist(), strict=True)
-    cv2.fillPoly(canvas, [vertices[start:stop] for start, stop in limits], 1)
+    cv2.fillPoly(canvas, rings, 1)
     by_column = cv2.reduce(canvas, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
-    corners = np.zeros_like(cells.widths)
-    boxes = np.stack([corners, corners, cells.widths, cells.heights], axis=1)
-    return boxes, np.add.reduceat(by_column, cells.columns)
+    return np.add.reduceat(by_column, cells.columns)
 
 
 def _fill_cut(rings: list[NDArray[np.int32]], cells: Cells) -> tuple[_Ints, _Ints]:
-    """The same of rings that leave their cells, whose borders are then the image's."""
+    """(boxes, areas) of rings that leave their cells, whose borders are the image's; px of the cell."""
     canvas = between_edges(rings, cells, np.arange(len(rings))).view(np.uint8)
     for ring, column, width, height in zip(rings, *(part.tolist() for part in cells), strict=True):
         cv2.polylines(canvas[:height, column : column + width], [ring], True, 1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skyeye_det.data.ring_checks import Outline, OutlineFault, check_rings, faulty_rings
 from skyeye_det.data.targets import Parts, Ring
 from skyeye_det.data.validation import FaultKind
+from skyeye_det.errors import shown
 
 LARGEST_COORDINATE = 2**20
 """px; what lies further out is no outline on an image."""
@@ -46,7 +47,7 @@ _NUMBERS = msgspec.json.Decoder(list[float])
 _OF_NUMBERS = b"0123456789.-+eE"
 
 
-class OutlineError(ValueError):
+class _OutlineError(ValueError):
     """A text that is no usable outline; the message says what was found."""
 
 
@@ -124,12 +125,12 @@ def _rings(text: bytes) -> tuple[Ring, NDArray[np.int64], NDArray[np.int64]] | N
 
 def _read_one(wkt: object) -> Outline:
     try:
-        return read_wkt(wkt)
-    except OutlineError as error:
+        return _read_wkt(wkt)
+    except _OutlineError as error:
         return Outline((), ((FaultKind.UNUSABLE_OUTLINE, str(error)),))
 
 
-def read_wkt(wkt: object) -> Outline:
+def _read_wkt(wkt: object) -> Outline:
     """Reads one ``POLYGON`` or ``MULTIPOLYGON`` text with x and y; its geometry is not checked.
 
     Args:
@@ -139,22 +140,22 @@ def read_wkt(wkt: object) -> Outline:
         The outline; open rings are closed and noted.
 
     Raises:
-        OutlineError: no such text, a coordinate that is not finite or beyond ``LARGEST_COORDINATE``, or too
+        _OutlineError: no such text, a coordinate that is not finite or beyond ``LARGEST_COORDINATE``, or too
             many vertices or rings.
     """
     if not isinstance(wkt, str):
-        raise OutlineError(f"{type(wkt).__name__} instead of text")
+        raise _OutlineError(f"{type(wkt).__name__} instead of text")
     vertices, rings = wkt.count(",") + 1, wkt.count("(")
     if vertices > MOST_VERTICES or rings > MOST_RINGS or len(wkt) > _LONGEST_TEXT:
-        raise OutlineError(f"{vertices} vertices in {rings} rings in {len(wkt)} signs")
+        raise _OutlineError(f"{vertices} vertices in {rings} rings in {len(wkt)} signs")
     if rings > _FEW_RINGS and vertices > _FEW_VERTICES:
-        raise OutlineError(f"{vertices} vertices in {rings} rings")
+        raise _OutlineError(f"{vertices} vertices in {rings} rings")
     if match := _POLYGON.fullmatch(wkt):
         texts = [match[1]]
     elif match := _MULTIPOLYGON.fullmatch(wkt):
         texts = _NEXT_POLYGON.split(match[1])
     else:
-        raise OutlineError(repr(_shortened(wkt)))
+        raise _OutlineError(shown(wkt, 40))
     polygons = [[_read_ring(ring) for ring in _NEXT_RING.split(polygon)] for polygon in texts]
     open_rings = [ring for polygon in polygons for ring, is_closed in polygon if not is_closed]
     outline = Outline(tuple(tuple(ring for ring, _ in polygon) for polygon in polygons))
@@ -164,10 +165,10 @@ def read_wkt(wkt: object) -> Outline:
 def _read_ring(text: str) -> tuple[Ring, bool]:
     """The ring without its repeated vertex, and whether it had one."""
     if not _RING.fullmatch(text):
-        raise OutlineError(f"a ring of {_shortened(text)!r}")
+        raise _OutlineError(f"a ring of {shown(text, 40)}")
     ring = np.array(text.replace(",", " ").split(), np.float64).reshape(-1, 2)
     if not (np.abs(ring) < LARGEST_COORDINATE).all():
-        raise OutlineError(f"a coordinate that is not finite or beyond {LARGEST_COORDINATE} px")
+        raise _OutlineError(f"a coordinate that is not finite or beyond {LARGEST_COORDINATE} px")
     if len(ring) > 1 and (ring[0] == ring[-1]).all():
         return ring[:-1], True
     return ring, False
@@ -175,7 +176,3 @@ def _read_ring(text: str) -> tuple[Ring, bool]:
 
 def _not_closed(ring: Ring) -> OutlineFault:
     return FaultKind.NOT_CLOSED, f"one of {len(ring)} vertices that ends elsewhere"
-
-
-def _shortened(text: str, length: int = 40) -> str:
-    return text if len(text) <= length else text[: length - 3] + "..."

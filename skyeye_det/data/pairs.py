@@ -12,10 +12,15 @@ from skyeye_det.errors import InputError
 ANONYMOUS_EVENT = "anonymous"
 """Event of tiles that the competition numbers instead of naming."""
 
-_NAMED = re.compile(r"(?P<scene>.+)_(?P<phase>pre|post)_disaster")
-_NUMBERED = re.compile(r"(?P<prefix>test|hold)_(?P<phase>pre|post)_(?P<number>\d{5})")
+TIMES = "pre", "post"
+"""Of the two images and labels of a scene, as their names tell it."""
+
+_NAMED = re.compile(r"(?P<scene>.+)_(?P<time>pre|post)_disaster", re.DOTALL)
+_NUMBERED = re.compile(r"(?P<prefix>test|hold)_(?P<time>pre|post)_(?P<number>\d{5})")
+_NUMBERED_TARGET = re.compile(r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})")
 _ANONYMOUS_SCENE = re.compile(r"(?P<prefix>test|hold)_(?P<number>\d{5})")
 _EVENT = re.compile(r"(?P<event>.+)_\d{8}")
+_TARGET_ENDING = "_target"
 _SHOWN = 3
 
 
@@ -57,8 +62,8 @@ def find_pairs(images: Path) -> list[ImagePair]:
         raise InputError(f"{images}: expected a folder of images, found none; check the path")
     found: dict[str, dict[str, list[tuple[Path, str | None]]]] = defaultdict(lambda: {"pre": [], "post": []})
     for folder, split in split_folders(images, "images"):
-        for (scene, phase), path in _preferred(folder).items():
-            found[scene][phase].append((path, split))
+        for (scene, time), path in _preferred(folder).items():
+            found[scene][time].append((path, split))
     if not found:
         raise InputError(
             f"{images}: found no image pairs; looked for *_pre_disaster and test_pre_00000"
@@ -68,8 +73,8 @@ def find_pairs(images: Path) -> list[ImagePair]:
     _refuse_halves(images, found)
     return [
         ImagePair(scene, pre, post, split)
-        for scene, phases in sorted(found.items())
-        for (pre, split), (post, _) in zip(phases["pre"], phases["post"], strict=True)
+        for scene, times in sorted(found.items())
+        for (pre, split), (post, _) in zip(times["pre"], times["post"], strict=True)
     ]
 
 
@@ -77,6 +82,27 @@ def anonymous_id(scene: str) -> tuple[str, str] | None:
     """(prefix, digits) of an anonymous scene such as ``test_00000``; None for a scene that has a name."""
     match = _ANONYMOUS_SCENE.fullmatch(scene)
     return (match["prefix"], match["number"]) if match else None
+
+
+def scene_and_time(stem: str) -> tuple[str, str] | None:
+    """(scene, ``pre`` or ``post``) of a name without suffix, ``<scene>_pre_disaster``; None for any other."""
+    match = _NAMED.fullmatch(stem)
+    return (match["scene"], match["time"]) if match else None
+
+
+def scene_and_target(name: str) -> tuple[str, str] | None:
+    """(scene, ``localization`` or ``damage``) of a target's file name, by the download or by the scorer.
+
+    ``<scene>_pre_disaster_target.png`` is localization, ``test_damage_00000_target.png`` damage; None for any
+    other name and for hidden files.
+    """
+    stem = name.removesuffix(f"{_TARGET_ENDING}.png")
+    if stem == name or name.startswith("."):
+        return None
+    if match := _NUMBERED_TARGET.fullmatch(stem):
+        return f"{match['prefix']}_{match['number']}", match["kind"]
+    found = scene_and_time(stem)
+    return (found[0], "localization" if found[1] == "pre" else "damage") if found else None
 
 
 def scene_event(scene: str) -> str:
@@ -111,7 +137,7 @@ def split_folders(root: Path, kind: str) -> Iterator[tuple[Path, str | None]]:
 
 
 def _preferred(folder: Path) -> dict[tuple[str, str], Path]:
-    """(scene, phase) -> image; of files that differ only in suffix the first kind of ``IMAGE_SUFFIXES``."""
+    """(scene, time) -> image; of files that differ only in suffix the first kind of ``IMAGE_SUFFIXES``."""
     by_rank = sorted(
         (IMAGE_SUFFIXES.index(path.suffix.lower()), path.name, image, path)
         for path in folder.iterdir()
@@ -121,19 +147,17 @@ def _preferred(folder: Path) -> dict[tuple[str, str], Path]:
 
 
 def _scene_of_image(path: Path) -> tuple[str, str] | None:
-    """(scene, phase) that a file's name tells, None for a file that is no image of a pair."""
+    """(scene, time) that a file's name tells, None for a file that is no image of a pair."""
     if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
         return None
-    if (match := _NAMED.fullmatch(path.stem)) is not None:
-        return match["scene"], match["phase"]
-    if (match := _NUMBERED.fullmatch(path.stem)) is not None:
-        return f"{match['prefix']}_{match['number']}", match["phase"]
-    return None
+    if match := _NUMBERED.fullmatch(path.stem):
+        return f"{match['prefix']}_{match['number']}", match["time"]
+    return scene_and_time(path.stem)
 
 
 def _refuse_doubles(images: Path, found: dict[str, dict[str, list[tuple[Path, str | None]]]]) -> None:
-    for scene, phases in sorted(found.items()):
-        for paths in phases.values():
+    for scene, times in sorted(found.items()):
+        for paths in times.values():
             if len(paths) > 1:
                 first, second = sorted(path for path, _ in paths)[:2]
                 raise InputError(
@@ -145,9 +169,9 @@ def _refuse_doubles(images: Path, found: dict[str, dict[str, list[tuple[Path, st
 def _refuse_halves(images: Path, found: dict[str, dict[str, list[tuple[Path, str | None]]]]) -> None:
     halves = [
         f"{paths[0][0].name} without its {other}"
-        for _, phases in sorted(found.items())
-        for phase, other in (("pre", "post"), ("post", "pre"))
-        if (paths := phases[phase]) and not phases[other]
+        for _, times in sorted(found.items())
+        for time, other in zip(TIMES, reversed(TIMES), strict=True)
+        if (paths := times[time]) and not times[other]
     ]
     if halves:
         more = f" and {len(halves) - _SHOWN} more" if len(halves) > _SHOWN else ""

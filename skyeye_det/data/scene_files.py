@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyeye_det.data.split_listing import IMAGES, LABELS, list_split
+from skyeye_det.data.pairs import TIMES
+from skyeye_det.data.split_listing import IMAGES, LABELS, SplitFiles, list_split
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError
 
@@ -23,6 +24,14 @@ class SceneFiles:
     pre_label: Path
     post_label: Path
 
+    def place(self, path: Path) -> str:
+        """A file of the scene as faults name it: relative to the root, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+    def fault(self, kind: FaultKind, path: Path, found: str, uid: str | None = None) -> Fault:
+        """A fault in a file of the scene."""
+        return Fault(kind, self.name, self.place(path), uid, found)
+
 
 def find_scenes(root: str | os.PathLike[str], split: str) -> tuple[list[SceneFiles], list[Fault]]:
     """Lists the pairs of a split by the names of their files.
@@ -40,21 +49,23 @@ def find_scenes(root: str | os.PathLike[str], split: str) -> tuple[list[SceneFil
     """
     root = Path(root)
     listed = list_split(root, split, (IMAGES, LABELS))
-    images, labels = listed.times[IMAGES], listed.times[LABELS]
-    complete = []
-    for name in sorted(images.keys() & labels.keys()):
-        if len(images[name]) == len(labels[name]) == 2:
-            paths = [
-                root / split / kind / files[name][time]
-                for kind, files in ((IMAGES, images), (LABELS, labels))
-                for time in ("pre", "post")
-            ]
-            complete.append(SceneFiles(root, split, name, *paths))
+    complete = complete_pairs(listed)
     if not complete:
+        scenes = listed.times[IMAGES].keys() | listed.times[LABELS].keys()
         raise InputError(
             f"{root / split}: expected images/<scene>_pre_disaster.png and _post_disaster.png with labels/ "
-            f"of the same names, found no complete pair among {len(images.keys() | labels.keys())} scenes; "
-            "see datasets/README.md"
+            f"of the same names, found no complete pair among {len(scenes)} scenes; see datasets/README.md"
         )
     noted = [fault for fault in listed.faults if fault.kind in _SEEN_BY_CONVERSION]
     return complete, listed.incomplete_pairs() + noted
+
+
+def complete_pairs(listed: SplitFiles) -> list[SceneFiles]:
+    """Scenes of a split that have both images and both labels, sorted by name."""
+    found: list[SceneFiles] = []
+    kinds = [(listed.root / listed.split / kind, listed.times[kind]) for kind in (IMAGES, LABELS)]
+    for name in sorted(kinds[0][1].keys() & kinds[1][1].keys()):
+        if all(len(scenes[name]) == len(TIMES) for _, scenes in kinds):
+            paths = [folder / scenes[name][time] for folder, scenes in kinds for time in TIMES]
+            found.append(SceneFiles(listed.root, listed.split, name, *paths))
+    return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skyeye_det.data.scene_files import SceneFiles
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_json, write_json
 
 FORMAT = "skyeye-split"
@@ -58,7 +58,7 @@ def check_name(name: Any, place: str) -> str:
         InputError: the name cannot be used.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(f"{place}: expected a name of letters, digits and '-', found {_shown(name)}")
+        raise InputError(f"{place}: expected a name of letters, digits and '-', found {shown(name)}")
     return name
 
 
@@ -156,16 +156,9 @@ def check_tiles(path: str | os.PathLike[str], split: Split, found: Mapping[str, 
 
 def _fault(path: str | os.PathLike[str], place: str, expected: str, found: Any) -> InputError:
     return InputError(
-        f"{path}: {place}: expected {expected}, found {_shown(found)}; make the file with "
+        f"{path}: {place}: expected {expected}, found {shown(found)}; make the file with "
         "python tools/convert_xbd_to_coco.py --split-by"
     )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | dict):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = ascii(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _strings(path: str | os.PathLike[str], place: str, values: Any) -> tuple[str, ...]:
@@ -208,6 +201,6 @@ def _check_once(
                 raise _fault(path, f"parts.{part}", "<folder>/<scene> with one of its folders", key)
             if (first := places.setdefault(scene, part)) != part:
                 raise InputError(
-                    f"{path}: tile {_shown(key)}: expected in one part, found in {first} and {part}; "
+                    f"{path}: tile {shown(key)}: expected in one part, found in {first} and {part}; "
                     "leave it in one of them"
                 )

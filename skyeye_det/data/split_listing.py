@@ -1,21 +1,18 @@
 """What lies in the folders of a split, besides the complete pairs that are converted."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyeye_det.data.image_size import IMAGE_SUFFIXES
+from skyeye_det.data.pairs import TIMES, scene_and_target, scene_and_time
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError
 
 IMAGES, LABELS, TARGETS = "images", "labels", "targets"
-_TIMES = "pre", "post"
-_STEM = re.compile(r"(?P<scene>.+)_(?P<time>pre|post)_disaster", re.DOTALL)
-_TARGET_SUFFIX = "_target"
+_TARGET_ENDING = "_target"
 _SUFFIXES = {IMAGES: IMAGE_SUFFIXES, LABELS: (".json",), TARGETS: (".png",)}
-_ANONYMOUS_TARGET = re.compile(r"(test|hold)_(localization|damage)_\d{5}_target\.png")
 
 
 @dataclass
@@ -38,7 +35,7 @@ class SplitFiles:
         """(pre, post) target image of a scene."""
         found = self.times[TARGETS].get(scene, {})
         folder = self.root / self.split / TARGETS
-        pre, post = (folder / found[time] if time in found else None for time in _TIMES)
+        pre, post = (folder / found[time] if time in found else None for time in TIMES)
         return pre, post
 
     def incomplete_pairs(self) -> list[Fault]:
@@ -48,7 +45,7 @@ class SplitFiles:
             missing = [
                 f"{self.split}/{kind}/{scene}_{time}_disaster"
                 for kind in (IMAGES, LABELS)
-                for time in _TIMES
+                for time in TIMES
                 if time not in self.times[kind].get(scene, {})
             ]
             if missing:
@@ -111,13 +108,13 @@ def link_target_outside(path: Path, root: Path) -> str | None:
     return None if target.startswith(inside) else f"a link to {target}"
 
 
-def list_splits(root: Path) -> list[str]:
-    """Folders of the root that hold images or labels.
+def list_splits(root: Path, kinds: tuple[str, ...] = (IMAGES, LABELS)) -> list[str]:
+    """Folders of the root that hold ``images`` or ``labels``, or one of other ``kinds``.
 
     Raises:
         InputError: none does.
     """
-    found = {path.parent.name for kind in (IMAGES, LABELS) for path in root.glob(f"[!.]*/{kind}")}
+    found = {path.parent.name for kind in kinds for path in root.glob(f"[!.]*/{kind}")}
     if not found:
         raise InputError(
             f"{root}: expected an xBD root with <split>/images and <split>/labels, found none; see "
@@ -146,11 +143,12 @@ def _sort_in(files: SplitFiles, kind: str, entry: "os.DirEntry[str]") -> None:
         note = "a folder" if Path(entry.path).is_dir() else "a link to nothing, or no plain file"
         files.faults.append(Fault(FaultKind.STRAY_FILE, "", file, None, note))
         return
-    scene, time = _scene_and_time(kind, entry.name)
-    if not scene:
-        if not (kind == TARGETS and _ANONYMOUS_TARGET.fullmatch(entry.name)):
+    scene_time = _scene_and_time(kind, entry.name)
+    if scene_time is None:
+        if not (kind == TARGETS and scene_and_target(entry.name)):
             files.faults.append(Fault(FaultKind.STRAY_FILE, "", file, None, "a file of no scene"))
         return
+    scene, time = scene_time
     if not scene.isprintable():
         files.faults.append(Fault(FaultKind.BAD_NAME, scene, file, None, ascii(entry.name)))
         return
@@ -171,15 +169,13 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _scene_and_time(kind: str, name: str) -> tuple[str, str]:
-    """Scene and time of a file name; two empty texts where it has none."""
+def _scene_and_time(kind: str, name: str) -> tuple[str, str] | None:
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    if name.startswith(".") or suffix.lower() not in _SUFFIXES[kind]:
+        return None
     if kind == TARGETS:
-        stem = stem.removesuffix(_TARGET_SUFFIX) if stem.endswith(_TARGET_SUFFIX) else ""
-    match = _STEM.fullmatch(stem)
-    if name.startswith(".") or suffix.lower() not in _SUFFIXES[kind] or not match:
-        return "", ""
-    return match["scene"], match["time"]
+        stem = stem.removesuffix(_TARGET_ENDING) if stem.endswith(_TARGET_ENDING) else ""
+    return scene_and_time(stem)
 
 
 def _note_link(files: SplitFiles, path: Path, file: str, scene: str = "") -> None:

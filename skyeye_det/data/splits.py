@@ -7,7 +7,6 @@ gets its fraction of the tiles, of the empty ones among them, and of the buildin
 """
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -26,12 +25,13 @@ from skyeye_det.data.tile_groups import (
 )
 from skyeye_det.errors import InputError
 from skyeye_det.progress import progress
-from skyeye_det.workers import ordered_map
+from skyeye_det.text_table import aligned
+from skyeye_det.workers import ordered_map, worker_count
 
 SPLIT_BY = ("random", "event", "location")
 """What may not be torn apart beside buildings: nothing, events, or neighbouring tiles."""
 
-_PAIRS_A_WORKER = 1000
+_PAIRS_PER_WORKER = 1000
 
 
 def read_tiles(found: Sequence[SceneFiles], workers: int | None = None) -> list[TileFacts]:
@@ -44,7 +44,7 @@ def read_tiles(found: Sequence[SceneFiles], workers: int | None = None) -> list[
     Returns:
         In the order of ``found``; 40 bytes a building.
     """
-    count = workers or min(os.cpu_count() or 1, -(-len(found) // _PAIRS_A_WORKER))
+    count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
     facts = ordered_map(read_tile, found, count, chunk=32)
     return list(progress(facts, len(found), "read for the split", "pair"))
 
@@ -163,7 +163,10 @@ def leave_one_event_out(tiles: Sequence[TileFacts], name: str, folders: Sequence
     folds: dict[int, tuple[str, ...]] = {}
     events = {tile.event: number for tile, number in zip(tiles, groups.numbered().tolist(), strict=True)}
     for event, number in sorted(events.items()):
-        part = check_name(re.sub("[^A-Za-z0-9-]", "-", event).strip("-"), f"event {event!r}")
+        part = re.sub("[^A-Za-z0-9-]", "-", event).strip("-")
+        if not part:
+            first = next(tile.key for tile in tiles if tile.event == event)
+            raise InputError(f"{first}: expected an event named with letters or digits, found {event!r}")
         if part in parts:
             raise InputError(f"event {event!r}: expected events of different names, found {part} twice")
         parts[part] = tuple(tile.key for tile in tiles if tile.event == event)
@@ -211,8 +214,7 @@ def shares_table(split: Split) -> str:
         fraction = wanted.get(part) if isinstance(wanted, Mapping) else None
         rows.append([part, f"{100 * fraction:.1f}%" if isinstance(fraction, float) else "", *cells])
     rows.append(["all", "", *map(str, totals.values())])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
+    return aligned(rows, ">")
 
 
 def _kept_whole(split_by: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.data.image_faults import decoded_image, header_fault
+from skyeye_det.data.image_reading import PNG_SIGNATURE
 from skyeye_det.data.targets import building_mask, scene_targets
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE, Fault, FaultKind
 from skyeye_det.data.xbd import Building, Scene
@@ -51,7 +52,7 @@ def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
     if isinstance(read, str):
         return read
     image, content = read
-    if not content.startswith(b"\x89PNG") or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
+    if not content.startswith(PNG_SIGNATURE) or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
         return "an image of another kind"
     if image.shape != shape:
         return f"{image.shape[1]} x {image.shape[0]} px beside an image of {shape[1]} x {shape[0]} px"

@@ -89,6 +89,11 @@ class FaultKind(Enum):
         return _RULES[self].severity
 
     @property
+    def drops_pair(self) -> bool:
+        """Its rule leaves the whole pair out."""
+        return self.rule == _PAIR_OUT
+
+    @property
     def only_in_check(self) -> bool:
         """The conversion, which decodes no image and reads no target, does not see it."""
         return self in _ONLY_IN_CHECK
@@ -229,6 +234,11 @@ class Fault:
             "found": printable(self.found),
             "rule": self.kind.rule,
         }
+
+
+def dropping_fault(faults: Iterable[Fault]) -> Fault:
+    """The first fault that leaves the pair out; there must be one."""
+    return next(fault for fault in faults if fault.kind.drops_pair)
 
 
 def count_faults(faults: Iterable[Fault]) -> dict[FaultKind, int]:

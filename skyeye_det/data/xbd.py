@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skyeye_det.damage import DAMAGE_BY_SUBTYPE, IGNORE_DAMAGE
+from skyeye_det.data.image_faults import size_fault
 from skyeye_det.data.image_size import image_size
-from skyeye_det.data.label_file import LabelFault, LabelFile, read_labels, shown
+from skyeye_det.data.label_file import LabelFault, LabelFile, read_labels
 from skyeye_det.data.label_metadata import is_scale, label_pair_faults
+from skyeye_det.data.pairs import scene_event
 from skyeye_det.data.ring_checks import border_faults
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.targets import Parts
-from skyeye_det.data.validation import LARGEST_IMAGE, Fault, FaultKind
-from skyeye_det.errors import InputError
+from skyeye_det.data.validation import Fault, FaultKind
+from skyeye_det.errors import InputError, shown
 
 _ReadLabel = tuple[LabelFile, list[LabelFault]] | InputError
 
@@ -107,7 +109,7 @@ def _read_pair(
     scene = Scene(
         name=files.name,
         split=files.split,
-        disaster=_text(metadata.get("disaster"), files.name.rpartition("_")[0] or files.name),
+        disaster=_text(metadata.get("disaster"), scene_event(files.name)),
         disaster_type=_text(metadata.get("disaster_type"), "unknown"),
         gsd=_scale(metadata.get("gsd")),
         width=size[0],
@@ -121,19 +123,15 @@ def _read_pair(
     return scene, faults
 
 
-def _relative(files: SceneFiles, path: Path) -> str:
-    return path.relative_to(files.root).as_posix()
-
-
 def _label(files: SceneFiles, path: Path, read: _ReadLabel, faults: list[Fault]) -> LabelFile | None:
     if isinstance(read, InputError):
         text = "none: " + str(read).removeprefix(f"{path}: ")
-        faults.append(Fault(FaultKind.UNREADABLE_LABEL, files.name, _relative(files, path), None, text))
+        faults.append(files.fault(FaultKind.UNREADABLE_LABEL, path, text))
         return None
     label, found = read
     if found:
-        name = _relative(files, path)
-        faults += [Fault(kind, files.name, name, uid, text) for kind, uid, text in found]
+        place = files.place(path)
+        faults += [Fault(kind, files.name, place, uid, text) for kind, uid, text in found]
     return label
 
 
@@ -141,27 +139,26 @@ def _common_size(
     files: SceneFiles, pre: LabelFile | None, post: LabelFile | None, faults: list[Fault]
 ) -> tuple[int, int] | None:
     """Size of the pair; a label drawn for another size of image fits as little as another image."""
-    size = image_size(files.pre_image)
-    for path, found in ((files.pre_image, size), (files.post_image, image_size(files.post_image))):
-        if found is None:
-            text = "a file that is none, or cut off"
-            faults.append(Fault(FaultKind.UNREADABLE_IMAGE, files.name, _relative(files, path), None, text))
+    size = _image_size(files, files.pre_image, faults)
+    post_size = _image_size(files, files.post_image, faults) if size else None
+    if size is None or post_size is None:
+        return None
+    of_labels = [(files.pre_label, pre), (files.post_label, post)]
+    sizes = [(path, label.size) for path, label in of_labels if label and label.size]
+    for path, (width, height) in ((files.post_image, post_size), *sizes):
+        if (width, height) != size:
+            text = f"{width} x {height} px beside a pre image of {size[0]} x {size[1]} px"
+            faults.append(files.fault(FaultKind.SIZES_DIFFER, path, text))
             return None
-        if found[0] * found[1] > LARGEST_IMAGE:
-            text = f"{found[0]} x {found[1]} px"
-            faults.append(Fault(FaultKind.IMAGE_TOO_LARGE, files.name, _relative(files, path), None, text))
-            return None
-        if found != size:
-            text = (
-                f"{found[0]} x {found[1]} px beside a pre image of {size[0]} x {size[1]} px" if size else ""
-            )
-            faults.append(Fault(FaultKind.SIZES_DIFFER, files.name, _relative(files, path), None, text))
-            return None
-    for path, label in ((files.pre_label, pre), (files.post_label, post)):
-        if size and label and label.size not in (None, size):
-            text = f"width and height {label.size} in the label of an image of {size[0]} x {size[1]} px"
-            faults.append(Fault(FaultKind.SIZES_DIFFER, files.name, _relative(files, path), None, text))
-            return None
+    return size
+
+
+def _image_size(files: SceneFiles, path: Path, faults: list[Fault]) -> tuple[int, int] | None:
+    """Size of an image; None, and a fault, where it cannot be read."""
+    size = image_size(path)
+    if fault := size_fault(size):
+        faults.append(files.fault(fault[0], path, fault[1]))
+        return None
     return size
 
 
@@ -176,7 +173,7 @@ def _join(files: SceneFiles, pre: LabelFile, post: LabelFile, faults: list[Fault
         if parts:
             buildings.append(Building(uid, parts, damage, post.outlines.get(uid, ())))
     if post.outlines.keys() - pre.outlines.keys():
-        post_file = _relative(files, files.post_label)
+        post_file = files.place(files.post_label)
         faults += [
             Fault(FaultKind.ONLY_IN_POST, files.name, post_file, uid, "it in the post label alone")
             for uid in post.outlines
@@ -188,11 +185,10 @@ def _join(files: SceneFiles, pre: LabelFile, post: LabelFile, faults: list[Fault
 def _ungraded(files: SceneFiles, uid: str, subtype: Any, is_in_post: bool) -> Fault:
     """Why a building has no damage grade."""
     if not is_in_post:
-        pre_file = _relative(files, files.pre_label)
-        return Fault(FaultKind.ONLY_IN_PRE, files.name, pre_file, uid, "it in the pre label alone")
+        return files.fault(FaultKind.ONLY_IN_PRE, files.pre_label, "it in the pre label alone", uid)
     kind = FaultKind.MISSING_SUBTYPE if subtype is None else FaultKind.UNKNOWN_SUBTYPE
     found = "none" if subtype is None else shown(subtype)
-    return Fault(kind, files.name, _relative(files, files.post_label), uid, found)
+    return files.fault(kind, files.post_label, found, uid)
 
 
 def _on_images(
@@ -207,7 +203,7 @@ def _on_images(
     for index, (kind, text) in border_faults([building.parts for building in buildings], sizes).items():
         number, uid = owners[index], buildings[index].uid
         files = pairs[number]
-        read[number][1].append(Fault(kind, files.name, _relative(files, files.pre_label), uid, text))
+        read[number][1].append(files.fault(kind, files.pre_label, text, uid))
         if kind is FaultKind.OUTSIDE_IMAGE:
             lost.setdefault(number, set()).add(uid)
     for number, uids in lost.items():

@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skyeye_det.data.catalog import load_xbd_json, register_xbd_split
+from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.data.sample.dataset import make_sample_xbd
-from skyeye_det.engine.predictor import JOINED_FILE, infer_folder
+from skyeye_det.engine.predictor import infer_folder
 from skyeye_det.engine.trainer import train
-from skyeye_det.evaluation.instance_metrics import average_precision
-from skyeye_det.evaluation.official_truth import official_truth
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
-from skyeye_det.files import read_json, write_bytes
+from skyeye_det.files import write_bytes
 from skyeye_det.postprocessing.png import read_class_png
 from skyeye_det.postprocessing.submission import submission_names, write_submission_pngs
 from skyeye_det.visualization.command import PictureSources, SceneChoice, visualize
@@ -84,19 +82,14 @@ def _score(root: Path, predictions: Path, baseline: Path) -> str:
     found, trivial = (
         score_submission(folder, xbd_root=root, splits=["val"]) for folder in (predictions, baseline)
     )
-    tiles = load_xbd_json(root / "annotations" / "xbd_val.json", root)
-    image_ids = {tile["scene"]: tile["image_id"] for tile in tiles}
-    results = [
-        result | {"image_id": image_ids[result["scene"]]} for result in read_json(predictions / JOINED_FILE)
-    ]
-    instances = average_precision(official_truth(tiles), results)
+    masks = found["instances"]
     rows = [
         ("official score", *(f"{report['official']['score']:.3f}" for report in (found, trivial))),
         ("localization F1", *(f"{report['official']['localization_f1']:.3f}" for report in (found, trivial))),
         ("damage F1, harmonic", *(f"{report['official']['damage_f1']:.3f}" for report in (found, trivial))),
         ("damage F1, macro", *(f"{report['overall']['damage_macro_f1']:.3f}" for report in (found, trivial))),
-        ("mask AP50, %", f"{instances['AP50']:.1f}", ""),
-        ("recall at IoU 0.5, %", f"{instances['recall50']:.1f}", ""),
+        ("mask AP50, %", f"{masks['AP50']:.1f}", ""),
+        ("recall at IoU 0.5, %", f"{masks['recall50']:.1f}", ""),
     ]
     heading = f"{'on scenes never trained on':28}{'SkyEye':>10}{'all no-damage':>16}"
     lines = [f"{name:28}{ours:>10}{theirs:>16}" for name, ours, theirs in rows]

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
-from tqdm import tqdm
 
 from skyeye_det.data.dataset_mapper import PairMapper
-from skyeye_det.data.image_size import image_size
+from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
@@ -21,6 +20,8 @@ from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, whole_file, write_json
 from skyeye_det.postprocessing.submission import (
+    JOINED_FILE,
+    PARTS_FOLDER,
     number_scenes,
     submission_names,
     write_numbering,
@@ -28,8 +29,9 @@ from skyeye_det.postprocessing.submission import (
     write_tile,
 )
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
+from skyeye_det.progress import progress
 
-PARTS_FOLDER, JOINED_FILE, SETTINGS_FILE = "instances", "instances.json", "inference.json"
+_SETTINGS_FILE = "inference.json"
 
 
 class PairPredictor:
@@ -130,7 +132,7 @@ def infer_folder(
     todo = [tile for tile in tiles if not _is_done(output, tile["scene"], names)]
     print(f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them done before, on {cfg.MODEL.DEVICE}")
     with told_in_a_sentence():
-        for pair in tqdm(_read(cfg, todo), total=len(todo), unit="pair", disable=None):
+        for pair in progress(_read(cfg, todo), len(todo), "predict", "pair"):
             prediction, scene = predictor(pair), pair["scene"]
             painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_PIXEL_THRESH)
             write_submission_pngs(output, names.get(scene, scene), *painted)
@@ -141,12 +143,7 @@ def infer_folder(
 
 
 def _tile_dict(pair: ImagePair) -> dict[str, Any]:
-    sizes = []
-    for path in (pair.pre, pair.post):
-        size = image_size(path)
-        if size is None:
-            raise InputError(f"{path}: expected a png, jpg or tif image, found none that can be read")
-        sizes.append(size)
+    sizes = [sure_image_size(path) for path in (pair.pre, pair.post)]
     if sizes[0] != sizes[1]:
         raise InputError(
             f"{pair.post}: expected {sizes[0][0]} x {sizes[0][1]} px as {pair.pre.name} has, found "
@@ -219,7 +216,7 @@ def _claim(
         "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "numbered": options.prefix if options.numbered else None,
     }
-    path = output / SETTINGS_FILE
+    path = output / _SETTINGS_FILE
     if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
         write_json(path, settings, pretty=True)
         return

@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.run_lengths import RunLengthError, mask_areas
 from skyeye_det.files import read_json
-from skyeye_det.postprocessing.submission import LOCALIZATION, read_numbering, scene_of_file
-
-PARTS_FOLDER, JOINED_FILE = "instances", "instances.json"
+from skyeye_det.postprocessing.submission import (
+    JOINED_FILE,
+    LOCALIZATION,
+    PARTS_FOLDER,
+    read_numbering,
+    scene_of_file,
+)
 
 Results = list[dict[str, Any]]
 Ints = NDArray[np.int64]
@@ -114,13 +118,13 @@ def find_instances(predictions: Path, scenes: Collection[str]) -> InstanceSource
             )
         source = InstanceSource(predictions, None)
     elif path.exists():
-        joined = _by_scene(path)
+        joined = results_by_scene(path)
         source, parts = InstanceSource(predictions, joined), set(joined)
     else:
         return None
     if strangers := sorted(parts - set(scenes) - _predicted_scenes(predictions)):
         raise InputError(
-            f"{path}: expected results of the tiles in this folder, found scene {strangers[0]!r:.60},"
+            f"{path}: expected results of the tiles in this folder, found scene {shown(strangers[0])},"
             f" one of {len(strangers)} without truth and PNG; remove what another run left"
         )
     return source
@@ -168,7 +172,7 @@ def _check(path: Path, index: int, result: dict[str, Any], scene: str) -> None:
     elif type(damage) is not int or not 0 <= damage < NUM_DAMAGE_CLASSES:
         expected, found = f"damage 0..{NUM_DAMAGE_CLASSES - 1}", damage
     if expected:
-        raise InputError(f"{path}: expected {expected} for {_name(result, index)}, found {found!r:.60}")
+        raise InputError(f"{path}: expected {expected} for {_name(result, index)}, found {shown(found)}")
 
 
 def _is_share(value: Any) -> bool:
@@ -184,7 +188,12 @@ def _name(result: dict[str, Any], index: int) -> str:
     return f"instance {index + 1} of the file"
 
 
-def _by_scene(path: Path) -> dict[str, Results]:
+def results_by_scene(path: Path) -> dict[str, Results]:
+    """Results of ``instances.json`` by scene; their other values are not looked at.
+
+    Raises:
+        InputError: the file is no list of results with their scenes.
+    """
     results = read_json(path)
     if not isinstance(results, list):
         raise InputError(f"{path}: expected a list of results, found another structure")

@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 from skyeye_det.evaluation.object_table import confusion_table, finding_table, grade_table, mask_table
-from skyeye_det.evaluation.table_cells import aligned, figure, interval
+from skyeye_det.evaluation.table_cells import figure, interval
 from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES
+from skyeye_det.text_table import aligned
 
 _HEADINGS = ("tiles", "score", "local. F1", "damage F1", "macro F1", *CLASS_NAMES)
 _OBJECT_HEADINGS = ("obj. precision", "obj. recall", "obj. macro F1")

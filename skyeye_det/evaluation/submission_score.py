@@ -28,6 +28,7 @@ from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
 
 NO_OBJECTS = "objects not scored: targets hold no single buildings; use --xbd-root"
+_MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,6 @@ class ScoreOptions:
                 f"--draws and --seed: expected 0..{_MOST_DRAWS} draws and a seed of at least 0, found"
                 f" {self.resampling.draws} and {self.resampling.seed}"
             )
-
-
-_MOST_DRAWS = 1_000_000
 
 
 def score_submission(

@@ -1,6 +1,5 @@
 """The true images of every tile to score: from target PNGs under either naming, or straight from labels."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -9,18 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.pairs import scene_event, split_folders
+from skyeye_det.data.pairs import scene_and_target, scene_event, split_folders
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
+from skyeye_det.data.split_listing import LABELS, list_splits
 from skyeye_det.data.targets import scene_targets
+from skyeye_det.data.validation import dropping_fault
 from skyeye_det.data.xbd import Building, read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.png import read_class_png
-
-_ANONYMOUS_TARGET = re.compile(
-    r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})_target\.png"
-)
-_NAMED_TARGET = re.compile(r"(?P<scene>.+)_(?P<phase>pre|post)_disaster_target\.png")
-_KIND_OF_PHASE = {"pre": "localization", "post": "damage"}
 
 Images = tuple[np.ndarray, np.ndarray]
 """localization and damage, uint8 (h, w)"""
@@ -93,24 +88,16 @@ def tiles_from_targets(targets: Path, splits: Iterable[str] | None = None) -> li
 
 
 def _collect(folder: Path, found: dict[str, dict[str, Path]]) -> None:
-    for path in sorted(folder.glob("[!.]*_target.png")):
-        scene_and_kind = _scene_of_target(path.name)
-        if scene_and_kind is None:
+    for path in sorted(folder.glob("*_target.png")):
+        known = scene_and_target(path.name)
+        if known is None:
             continue
-        scene, kind = scene_and_kind
+        scene, kind = known
         if kind in found.setdefault(scene, {}):
             raise InputError(
                 f"{path}: the same target is in {found[scene][kind].parent} too; name one split with --splits"
             )
         found[scene][kind] = path
-
-
-def _scene_of_target(name: str) -> tuple[str, str] | None:
-    if (match := _ANONYMOUS_TARGET.fullmatch(name)) is not None:
-        return f"{match['prefix']}_{match['number']}", match["kind"]
-    if (match := _NAMED_TARGET.fullmatch(name)) is not None:
-        return match["scene"], _KIND_OF_PHASE[match["phase"]]
-    return None
 
 
 def _read_targets(localization: Path, damage: Path) -> Images:
@@ -141,7 +128,7 @@ def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> li
     """
     xbd_root = Path(xbd_root)
     found: dict[str, SceneFiles] = {}
-    for split in _label_splits(xbd_root) if splits is None else dict.fromkeys(splits):
+    for split in list_splits(xbd_root, (LABELS,)) if splits is None else dict.fromkeys(splits):
         scenes, faults = find_scenes(xbd_root, split)
         if faults:
             raise InputError(f"{xbd_root}: {faults[0]}, and {len(faults)} in all; a score needs every tile")
@@ -160,15 +147,6 @@ def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> li
     ]
 
 
-def _label_splits(xbd_root: Path) -> list[str]:
-    splits = [folder.parent.name for folder in sorted(xbd_root.glob("*/labels"))]
-    if not splits:
-        raise InputError(
-            f"{xbd_root}: expected an xBD root with <split>/labels, found none; see datasets/README.md"
-        )
-    return splits
-
-
 def _paint_targets(files: SceneFiles) -> Images:
     return _paint_with_buildings(files)[0]
 
@@ -176,5 +154,5 @@ def _paint_targets(files: SceneFiles) -> Images:
 def _paint_with_buildings(files: SceneFiles) -> tuple[Images, tuple[Building, ...]]:
     scene, faults = read_scene(files)
     if scene is None:
-        raise InputError(f"{files.root}: {faults[0]}; a score needs every tile")
+        raise InputError(f"{files.root}: {dropping_fault(faults)}; a score needs every tile")
     return scene_targets(scene.buildings, (scene.height, scene.width)), scene.buildings

@@ -2,10 +2,12 @@
 
 Formula of the official scorer (xView2 challenge, ``xview2_metrics.py``), pooled over all pixels of all tiles:
 
-    damage predictions count only inside the predicted localization, and only where the target has a
-    classified building F1 = 2PR / (P + R), 0 where TP = 0
+    F1 = 2PR / (P + R), 0 where TP = 0
     damage_f1 = 4 / sum over the classes of 1 / (F1 + 1e-6)
     score = 0.3 * localization_f1 + 0.7 * damage_f1
+
+Damage predictions count only inside the predicted localization, and only where the target has a classified
+building.
 
 A class that the targets do not have makes this score meaningless (one F1 of 0 pulls ``damage_f1`` to 4e-6).
 So :meth:`PixelCounts.score` is the official figure, and :meth:`PixelCounts.report` takes the mean over the
@@ -79,10 +81,10 @@ class PixelCounts:
 
         Returns:
             ``localization`` and ``damage.<class>``: each a dict of ``precision``, ``recall``, ``f1`` (0..1,
-            NaN where the targets have no such pixel), ``tp``, ``fp``, ``fn`` (pixels); ``damage_f1``:
-            harmonic and
-            ``damage_macro_f1``: arithmetic mean over the classes that the targets have; ``score``: weighted
-            sum of ``localization.f1`` and ``damage_f1``, NaN where either is; ``absent_classes``: names.
+            NaN where the targets have no such pixel), ``tp``, ``fp``, ``fn`` (pixels); ``damage_f1`` and
+            ``damage_macro_f1``: harmonic and arithmetic mean over the classes that the targets have;
+            ``score``: weighted sum of ``localization.f1`` and ``damage_f1``, NaN where either is;
+            ``absent_classes``: names.
         """
         localization, *damage = (self._row(row) for row in range(_ROWS))
         present = [row["f1"] for row in damage if not np.isnan(row["f1"])]

@@ -1,21 +1,20 @@
 """Class images as PNG: uint8, one channel, read without trust.
 
-Decoders forgive much: they turn palettes and 16 bits into something else, and give the rows before a
-truncated end. So the header and every checksum are looked at before decoding.
+Decoders turn palettes and 16 bits into something else, and give the rows before a truncated end. So the
+header and every checksum are looked at before decoding.
 """
 
 import struct
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_image
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
 _GRAY = 0
 
@@ -61,14 +60,12 @@ def decode_class_png(content: bytes) -> np.ndarray:
         PngError: no whole PNG, or not 8 bits in one channel.
     """
     header = _read_header(content)
-    _check_chunks(content)
+    if (place := broken_png_chunk(content)) is not None:
+        raise PngError("unreadable", f"the PNG is damaged or cut short at byte {place}")
     if header.bit_depth != 8 or header.color_type != _GRAY:
         found = _COLOR_TYPES.get(header.color_type, f"colour type {header.color_type}")
         raise PngError("mis-typed", f"expected 8-bit gray, found {header.bit_depth}-bit {found}")
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # more pixels than OpenCV takes
-        image = None
+    image = decode_image(content)
     if image is None or image.shape != (header.height, header.width):
         raise PngError("unreadable", "the image data cannot be decoded")
     return image
@@ -89,21 +86,6 @@ def read_class_png(path: Path) -> np.ndarray:
 
 
 def _read_header(content: bytes) -> PngHeader:
-    if not content.startswith(_SIGNATURE) or content[12:16] != b"IHDR" or len(content) < 33:
+    if not content.startswith(PNG_SIGNATURE) or content[12:16] != b"IHDR" or len(content) < 33:
         raise PngError("unreadable", f"expected a PNG, found {len(content)} bytes of something else")
     return PngHeader(*struct.unpack(">IIBB", content[16:26]))
-
-
-def _check_chunks(content: bytes) -> None:
-    """Walks the chunks up to IEND; a file cut short or altered has one whose checksum fails."""
-    place = len(_SIGNATURE)
-    while place + 12 <= len(content):
-        length = struct.unpack(">I", content[place : place + 4])[0]
-        end = place + 8 + length
-        checksum = content[end : end + 4]
-        if checksum != struct.pack(">I", zlib.crc32(content[place + 4 : end])):
-            break
-        if content[place + 4 : place + 8] == b"IEND":
-            return
-        place = end + 4
-    raise PngError("unreadable", f"the PNG is damaged or cut short at byte {min(place, len(content))}")

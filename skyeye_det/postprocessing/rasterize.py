@@ -71,7 +71,8 @@ def rasterize_instances(
     codes = _codes(scores, damage)
     winner = np.zeros(shape, codes.dtype)
     for numbers, corners, sizes, inside in resampled_groups(boxes, masks, shape, mask_threshold):
-        coded = inside * codes[numbers, None, None]
+        coded = inside.astype(codes.dtype)
+        coded *= codes[numbers, None, None]
         for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
             place = winner[y0 : y0 + height, x0 : x0 + width]
             np.maximum(place, crop[:height, :width], out=place)

@@ -9,18 +9,22 @@ kernels round them (fused multiply-add), so the pixels are the same.
 Boxes are XYXY in px of detectron2's continuous frame, where pixel ``k`` covers ``[k, k + 1]``.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
-_GROUP_PIXELS = 1 << 17
+_GROUP_PIXELS = 1 << 18
 """Most resampled pixels held at once, unless one instance alone has more: they fit the CPU's cache."""
 
-_IDLE_PIXELS = 1 << 15
+_IDLE_PIXELS = 1 << 16
 """Most pixels of a group that lie outside its instances; a group costs about as much as these."""
 
 _FRAME = 2
 """Entries beside a row of weights, so that cells beside a soft mask and far off need no special case."""
+
+_SLACK = np.float32(8 * np.finfo(np.float32).eps)
+"""How far apart two ways to add up four products of values up to 1 may come; each rounds some seven times."""
 
 ResampledGroup = tuple[list[int], list[list[int]], list[list[int]], np.ndarray]
 """n instances of about one size: index, corner (x0, y0), (width, height), bool (n, H, W) that holds them."""
@@ -48,10 +52,13 @@ def resampled_groups(
     start, stop = _regions(boxes, shape)
     extent = stop - start
     sound = ((extent > 0).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)).nonzero()[0]
+    scratch = _Scratch()
+    if not masks.size:
+        return
     for group in _groups(sound, extent):
         size = extent[group]
         inside = _inside(
-            boxes[group], masks[group], start[group], size.max(axis=0), np.float32(mask_threshold)
+            boxes[group], masks[group], start[group], size.max(axis=0), np.float32(mask_threshold), scratch
         )
         yield group.tolist(), start[group].tolist(), size.tolist(), inside
 
@@ -88,46 +95,66 @@ def _groups(indices: np.ndarray, extent: np.ndarray) -> Iterator[np.ndarray]:
         todo += [group[order[: len(order) // 2]], group[order[len(order) // 2 :]]]
 
 
+class _Scratch:
+    """Arrays that group after group uses again: memory fresh from the system costs more than the sums do."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, *shape: int) -> np.ndarray:
+        """Float32 of any values; the next call with this name gives the same memory."""
+        size = math.prod(shape)
+        if name not in self._held or self._held[name].size < size:
+            self._held[name] = np.empty(size, np.float32)
+        return self._held[name][:size].reshape(shape)
+
+
 def _inside(
-    boxes: np.ndarray, masks: np.ndarray, start: np.ndarray, extent: np.ndarray, threshold: np.float32
+    boxes: np.ndarray,
+    masks: np.ndarray,
+    start: np.ndarray,
+    extent: np.ndarray,
+    threshold: np.float32,
+    scratch: _Scratch,
 ) -> np.ndarray:
     """Bool (n, height, width): the pixels from ``start`` on that reach the threshold; ``extent`` (w, h)."""
-    across = _cells(boxes[:, 0], boxes[:, 2], start[:, 0], extent[0], masks.shape[2])
-    down = _cells(boxes[:, 1], boxes[:, 3], start[:, 1], extent[1], masks.shape[1])
-    rows = np.matmul(_weights(down, masks.shape[1]).transpose(0, 2, 1), masks)
-    soft = np.matmul(rows, _weights(across, masks.shape[2]))
+    (count, high, wide), (width, height) = masks.shape, extent.tolist()
+    across = _cells(boxes[:, 0], boxes[:, 2], start[:, 0], width, wide)
+    down = _cells(boxes[:, 1], boxes[:, 3], start[:, 1], height, high)
+    to_rows = _weights(down, scratch.array("down", count, high + 2 * _FRAME, height))
+    to_columns = _weights(across, scratch.array("across", count, wide + 2 * _FRAME, width))
+    rows = np.matmul(to_rows.transpose(0, 2, 1), masks, out=scratch.array("rows", count, height, wide))
+    soft = np.matmul(rows, to_columns, out=scratch.array("soft", count, height, width))
     soft -= threshold
     inside = soft >= 0
-    # Three roundings of a cell's coordinate shift it by less than this; so much may a value be off.
-    slack = (
-        4 * max(masks.shape[1:]) * np.finfo(np.float32).eps * max(1.0, float(np.abs(masks).max(initial=0)))
-    )
-    close = np.flatnonzero(np.abs(soft, out=soft) <= np.float32(slack))
-    places = np.unravel_index(close, soft.shape)
-    inside[places] = _grid_sample(masks, across, down, places) >= threshold
+    close = np.flatnonzero(np.abs(soft, out=soft) <= _SLACK * max(1.0, masks.max(), -masks.min()))
+    if close.size:
+        places = np.unravel_index(close, soft.shape)
+        inside[places] = _grid_sample(masks, across, down, places) >= threshold
     return inside
 
 
 def _cells(low: np.ndarray, high: np.ndarray, start: np.ndarray, length: int, side: int) -> np.ndarray:
     """Where pixels lie in the soft mask, float32 (n, length), 0 at its first cell's centre."""
-    centre = (start[:, None] + np.arange(length)).astype(np.float32) + np.float32(0.5)
+    centre = start[:, None].astype(np.float32) + np.arange(0.5, length, dtype=np.float32)
     low, high = low[:, None], high[:, None]
     relative = (centre - low) / (high - low) * np.float32(2) - np.float32(1)
     cells = _fused(relative + np.float32(1), np.float32(side / 2), np.float32(-0.5))
     return np.clip(cells, -_FRAME, side + _FRAME - 2, out=cells)
 
 
-def _weights(cells: np.ndarray, side: int) -> np.ndarray:
-    """Bilinear weights float32 (n, side, length): two of each column are not zero."""
-    count, length = cells.shape
-    framed = np.zeros((count, side + 2 * _FRAME, length), np.float32)
+def _weights(cells: np.ndarray, framed: np.ndarray) -> np.ndarray:
+    """Bilinear weights float32 (n, side, length), two of a column not zero; ``framed``: memory with frame."""
+    framed.fill(0)
+    count, rows, length = framed.shape
     below = np.floor(cells)
     upper = cells - below
-    first = (np.arange(count) * (side + 2 * _FRAME) + _FRAME)[:, None] * length + np.arange(length)
+    first = (np.arange(count) * rows + _FRAME)[:, None] * length + np.arange(length)
     place = first + below.astype(np.int64) * length
     flat = framed.reshape(-1)
     flat[place] = np.float32(1) - upper
-    flat[place + length] = upper
+    place += length
+    flat[place] = upper
     return framed[:, _FRAME:-_FRAME]
 
 

@@ -23,6 +23,9 @@ from skyeye_det.postprocessing.png import encode_class_png
 NUMBERING_FILE = "numbering.csv"
 LOCALIZATION, DAMAGE = "localization", "damage"
 
+PARTS_FOLDER, JOINED_FILE = "instances", "instances.json"
+"""COCO results that ``tools/infer.py`` leaves beside the PNGs: one file a scene, and one of all."""
+
 _ANONYMOUS_FILE = re.compile(
     r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})_prediction\.png"
 )

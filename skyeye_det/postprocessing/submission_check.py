@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_size import image_size
+from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes
@@ -19,6 +18,7 @@ from skyeye_det.postprocessing.submission import (
     scene_of_file,
     submission_names,
 )
+from skyeye_det.progress import progress
 
 Size = tuple[int, int]
 """(height, width) in px."""
@@ -90,7 +90,7 @@ def check_submission(
         for name in present
         if name.endswith(".partial")
     ]
-    for scene in tqdm(sorted(sizes), desc="check", unit="tile", disable=None):
+    for scene in progress(sorted(sizes), len(sizes), "check", "tile"):
         found += _check_tile(folder, [name for name in submission_names(scene) if name in pngs], sizes[scene])
     found.sort(key=lambda finding: (finding.kind, finding.file))
     faults = [finding for finding in found if finding.kind != "note"]
@@ -123,7 +123,7 @@ def expected_from_images(images: Path, splits: Iterable[str] | None = None) -> d
         raise InputError(
             f"{images}: expected pairs in the splits {', '.join(sorted(chosen or ()))}, found none"
         )
-    return {pair.name: _image_size(pair.pre) for pair in pairs}
+    return {pair.name: sure_image_size(pair.pre)[::-1] for pair in pairs}
 
 
 def expected_tiles(count: int, prefix: str = "test") -> dict[str, Size | None]:
@@ -146,13 +146,6 @@ def _why_unexpected(name: str) -> str:
             "expected <scene>_localization_prediction.png, test_localization_00000_prediction.png or _damage_"
         )
     return "no such tile is expected"
-
-
-def _image_size(path: Path) -> Size:
-    size = image_size(path)
-    if size is None:
-        raise InputError(f"{path}: expected a PNG, JPEG or TIFF image, found something else")
-    return size[1], size[0]
 
 
 def _check_tile(folder: Path, names: list[str], size: Size) -> list[Finding]:

@@ -9,18 +9,18 @@ import numpy as np
 
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE
-from skyeye_det.errors import InputError, printable
+from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
 from skyeye_det.postprocessing.png import PngError, decode_class_png
 from skyeye_det.postprocessing.submission import DAMAGE, LOCALIZATION
 from skyeye_det.postprocessing.target_images import (
     SHOWN,
     TARGET_SUFFIX,
-    aligned,
     for_each,
     paint_pair,
     target_paths,
 )
+from skyeye_det.text_table import aligned
 
 KINDS = (LOCALIZATION, DAMAGE)
 
@@ -116,17 +116,16 @@ def checked_table(results: list[TargetsChecked], tolerance: int = LARGEST_TARGET
     differences = [difference for result in results for difference in result.differences]
     differences.sort(key=lambda d: (d.pixels is not None, -(d.pixels or 0), d.file))
     rows += [
-        ("-" if d.pixels is None else str(d.pixels), d.kind, printable(d.file), d.detail)
-        for d in differences[:SHOWN]
+        ("-" if d.pixels is None else str(d.pixels), d.kind, d.file, d.detail) for d in differences[:SHOWN]
     ]
-    lines = aligned(rows) if differences else []
+    lines = [aligned(rows, "<")] if differences else []
     if len(differences) > SHOWN:
         lines.append(f"... and {len(differences) - SHOWN} more; --json writes them all")
-    for result in results:
-        lines.append(
-            f"{result.split}: {result.compared} targets compared, {result.identical} identical, worst "
-            f"{result.worst} px of {tolerance} allowed; {result.absent} absent"
-        )
+    lines += [
+        f"{result.split}: {result.compared} targets compared, {result.identical} identical, worst "
+        f"{result.worst} px of {tolerance} allowed; {result.absent} absent"
+        for result in results
+    ]
     return "\n".join(lines)
 
 

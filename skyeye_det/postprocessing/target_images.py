@@ -18,7 +18,7 @@ import numpy as np
 
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.targets import scene_targets
-from skyeye_det.data.validation import Fault, FaultKind, count_faults, fault_table
+from skyeye_det.data.validation import Fault, FaultKind, count_faults, dropping_fault, fault_table
 from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_bytes, write_bytes
@@ -32,14 +32,14 @@ from skyeye_det.postprocessing.submission import (
     write_numbering,
 )
 from skyeye_det.progress import progress
-from skyeye_det.workers import ordered_map
+from skyeye_det.text_table import aligned
+from skyeye_det.workers import ordered_map, worker_count
 
 TARGET_SUFFIX = "_disaster_target.png"
 SHOWN = 50
 """Lines of a table at most; ``--json`` has the rest."""
 
 _PAIRS_PER_WORKER = 50
-_PAIR_FAULTS = frozenset(kind for kind in FaultKind if kind.rule == FaultKind.INCOMPLETE_PAIR.rule)
 
 Paths = tuple[Path, Path]
 """(localization, damage)"""
@@ -145,7 +145,7 @@ def made_table(results: list[TargetsMade]) -> str:
     for made in results:
         counts = (made.pairs, made.painted, made.copied, made.kept, len(made.left_out))
         rows.append((made.split, *map(str, counts)))
-    lines = aligned(rows)
+    lines = [aligned(rows, "<")]
     left_out = [fault for made in results for fault in made.left_out]
     lines += [f"  {fault}" for fault in left_out[:SHOWN]]
     if len(left_out) > SHOWN:
@@ -171,7 +171,7 @@ def paint_pair(files: SceneFiles) -> tuple[tuple[np.ndarray, np.ndarray] | None,
     """
     scene, faults = read_scene(files)
     if scene is None:
-        return None, [fault for fault in faults if fault.uid is None and fault.kind in _PAIR_FAULTS][:1]
+        return None, [dropping_fault(faults)]
     return scene_targets(scene.buildings, (scene.height, scene.width)), faults
 
 
@@ -179,14 +179,8 @@ def for_each(
     function: Callable[[Item], Result], items: list[Item], workers: int | None, description: str
 ) -> Iterator[Result]:
     """Results in order, with progress; one process for each 50 pairs by default, at most one a CPU."""
-    count = workers or min(os.cpu_count() or 1, -(-len(items) // _PAIRS_PER_WORKER))
+    count = worker_count(workers, len(items), _PAIRS_PER_WORKER)
     return progress(ordered_map(function, items, count), len(items), description, "pair")
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of a table whose columns start below each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _make(wanted: _Wanted, overwrite: bool) -> _Made:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skyeye_det.data.image_size import image_size
+from skyeye_det.config import PAINT_SCORE_THRESHOLD
+from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
 from skyeye_det.visualization.gallery import PanelLook, write_gallery
@@ -42,7 +43,7 @@ class PictureSources:
     annotations: Path | None = None
     images: Path | None = None
     predictions: Path | None = None
-    score_threshold: float = 0.6
+    score_threshold: float = PAINT_SCORE_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,8 @@ def _in_order(
 
 
 def _wrong_pixels(scene: SceneSource, results: ResultFolder | None) -> int:
-    size = image_size(scene.pre)
-    if size is None:
-        raise InputError(f"{scene.pre}: expected an image, found a file that cannot be read")
-    shape = size[1], size[0]
+    width, height = sure_image_size(scene.pre)
+    shape = height, width
     prediction = results.buildings(scene.name, shape) if results else None
     if scene.truth is None or prediction is None:
         raise InputError(

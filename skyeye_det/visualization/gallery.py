@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
+from skyeye_det.errors import printable
 from skyeye_det.files import write_bytes
 from skyeye_det.visualization.lettering import (
     PAPER,
@@ -18,7 +19,6 @@ from skyeye_det.visualization.lettering import (
     bar,
     count_damage,
     legend,
-    printable,
 )
 from skyeye_det.visualization.outlines import Image, write_image
 from skyeye_det.visualization.panel import Crop, PairPicture, cropped, panel, thumbnails

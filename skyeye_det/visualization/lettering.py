@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.errors import printable
 from skyeye_det.visualization.outlines import DrawnBuilding, Image
 
 INK, FAINT_INK, PAPER = (28, 30, 34), (140, 144, 150), (255, 255, 255)
@@ -36,11 +37,6 @@ def put_text(
     """Writes one line on ``canvas`` in place, capitals ``height`` px high; "..." for what has no room."""
     text = _shortened(printable(text), height, canvas.shape[1] - left)
     cv2.putText(canvas, text, (left, baseline), _FONT, _scale(height), color, _weight(height), cv2.LINE_AA)
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, control characters replaced."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def bar(text: str, width: int, height: int) -> Image:

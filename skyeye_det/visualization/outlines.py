@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, DamageClass
+from skyeye_det.data import image_reading
 from skyeye_det.data.targets import Parts, building_mask
-from skyeye_det.errors import InputError
-from skyeye_det.files import read_bytes, write_bytes
+from skyeye_det.files import write_bytes
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -140,20 +140,12 @@ def draw_outlines(
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """Reads an image as RGB uint8 (height, width, 3), in the orientation in which its pixels are stored.
+    """Reads an image as RGB uint8 (height, width, 3); of 16 bits a channel the upper 8 are shown.
 
     Raises:
         InputError: the file is missing, or no image.
     """
-    content = np.frombuffer(read_bytes(path), np.uint8)
-    try:
-        image = (
-            cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
-        )
-    except cv2.error:
-        image = None
-    if image is None:
-        raise InputError(f"{path}: expected an image, found {content.size} bytes that cannot be decoded")
+    image = image_reading.read_image(path, reduce_depth=True)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 

@@ -12,11 +12,17 @@ from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.targets import Parts, parts_from_segmentation
+from skyeye_det.data.validation import dropping_fault
 from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json
+from skyeye_det.evaluation.found_buildings import Results, read_instances, results_by_scene
 from skyeye_det.postprocessing.png import read_class_png
-from skyeye_det.postprocessing.submission import read_numbering, submission_names
+from skyeye_det.postprocessing.submission import (
+    JOINED_FILE,
+    PARTS_FOLDER,
+    read_numbering,
+    submission_names,
+)
 from skyeye_det.visualization.outlines import (
     DrawnBuilding,
     buildings_from_images,
@@ -91,7 +97,7 @@ def scenes_of_coco(annotations: Path, root: Path | None = None) -> dict[str, Sce
 def _truth_of_xbd(files: SceneFiles, shape: Shape) -> Truth:
     scene, faults = read_scene(files)
     if scene is None:
-        raise InputError(f"{files.name}: cannot be drawn; {faults[-1]}")
+        raise InputError(f"{files.name}: cannot be drawn; {dropping_fault(faults)}")
     buildings = [(building.parts, building.damage) for building in scene.buildings]
     return buildings_from_parts(buildings, shape), f"{scene.disaster}, {scene.disaster_type}"
 
@@ -124,13 +130,14 @@ class ResultFolder:
             raise InputError(
                 f"{folder}: expected a folder of results of tools/infer.py, found none; check the path"
             )
-        self._parts = {path.stem: path for path in sorted((self.folder / "instances").glob("*.json"))}
-        self._joined = None if self._parts else self._read_joined()
+        self._parts = {path.stem: path for path in (self.folder / PARTS_FOLDER).glob("[!.]*.json")}
+        joined = self.folder / JOINED_FILE
+        self._joined = results_by_scene(joined) if not self._parts and joined.exists() else None
         self._numbering = read_numbering(self.folder)
         self._has_images = any(self.folder.glob("*_prediction.png"))
         if not self._parts and self._joined is None and not self._has_images:
             raise InputError(
-                f"{folder}: expected instances.json or *_prediction.png, found neither;"
+                f"{folder}: expected {JOINED_FILE} or *_prediction.png, found neither;"
                 " run tools/infer.py first"
             )
 
@@ -149,48 +156,22 @@ class ResultFolder:
             InputError: a file of the scene is broken, or made for an image of another size.
         """
         if scene in self._parts:
-            return self._from_results(self._parts[scene], read_json(self._parts[scene]), shape)
+            return self._from_results(self._parts[scene], None, scene, shape)
         if self._joined is not None and scene in self._joined:
-            return self._from_results(self.folder / "instances.json", self._joined[scene], shape)
+            return self._from_results(self.folder / JOINED_FILE, self._joined[scene], scene, shape)
         if self._has_images:
             return self._from_images(scene, shape)
         return [] if self._joined is not None else None
 
-    def _read_joined(self) -> dict[str, list[dict[str, Any]]] | None:
-        path = self.folder / "instances.json"
-        if not path.exists():
-            return None
-        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        try:
-            for result in read_json(path):
-                found[result["scene"]].append(result)
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: expected a list of results with their scene, found another structure"
-            ) from error
-        return dict(found)
-
-    def _from_results(self, path: Path, results: Any, shape: Shape) -> list[DrawnBuilding]:
-        try:
-            kept = [result for result in results if float(result["score"]) >= self.score_threshold]
-            sizes = {tuple(result["segmentation"]["size"]) for result in kept}
-            damages = {int(result["damage"]) for result in kept}
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: expected results with score, damage and segmentation, found another structure"
-            ) from error
-        if sizes - {shape}:
-            raise InputError(
-                f"{path}: expected masks of the image's {_size(shape)}, found {_size(*(sizes - {shape}))}"
-            )
-        if not damages <= set(range(NUM_DAMAGE_CLASSES)):
-            raise InputError(f"{path}: expected damage 0..{NUM_DAMAGE_CLASSES - 1}, found {sorted(damages)}")
-        try:
-            return buildings_from_results(kept)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: expected masks as compressed run lengths, found others ({error})"
-            ) from error
+    def _from_results(
+        self, path: Path, results: Results | None, scene: str, shape: Shape
+    ) -> list[DrawnBuilding]:
+        found = read_instances(path, results, scene, shape)
+        return buildings_from_results(
+            {"segmentation": mask, "damage": damage}
+            for mask, score, damage in zip(found.masks, found.scores, found.damage, strict=True)
+            if score >= self.score_threshold
+        )
 
     def _from_images(self, scene: str, shape: Shape) -> list[DrawnBuilding] | None:
         names = submission_names(self._numbering.get(scene, scene))

@@ -45,6 +45,16 @@ def test_every_row_is_measured_or_says_what_it_needs(tmp_path: Path) -> None:
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_a_row_whose_floor_cannot_be_taken_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    text, met = run_data_benchmark(tiny(tmp_path), ["conversion"], tmp_path / "rows.json")
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert row["met"] is None
+    assert "needs orjson" in row["skipped"]
+    assert "conversion: skipped, needs orjson" in text
+    assert met
+
+
 def test_only_the_rows_asked_for_are_measured(tmp_path: Path) -> None:
     run_data_benchmark(tiny(tmp_path), ["targets"], tmp_path / "rows.json")
     assert [row["name"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]] == ["targets"]

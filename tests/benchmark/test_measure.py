@@ -76,5 +76,5 @@ def test_a_process_that_has_ended_has_no_memory() -> None:
     child = holding_child()
     assert memory_of(child.pid)["Private"] >= 64 * MIB
     child.communicate("\n")
-    assert memory_of(child.pid) == {"Pss": 0, "Private": 0}
+    assert memory_of(child.pid) == {"Pss": 0, "Private": 0, "Shared": 0}
     assert memory_of(os.getpid())["Pss"] > 0

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,20 @@ def test_a_missing_file_names_the_command_that_writes_it(tmp_path, monkeypatch):
     assert "xbd_tier3" not in DatasetCatalog
 
 
+def test_a_missing_part_of_a_split_names_the_split_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(InputError, match=r"--splits FOLDER \.\.\. --split-by"):
+        register_datasets(["xbd_my-own-val"])
+    kept = tmp_path / "xbd" / "annotations" / "split_my-own.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    with pytest.raises(InputError, match=re.escape(f"--split-file {kept}")):
+        register_datasets(["xbd_my-own-val"])
+    (tmp_path / "xbd" / "my-own-val").mkdir()
+    with pytest.raises(InputError, match="--splits my-own-val$"):
+        register_datasets(["xbd_my-own-val"])
+
+
 @pytest.mark.parametrize("name", ["xbd", "_train", "xbd_", ""])
 def test_a_name_without_root_or_split_is_refused(name):
     with pytest.raises(InputError, match="expected <root folder>_<split>"):
@@ -122,7 +137,7 @@ def _building(key: str, value: Any):
         (_image("id", True), r"images\[1\]\.id"),
         (_image("width", 0), r"images\[1\]\.width"),
         (_image("height", 64.5), r"images\[1\]\.height"),
-        (_image("height", 10**400), r"images\[1\]\.height.*a huge number"),
+        (_image("height", 10**400), r"images\[1\]\.height.*found 10000"),
         (_image("scene", None), r"images\[1\]\.scene"),
         (_image("file_name", "../secret.png"), r"file_name: expected a path inside the xBD root"),
         (_image("file_name", "train/../../secret.png"), "file_name"),
@@ -135,7 +150,7 @@ def _building(key: str, value: Any):
         (_building("image_id", [1]), "image_id"),
         (_building("damage", 4), r"damage: expected -1\.\.3, found 4"),
         (_building("damage", True), "damage"),
-        (_building("area", float("nan")), "area"),
+        (_building("area", float("nan")), "expected JSON"),
         (_building("area", None), "area"),
         (_building("bbox", [1, 2, 3]), "bbox"),
         (_building("bbox", [1, 2, -3, 4]), "bbox"),
@@ -144,7 +159,7 @@ def _building(key: str, value: Any):
         (_building("segmentation", {"counts": "1", "size": [4, 4]}), "segmentation"),
         (_building("segmentation", [[]]), "segmentation"),
         (_building("segmentation", [[1, 2, 3]]), "segmentation"),
-        (_building("segmentation", [[1, 2, 3, float("inf"), 5, 6]]), "segmentation"),
+        (_building("segmentation", [[1, 2, 3, float("inf"), 5, 6]]), "expected JSON"),
         (_building("segmentation", [[1, 2, 3, 1e12, 5, 6]]), "segmentation"),
         (_building("segmentation", [[1, 2, "3", 4, 5, 6]]), "segmentation"),
     ],

@@ -15,7 +15,8 @@ from skyeye_det.data.augmentation import (
     RandomQuarterTurn,
     ShiftTransform,
 )
-from skyeye_det.data.dataset_mapper import PairMapper, read_image
+from skyeye_det.data.dataset_mapper import PairMapper
+from skyeye_det.data.image_reading import read_image
 from skyeye_det.errors import InputError
 
 

@@ -151,7 +151,7 @@ def test_events_that_share_a_building_are_left_out_together(tmp_path: Path) -> N
     [
         (["a_00000001", "a_00000002"], "expected two events or more that share no building, found 1"),
         (["a-b_00000001", "a_b_00000001"], "found a-b twice"),
-        (["é_00000001", "a_00000001"], "expected a name of letters"),
+        (["é_00000001", "a_00000001"], "expected an event"),
     ],
 )
 def test_events_that_cannot_be_told_apart_are_refused(tmp_path: Path, names: list[str], message: str) -> None:

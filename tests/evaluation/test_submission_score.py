@@ -225,8 +225,20 @@ def test_labels_with_a_hole_in_the_split_are_refused(tmp_path: Path) -> None:
     (tmp_path / "xbd/train/labels/a-flood_00000002_post_disaster.json").unlink()
     with pytest.raises(InputError, match=r"a-flood_00000002.* a score needs every tile"):
         score_submission(tmp_path, xbd_root=tmp_path / "xbd")
-    with pytest.raises(InputError, match="expected an xBD root with <split>/labels"):
+    with pytest.raises(InputError, match="expected an xBD root with <split>/images and <split>/labels"):
         score_submission(tmp_path, xbd_root=tmp_path / "elsewhere")
+
+
+def test_the_fault_that_left_a_pair_out_is_told_and_no_other(tmp_path: Path) -> None:
+    write_labels(tmp_path / "xbd", "train", "a-flood_00000001", "unheard-of")
+    label = tmp_path / "xbd/train/labels/a-flood_00000001_pre_disaster.json"
+    label.write_text(label.read_text().replace(", 10 10))", "))"))  # an open ring, closed by its rule
+    image = tmp_path / "xbd/train/images/a-flood_00000001_post_disaster.png"
+    image.write_bytes(encode_class_png(np.zeros((9, 9), np.uint8)))
+    plane = np.zeros((40, 50), np.uint8)
+    write_submission_pngs(tmp_path / "p", "a-flood_00000001", plane, plane)
+    with pytest.raises(InputError, match=r"post_disaster\.png: expected .* of one size, found 9 x 9 px"):
+        score_submission(tmp_path / "p", xbd_root=tmp_path / "xbd")
 
 
 def test_real_labels_against_themselves_score_almost_one(tmp_path: Path, xbd_root: Path) -> None:

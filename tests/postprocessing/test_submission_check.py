@@ -134,7 +134,7 @@ def test_expectation_comes_from_the_images_with_their_size(tmp_path: Path) -> No
 def test_unreadable_image_is_named(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", "a_00000001")
     (images / "a_00000001_pre_disaster.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"a_00000001_pre_disaster.png: expected a PNG, JPEG or TIFF"):
+    with pytest.raises(InputError, match=r"a_00000001_pre_disaster.png: expected a png, jpg or tif"):
         expected_from_images(images)
 
 

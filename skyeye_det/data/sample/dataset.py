@@ -1,16 +1,13 @@
 """Writes an xBD root of sample scenes."""
 
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from skyeye_det.data.sample.labels import label_contents, tile_buildings
 from skyeye_det.data.sample.scene import LABEL_STREAM, draw_recipe, draw_scene
@@ -18,7 +15,8 @@ from skyeye_det.data.sample.texture import scene_rng
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, write_bytes, write_json
-from skyeye_det.workers import end_with_parent
+from skyeye_det.progress import progress
+from skyeye_det.workers import ordered_map, worker_count
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other bytes than before."""
@@ -92,10 +90,9 @@ def make_sample_xbd(
             (root / split / folder).mkdir(parents=True, exist_ok=True)
     tasks = [_Task(root, split, seed, index, size) for index, split in enumerate(assigned)]
     tasks = [task for task in tasks if not all(path.is_file() for path in task.paths().values())]
-    count = min(workers or os.cpu_count() or 1, len(tasks))
-    for _ in tqdm(
-        _written(tasks, count), total=pairs, initial=pairs - len(tasks), desc="sample scenes", unit="pair"
-    ):
+    count = min(worker_count(workers, len(tasks), 1), len(tasks))
+    write = _write_scene if count <= 1 else _write_in_worker
+    for _ in progress(ordered_map(write, tasks, count, chunk=1), len(tasks), "sample scenes", "pair"):
         pass
 
 
@@ -163,27 +160,9 @@ def _claim(root: Path, making: dict[str, Any], pairs: int) -> None:
     write_json(path, {**making, "pairs": pairs}, pretty=True)
 
 
-def _written(tasks: list[_Task], workers: int) -> Iterator[None]:
-    if workers <= 1:
-        for task in tasks:
-            _write_scene(task)
-            yield
-        return
-    # A fresh interpreter for each worker: OpenCV's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker) as pool:
-        futures = [pool.submit(_write_scene, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _begin_worker() -> None:
-    end_with_parent()
-    cv2.setNumThreads(1)
+def _write_in_worker(task: _Task) -> None:
+    cv2.setNumThreads(1)  # the cores belong to the other workers
+    _write_scene(task)
 
 
 def _write_scene(task: _Task) -> None:
