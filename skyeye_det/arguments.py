@@ -1,6 +1,10 @@
-"""Numbers on a command line, as ``type`` of argparse."""
+"""Values on a command line, as ``type`` of argparse."""
 
 from argparse import ArgumentTypeError
+from pathlib import Path
+
+_PRODUCTS = ("xbd_", "split_", "instances")
+_FOLDERS_OF_DATA = ("images", "labels", "targets")
 
 
 def positive(text: str) -> int:
@@ -11,6 +15,16 @@ def positive(text: str) -> int:
 def whole(text: str) -> int:
     """A whole number of 0 or more."""
     return _from(0, text)
+
+
+def report_file(text: str) -> Path:
+    """Where a report is to go: a ``.json`` file, and none of an xBD root's own."""
+    path = Path(text)
+    if path.suffix != ".json" or path.parent.name in _FOLDERS_OF_DATA or path.name.startswith(_PRODUCTS):
+        raise ArgumentTypeError(
+            f"expected a name of its own that ends in .json, outside images, labels and targets, found {text}"
+        )
+    return path
 
 
 def _from(least: int, text: str) -> int:

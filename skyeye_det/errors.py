@@ -55,13 +55,20 @@ def run_command(command: Callable[[], int | None]) -> None:
             stream.reconfigure(errors="backslashreplace")  # a path need not be Unicode
     try:
         code = command() or 0
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller has closed it
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; the interpreter's own last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        print(f"error: standard output cannot be written ({error.strerror or error})", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -27,6 +27,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
     try:
+        if target.exists() and not target.is_file():
+            raise InputError(f"{target}: expected a place for a file, found a folder, a pipe or a device")
         target.parent.mkdir(parents=True, exist_ok=True)
         # A link of that name, from a stranger's folder, would be written through.
         partial.unlink(missing_ok=True)

@@ -53,19 +53,28 @@ def ordered_map(
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for ahead in islice(chunks, workers * _CHUNKS_AHEAD):
-                waiting.append(pool.submit(_results, function, ahead))
+                waiting.append(_submitted(pool, function, ahead))
             while waiting:
                 done = waiting.popleft().result()
                 for ahead in islice(chunks, 1):
-                    waiting.append(pool.submit(_results, function, ahead))
+                    waiting.append(_submitted(pool, function, ahead))
                 yield from done
-        except (BrokenProcessPool, BrokenPipeError) as error:  # the latter where it was still starting
+        except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was killed, probably for want of memory; run again with --workers 1"
             ) from error
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _submitted(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
+) -> "Future[list[Result]]":
+    try:
+        return pool.submit(_results, function, items)
+    except OSError as error:  # the pipe to a worker that was killed while starting
+        raise BrokenProcessPool from error
 
 
 def _end_with_parent() -> None:

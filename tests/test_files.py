@@ -93,7 +93,7 @@ def test_file_in_the_place_of_a_folder_is_told_in_one_sentence(tmp_path):
 
 def test_folder_in_the_place_of_the_file_is_kept(tmp_path):
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(InputError, match=r"a\.json: cannot be written"):
+    with pytest.raises(InputError, match=r"a\.json: expected a place for a file"):
         write_bytes(tmp_path / "a.json", b"x")
     assert names(tmp_path) == ["a.json"]
 
@@ -108,6 +108,13 @@ def test_full_disk_is_told_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match="No space left"):
         write()
     assert names(tmp_path) == []
+
+
+def test_device_is_not_replaced(tmp_path):
+    (tmp_path / "a.json").symlink_to("/dev/null")
+    with pytest.raises(InputError, match="a device"):
+        write_bytes(tmp_path / "a.json", b"x")
+    assert (tmp_path / "a.json").is_char_device()
 
 
 def test_link_in_the_place_of_the_partial_file_is_not_written_through(tmp_path):

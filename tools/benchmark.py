@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """Measures speed and memory against floors taken on the same files in the same run.
 
-Exit codes: 0 done, 1 done and a bar is missed, 2 wrong input.
+Exit codes: 0 done, 1 done and a bar is missed, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
+from skyeye_det.arguments import report_file
 from skyeye_det.benchmark.data_command import ROW_NAMES, run_data_benchmark
 from skyeye_det.benchmark.settings import Settings
 from skyeye_det.errors import run_command
@@ -40,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     data.add_argument(
         "--output", type=Path, metavar="DIR", help="where files are made and removed (default: /tmp)"
     )
-    data.add_argument("--json", type=Path, metavar="FILE", help="write the table here too")
+    data.add_argument("--json", type=report_file, metavar="FILE", help="write the table here too")
     return parser.parse_args()
 
 

@@ -8,7 +8,7 @@ split; 130 interrupted; 143 terminated. Nothing in the root is changed.
 import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import positive, whole
+from skyeye_det.arguments import positive, report_file, whole
 from skyeye_det.data.dataset_check import check_dataset
 from skyeye_det.data.dataset_report import check_json, check_table, exit_code
 from skyeye_det.errors import run_command
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         help="decode every image, or read the headers alone, which is several times faster",
     )
     parser.add_argument("--limit", type=whole, default=50, help="faults named in the table (default: 50)")
-    parser.add_argument("--json", type=Path, help="write all faults to this file too")
+    parser.add_argument("--json", type=report_file, help="write all faults to this file too")
     parser.add_argument(
         "--workers", type=positive, help="processes (default: one for each 50 pairs, at most one a CPU)"
     )

@@ -8,7 +8,7 @@ outside localization, values above 1 in it) is no finding.
 import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import positive, whole
+from skyeye_det.arguments import positive, report_file, whole
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
 from skyeye_det.postprocessing.submission_check import (
@@ -37,7 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--size", type=positive, default=1024, help="side in px without --images (default: 1024)"
     )
-    parser.add_argument("--json", type=Path, help="write findings and notes to this file too")
+    parser.add_argument("--json", type=report_file, help="write findings and notes to this file too")
     arguments = parser.parse_args()
     if arguments.splits and not arguments.images:
         parser.error("--splits goes with --images")

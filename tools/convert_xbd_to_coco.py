@@ -14,7 +14,7 @@ Exit codes: 0 done, faults handled and listed; 2 wrong input, or a fault under -
 import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import positive
+from skyeye_det.arguments import positive, report_file
 from skyeye_det.data.conversion import convert_xbd
 from skyeye_det.data.conversion_options import ConversionOptions
 from skyeye_det.errors import run_command
@@ -31,7 +31,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--output", type=Path, help="folder of the COCO files (default: <xbd-root>/annotations)")
     add("--strict", action="store_true", help="treat any fault graver than a note as an error")
     add("--workers", type=positive, help="reading processes (default: one for each 250 pairs)")
-    add("--json", type=Path, metavar="FILE", help="write counts, faults by kind and files written as JSON")
+    add(
+        "--json",
+        type=report_file,
+        metavar="FILE",
+        help="write counts, faults by kind and files written as JSON",
+    )
     new = parser.add_argument_group("a new split of the tiles of these folders")
     new.add_argument(
         "--split-by",

@@ -10,7 +10,7 @@ more than --tolerance pixels or cannot be compared, 2 wrong input, 130 interrupt
 import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import positive, whole
+from skyeye_det.arguments import positive, report_file, whole
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE as TOLERANCE
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
@@ -37,7 +37,7 @@ def parse_arguments() -> argparse.Namespace:
         "--scorer-names", type=Path, help="folder for the official scorer: test_localization_00000_target.png"
     )
     parser.add_argument("--workers", type=positive, help="processes (default: one for each 50 pairs)")
-    parser.add_argument("--json", type=Path, help="write the result to this file too")
+    parser.add_argument("--json", type=report_file, help="write the result to this file too")
     arguments = parser.parse_args()
     if arguments.tolerance is not None and not arguments.check:
         parser.error("--tolerance goes with --check")

@@ -11,11 +11,11 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import positive
+from skyeye_det.arguments import positive, report_file
 from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
-from skyeye_det.evaluation.report_table import format_report, json_report
+from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.files import write_json
 
@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
         "--draws", type=int, default=1000, help="sets of tiles drawn for the intervals (default: 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    parser.add_argument("--json", type=Path, help="write the report to this file too")
+    parser.add_argument("--json", type=report_file, help="write the report to this file too")
     parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
     return parser.parse_args()
 
@@ -59,7 +59,7 @@ def main() -> None:
     )
     print(format_report(report))
     if arguments.json:
-        write_json(arguments.json, json_report(report), pretty=True)
+        write_json(arguments.json, report, pretty=True)
 
 
 if __name__ == "__main__":

@@ -198,11 +198,12 @@ def _refuse(root: Path, name: str, faults: list[Fault], listed: Path, any_image:
     graver = [fault for fault in faults if fault.kind.severity is not Severity.NOTE]
     if (strict and graver) or not any_image:
         faults = graver if any_image else faults
+        graver.sort(key=lambda fault: not fault.kind.rule.startswith("the pair is left out"))
         kinds = ", ".join(f"{count} {kind.value}" for kind, count in count_faults(faults).items())
         reason = "--strict allows no fault" if any_image else "no pair is left"
         mend = "mend them, or run again without --strict" if any_image else "mend them"
         raise InputError(
-            f"{root / name}: {reason}, found {kinds}, first {faults[0]}; all in {listed}: {mend}"
+            f"{root / name}: {reason}, found {kinds}, first {(graver or faults)[0]}; all in {listed}: {mend}"
         )
 
 

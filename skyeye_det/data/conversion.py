@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def convert_xbd(
     if options.split_by or options.split_file or options.leave_one_event_out:
         report = _convert_parts(root, output, options)
     else:
+        _check_no_part(output, options.folders)
         summaries = (
             convert_split(root, folder, output, strict=options.strict, workers=options.workers)
             for folder in options.folders
@@ -183,6 +184,17 @@ def _check_no_folder(root: Path, split: Split) -> None:
             )
 
 
+def _check_no_part(output: Path, folders: Sequence[str]) -> None:
+    for path in sorted(output.glob("split_*.json")):
+        split = read_split(path)
+        for part in split.parts:
+            if (name := split.coco_name(part)) in folders:
+                raise InputError(
+                    f"{output / f'xbd_{name}.json'}: holds part {part} of {path.name}, which converting "
+                    f"folder {name} would overwrite; choose another --output"
+                )
+
+
 def _write_fold_commands(root: Path, output: Path, split: Split) -> Path | None:
     """One command a fold; none where the data sets cannot be found by their names."""
     place = Path(os.path.abspath(root))  # noqa: PTH100 - without following links, as the name is meant
@@ -210,8 +222,6 @@ def _quoted(names: tuple[str, ...]) -> str:
 
 def _remarks(split: Split, tiles: list[TileFacts]) -> tuple[str, ...]:
     remarks = []
-    if isinstance(groups := split.made.get("groups"), int):
-        remarks.append(f"{len(tiles)} tiles in {groups} groups that are not divided")
     if torn := torn_groups(split, tiles):
         remarks.append(f"WARNING: {torn} groups of tiles that share buildings are divided between parts")
     for event, tests in split.folds.items():

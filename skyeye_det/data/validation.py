@@ -115,7 +115,9 @@ _Kind = FaultKind
 _RULES: dict[FaultKind, _Rule] = {
     _Kind.INCOMPLETE_PAIR: _Rule("pre and post image and label of the scene", _PAIR_OUT, _ERROR),
     _Kind.BAD_NAME: _Rule("a file name of printable text in UTF-8", _PAIR_OUT, _ERROR),
-    _Kind.UNREADABLE_LABEL: _Rule("xBD label JSON with features.xy and metadata", _PAIR_OUT, _ERROR),
+    _Kind.UNREADABLE_LABEL: _Rule(
+        "xBD label JSON with features.xy and metadata, at most 200,000 vertices", _PAIR_OUT, _ERROR
+    ),
     _Kind.UNREADABLE_IMAGE: _Rule("a PNG, JPEG or TIFF image", _PAIR_OUT, _ERROR),
     _Kind.IMAGE_TOO_LARGE: _Rule("an image of at most 8192 x 8192 px", _PAIR_OUT, _ERROR),
     _Kind.SIZES_DIFFER: _Rule("pre image, post image and both labels of one size", _PAIR_OUT, _ERROR),

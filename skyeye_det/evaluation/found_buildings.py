@@ -109,7 +109,10 @@ def find_instances(predictions: Path, scenes: Collection[str]) -> InstanceSource
     """
     parts = {path.stem for path in (predictions / PARTS_FOLDER).glob("[!.]*.json")}
     path = predictions / JOINED_FILE
-    if parts:
+    if path.exists():
+        joined = results_by_scene(path)
+        source, parts = InstanceSource(predictions, joined), set(joined)
+    elif parts:
         path = predictions / PARTS_FOLDER
         if missing := sorted(set(scenes) - parts):
             raise InputError(
@@ -117,9 +120,6 @@ def find_instances(predictions: Path, scenes: Collection[str]) -> InstanceSource
                 " run tools/infer.py again to complete them"
             )
         source = InstanceSource(predictions, None)
-    elif path.exists():
-        joined = results_by_scene(path)
-        source, parts = InstanceSource(predictions, joined), set(joined)
     else:
         return None
     if strangers := sorted(parts - set(scenes) - _predicted_scenes(predictions)):

@@ -1,6 +1,5 @@
 """The report of a score as text for people and as JSON for programs."""
 
-import math
 from typing import Any
 
 from skyeye_det.evaluation.object_table import confusion_table, finding_table, grade_table, mask_table
@@ -31,11 +30,6 @@ def format_report(report: dict[str, Any]) -> str:
         tables.append(mask_table(report["instances"]))
     tables.append(_event_table(report))
     return "\n\n".join([*tables, "\n".join([*report["notes"], _resampling_line(report)])])
-
-
-def json_report(report: dict[str, Any]) -> dict[str, Any]:
-    """The report with null in place of NaN, which JSON does not know."""
-    return _without_nan(report)
 
 
 def _official_table(report: dict[str, Any], share: str) -> str:
@@ -98,11 +92,3 @@ def _resampling_line(report: dict[str, Any]) -> str:
         f"intervals: percentiles of {resampling['draws']:,} draws of as many tiles, seed"
         f" {resampling['seed']}; n/a: fewer than 2 tiles, or a class that the targets lack"
     )
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -7,7 +7,7 @@ pixel ``(x0, y0)`` of its top left corner.
 Masks are resampled in ``postprocessing.soft_masks``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -76,33 +76,6 @@ def rasterize_instances(
         for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
             place = winner[y0 : y0 + height, x0 : x0 + width]
             np.maximum(place, crop[:height, :width], out=place)
-    return _images(winner)
-
-
-def rasterize_crops(
-    crops: Iterable[Crop], scores: np.ndarray, damage: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Paints crops in any order, from any source, by the rule of :func:`rasterize_instances`.
-
-    Args:
-        crops: crops whose index points into ``scores`` and ``damage``; they lie inside the image.
-        scores: (N,) float.
-        damage: (N,) int, 0..3.
-        shape: (h, w) in px.
-
-    Returns:
-        localization, damage: uint8 (h, w), 0/1 and 0..4.
-
-    Raises:
-        ValueError: ``scores`` and ``damage`` of different length, a score that is not finite, damage outside
-            0..3.
-    """
-    codes = _codes(scores, damage)
-    winner = np.zeros(shape, codes.dtype)
-    for index, (x0, y0), crop in crops:
-        height, width = crop.shape
-        place = winner[y0 : y0 + height, x0 : x0 + width]
-        np.maximum(place, crop * codes[index], out=place)
     return _images(winner)
 
 

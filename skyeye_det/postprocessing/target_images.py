@@ -129,7 +129,9 @@ def make_targets(
             raise InputError(f"{incomplete[0]}, and {len(incomplete)} in all; the scorer needs every tile")
         wanted = _numbered(scenes, Path(scorer_folder))
     painted = copied = kept = 0
-    left_out, mended = list(incomplete), Counter[FaultKind]()
+    linked = [fault for fault in incomplete if fault.kind is FaultKind.LINK_OUT_OF_ROOT]
+    left_out = [fault for fault in incomplete if fault not in linked]
+    mended = Counter(fault.kind for fault in linked)
     for made in for_each(partial(_make, overwrite=overwrite), wanted, workers, f"targets {split}"):
         painted, copied, kept = painted + made.painted, copied + made.copied, kept + made.kept
         left_out += [made.left_out] if made.left_out else []
@@ -143,7 +145,7 @@ def made_table(results: list[TargetsMade]) -> str:
     """Counts by split, the pairs without targets, and the faults that were mended by their rule."""
     rows: list[tuple[str, ...]] = [("split", "pairs", "painted", "copied", "kept", "left out")]
     for made in results:
-        counts = (made.pairs, made.painted, made.copied, made.kept, len(made.left_out))
+        counts = (made.pairs, made.painted, made.copied, made.kept, len({f.scene for f in made.left_out}))
         rows.append((made.split, *map(str, counts)))
     lines = [aligned(rows, "<")]
     left_out = [fault for made in results for fault in made.left_out]

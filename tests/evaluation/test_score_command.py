@@ -11,9 +11,10 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.bootstrap import Resampling, score_intervals
 from skyeye_det.evaluation.instance_metrics import precision_and_recall
 from skyeye_det.evaluation.object_counts import ObjectCounts
-from skyeye_det.evaluation.report_table import format_report, json_report
+from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import NO_OBJECTS, ScoreOptions, score_submission
 from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
+from skyeye_det.files import json_bytes
 from skyeye_det.postprocessing.png import encode_class_png
 from skyeye_det.postprocessing.submission import write_submission_pngs
 
@@ -74,13 +75,12 @@ def test_interval_stands_beside_its_figure_from_two_tiles_on() -> None:
 
 
 def test_json_has_null_for_what_is_not_defined() -> None:
-    report = json_report(report_of(PixelCounts.zero(), objects=True))
-    written = json.loads(json.dumps(report, allow_nan=False))
+    written = json.loads(json_bytes(report_of(PixelCounts.zero(), objects=True)))
     assert written["overall"]["damage"]["destroyed"]["f1"] is None
     assert written["official"]["localization_f1"] == 0
     assert written["objects"]["recall"] is None
     assert written["intervals"]["score"] == [None, None]
-    assert json_report(report_of(PixelCounts.zero()))["objects"] is None
+    assert json.loads(json_bytes(report_of(PixelCounts.zero())))["objects"] is None
 
 
 def test_targets_hold_no_single_buildings_and_the_table_says_so() -> None:

@@ -14,7 +14,7 @@ from skyeye_det.data.conversion_options import ConversionOptions
 from skyeye_det.data.dataset_check import check_dataset
 from skyeye_det.data.dataset_report import check_json, check_table
 from skyeye_det.evaluation.bootstrap import Resampling
-from skyeye_det.evaluation.report_table import format_report, json_report
+from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.files import write_json
 from skyeye_det.postprocessing.submission_check import check_submission, expected_from_images, format_check
@@ -155,7 +155,7 @@ def _scored(box: Sandbox, predictions: Path, **truth: Any) -> Shown:
     report = score_submission(
         predictions, workers=1, options=ScoreOptions(resampling=Resampling(20)), **truth
     )
-    write_json(box.output / "score.json", json_report(report))
+    write_json(box.output / "score.json", report)
     return format_report(report), 0
 
 

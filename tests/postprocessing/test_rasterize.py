@@ -9,7 +9,6 @@ from skyeye_det.postprocessing.rasterize import (
     encode_crop,
     encode_instances,
     instance_crops,
-    rasterize_crops,
     rasterize_instances,
 )
 
@@ -115,13 +114,6 @@ def test_mask_threshold_is_reached_by_an_equal_probability() -> None:
 def test_arrays_without_meaning_are_refused(boxes, masks, scores, damage, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rasterize_instances(boxes, masks, scores, damage, (20, 30))
-
-
-def test_crops_of_another_source_follow_the_same_rule() -> None:
-    crops = [(1, (2, 3), np.ones((4, 5), bool)), (0, (4, 3), np.ones((2, 2), bool))]
-    localization, damage = rasterize_crops(crops, np.array([0.3, 0.2]), np.array([3, 0]), (20, 30))
-    assert localization.sum() == 20
-    assert (damage == 4).sum() == 4
 
 
 @pytest.mark.parametrize(
