@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from skyeye_det.arguments import positive, report_file, whole
-from skyeye_det.errors import run_command
+from skyeye_det.errors import InputError, run_command
 from skyeye_det.files import write_json
 from skyeye_det.postprocessing.submission_check import (
     check_submission,
@@ -41,6 +41,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.splits and not arguments.images:
         parser.error("--splits goes with --images")
+    if arguments.images and (arguments.size, arguments.prefix) != (1024, "test"):
+        parser.error("--size and --prefix go without --images, which tell both")
     return arguments
 
 
@@ -53,6 +55,8 @@ def main() -> int:
     elif arguments.tiles is not None:
         expected = expected_tiles(arguments.tiles, arguments.prefix)
     check = check_submission(arguments.predictions, expected, (arguments.size, arguments.size))
+    if expected is None and not check.tiles and not check.findings:
+        raise InputError(f"{arguments.predictions}: expected prediction PNGs, found none; check the path")
     print(format_check(check))
     if expected is None:
         print("missing tiles cannot be known without --images or --tiles")

@@ -43,7 +43,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--json", type=report_file, help="write the report to this file too")
     parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.targets and arguments.score_threshold != PAINT_SCORE_THRESHOLD:
+        parser.error("--score-threshold goes with --xbd-root: targets hold no single buildings")
+    return arguments
 
 
 def main() -> None:
