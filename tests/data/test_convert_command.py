@@ -76,11 +76,11 @@ def test_kill_in_the_middle_of_writing_leaves_the_old_file(tmp_path: Path) -> No
     before = written.read_bytes()
     write_buildings(tmp_path, ("a", SQUARE, "destroyed"))
     dying = (
-        "import os, signal\n"
+        "import os, signal\nfrom pathlib import Path\n"
         "from skyeye_det.data.coco import convert_split\n"
         "def replace(old, new):\n"
         "    if new.name == 'xbd_train.json': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "os.replace = replace\n"
+        "Path.replace = replace\n"
         f"convert_split({str(tmp_path)!r}, 'train', {str(tmp_path / 'annotations')!r})\n"
     )
     killed = subprocess.run([sys.executable, "-c", dying], cwd=REPOSITORY, timeout=60, check=False)

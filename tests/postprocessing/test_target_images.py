@@ -104,13 +104,13 @@ def test_killed_run_leaves_whole_files_and_is_taken_up(tmp_path: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
     dying = (
-        "import os, signal\n"
+        "import os, signal\nfrom pathlib import Path\n"
         "from skyeye_det.postprocessing.target_images import make_targets\n"
-        "replaced, replace = [], os.replace\n"
+        "replaced, replace = [], Path.replace\n"
         "def dying(old, new):\n"
         "    if len(replaced) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    replaced.append(new); replace(old, new)\n"
-        "os.replace = dying\n"
+        "Path.replace = dying\n"
         f"make_targets({str(tmp_path)!r}, 'tier3')\n"
     )
     killed = subprocess.run([sys.executable, "-c", dying], cwd=ROOT, timeout=60, check=False)
