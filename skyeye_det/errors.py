@@ -1,5 +1,6 @@
 """One kind of error for everything a user can put right, and how a command shows it."""
 
+import errno
 import io
 import os
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 _LONGEST = 900
+_WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def printable(text: str) -> str:
@@ -65,7 +67,8 @@ def run_command(command: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except OSError as error:
-        if error.filename is not None:
+        # Files are written under whole_file, which tells of its own faults: this is the output's.
+        if error.filename is not None or error.errno not in _WRITE_FAULTS:
             raise
         print(f"error: standard output cannot be written ({error.strerror or error})", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skyeye_det.benchmark.measure import Cost
+from skyeye_det.text_table import aligned
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,7 @@ def table(rows: Sequence[Row | Skipped]) -> str:
     """Text of all rows: seconds by the clock and, in brackets, of CPU; then what each row is."""
     head = ["row", "ours s", "floor s", "ratio", "bar", "memory MiB", "bar", "met"]
     lines = [head, *(_cells(row) for row in rows if isinstance(row, Row))]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(map(str.rjust, line, widths)) for line in lines]
+    text = [aligned(lines, ">")]
     text += [f"{row.name}: skipped, {row.why}" for row in rows if isinstance(row, Skipped)]
     for row in rows:
         if isinstance(row, Row):

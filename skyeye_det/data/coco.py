@@ -198,7 +198,7 @@ def _refuse(root: Path, name: str, faults: list[Fault], listed: Path, any_image:
     graver = [fault for fault in faults if fault.kind.severity is not Severity.NOTE]
     if (strict and graver) or not any_image:
         faults = graver if any_image else faults
-        graver.sort(key=lambda fault: not fault.kind.rule.startswith("the pair is left out"))
+        graver.sort(key=lambda fault: not fault.kind.drops_pair)
         kinds = ", ".join(f"{count} {kind.value}" for kind, count in count_faults(faults).items())
         reason = "--strict allows no fault" if any_image else "no pair is left"
         mend = "mend them, or run again without --strict" if any_image else "mend them"
@@ -232,13 +232,12 @@ def _convert_all(name: str, found: Sequence[SceneFiles], workers: int | None) ->
 
 def _convert_batch(pairs: Sequence[SceneFiles]) -> list[_Converted]:
     read = read_scenes(pairs)
-    by_shape: dict[tuple[int, int], list[int]] = {}
+    by_shape: dict[tuple[int, int], list[tuple[int, Scene]]] = {}
     for number, (scene, _) in enumerate(read):
         if scene:
-            by_shape.setdefault((scene.height, scene.width), []).append(number)
+            by_shape.setdefault((scene.height, scene.width), []).append((number, scene))
     converted: list[_Converted] = [(None, b"", [], faults) for _, faults in read]
-    for shape, numbers in by_shape.items():
-        scenes = [(number, scene) for number in numbers if (scene := read[number][0])]
+    for shape, scenes in by_shape.items():
         boxes, areas = mask_boxes_and_areas([b.parts for _, scene in scenes for b in scene.buildings], shape)
         measures = zip(boxes.tolist(), areas.tolist(), strict=True)
         for number, scene in scenes:
