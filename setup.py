@@ -31,11 +31,14 @@ setup(
         "msgspec>=0.19",  # first with wheels for Python 3.13
         "shapely>=2.0",  # first with vectorised functions on arrays of geometries
         "pycocotools>=2.0.8",  # first built for numpy 2
+        "PyYAML>=6.0.1",  # first with wheels for Python 3.12
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
     ],
     extras_require={
         "train": [
             "fvcore>=0.1.5.post20221221",  # the last release, and the one detectron2 is used with
+            # The semantic peer; 0.5 is the first with the universal timm encoder for every decoder.
+            "segmentation-models-pytorch>=0.5",
             "timm>=1.0.3",  # first whose features_only serves nearly every architecture by name
             "tensorboard>=2.12",  # first that allows protobuf 4, which wandb uses too
             "wandb>=0.18",  # first that writes runs with wandb-core

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-PAINT_SCORE_THRESHOLD = 0.6
-"""Default of ``TEST.PAINT_SCORE_THRESH``: least score of an instance that counts as a building."""
-
 
 def add_skyeye_config(cfg: "CfgNode") -> None:
     """Adds SkyEye's keys to ``cfg`` in place.
+
+    ``MODEL.BACKBONE.FREEZE_AT`` also counts the feature stages of a timm network whose weights stay as they
+    are (0: none, 1: all up to stride 2, 2: up to stride 4, ...).
 
     Images are stacked as six channels, pre-disaster first; ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD``
     therefore hold six numbers, in the order of ``INPUT.FORMAT``.
@@ -20,8 +20,6 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # --- Backbone: a timm network by name, used by build_siamese_timm_fpn_backbone.
     cfg.MODEL.TIMM = CfgNode()
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
-    # Feature stages whose weights stay as they are (0: none, 1: all up to stride 2, 2: up to stride 4, ...).
-    cfg.MODEL.TIMM.FREEZE_AT = 1
     # "FrozenBN" keeps the BatchNorm statistics of the loaded weights; "BN" learns them, as it must without
     # weights.
     cfg.MODEL.TIMM.NORM = "FrozenBN"
@@ -33,16 +31,29 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # "corn", "coral" or "cross_entropy": see skyeye_det.modeling.ordinal.
     cfg.MODEL.DAMAGE_HEAD.ORDINAL = "corn"
     cfg.MODEL.DAMAGE_HEAD.POOLER_RESOLUTION = 7
-    cfg.MODEL.DAMAGE_HEAD.POOLER_SAMPLING_RATIO = 2
     # The box is enlarged by this factor around its centre before pooling: debris, water and ash lie beside a
     # building.
     cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE = 1.4
+    # "none", "deformable" or "correlation": brings post features onto pre, see skyeye_det.modeling.alignment.
+    cfg.MODEL.DAMAGE_HEAD.ALIGNMENT = "none"
+    # Read the building's own pixels and its surroundings apart, by its mask.
+    cfg.MODEL.DAMAGE_HEAD.MASK_POOLING = False
+    # Buildings of a tile attend to each other before they are graded.
+    cfg.MODEL.DAMAGE_HEAD.OBJECT_CONTEXT = False
     cfg.MODEL.DAMAGE_HEAD.NUM_CONV = 2
     cfg.MODEL.DAMAGE_HEAD.CONV_DIM = 128
     cfg.MODEL.DAMAGE_HEAD.FC_DIM = 256
     # Weight of the loss of a building by its true grade: no-damage, minor, major, destroyed.
     cfg.MODEL.DAMAGE_HEAD.CLASS_WEIGHTS = [1.0, 1.0, 1.0, 1.0]
     cfg.MODEL.DAMAGE_HEAD.LOSS_WEIGHT = 1.0
+
+    # --- Losses of pixels, as [target, kind, weight]: targets building, seam and damage, kinds of
+    # skyeye_det.modeling.pixel_losses. Read where there is a semantic head.
+    cfg.MODEL.SEM_SEG_HEAD.LOSSES = [
+        ["building", "bce", 1.0],
+        ["building", "dice", 1.0],
+        ["seam", "bce", 0.5],
+    ]
 
     # --- Augmentation of a pair (training only).
     cfg.INPUT.PAIR = CfgNode()
@@ -60,14 +71,11 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # --- Solver: "SGD" (detectron2's default) or "AdamW".
     cfg.SOLVER.OPTIMIZER = "SGD"
 
-    # --- Competition PNGs: a pixel is painted where the instance's score reaches the first, and score times
-    # mask probability the second. Chosen on training tiles, for localization F1.
-    cfg.TEST.PAINT_SCORE_THRESH = PAINT_SCORE_THRESHOLD
-    cfg.TEST.PAINT_PIXEL_THRESH = 0.35
+    # --- YAML of tools/tune_postprocess.py with thresholds and decision rule; "" takes the defaults of
+    # skyeye_det.postprocessing.decision.
+    cfg.TEST.DECISIONS = ""
 
     # --- Weights & Biases.
     cfg.WANDB = CfgNode()
     cfg.WANDB.ENABLED = False
     cfg.WANDB.PROJECT = "skyeye_det"
-    # Prediction pictures logged at each evaluation.
-    cfg.WANDB.NUM_PICTURES = 4

@@ -125,7 +125,7 @@ TORCH_FREE_TOOLS = (
     "score_submission",
     "visualize",
 )
-REQUIRED = frozenset({"numpy", "cv2", "msgspec", "shapely", "pycocotools", "tqdm"})
+REQUIRED = frozenset({"numpy", "cv2", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"})
 """What setup.py's install_requires brings, by import name."""
 
 FLOOR_PARSER = "orjson"

@@ -12,12 +12,12 @@ import argparse
 from pathlib import Path
 
 from skyeye_det.arguments import positive, report_file
-from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.files import write_json
+from skyeye_det.postprocessing.decision import DecisionRule
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--score-threshold",
         type=float,
-        default=PAINT_SCORE_THRESHOLD,
+        default=DecisionRule.score_threshold,
         metavar="S",
         help="instances below it count as no building (default: %(default)s, as they are painted)",
     )
@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=report_file, help="write the report to this file too")
     parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
     arguments = parser.parse_args()
-    if arguments.targets and arguments.score_threshold != PAINT_SCORE_THRESHOLD:
+    if arguments.targets and arguments.score_threshold != DecisionRule.score_threshold:
         parser.error("--score-threshold goes with --xbd-root: targets hold no single buildings")
     return arguments
 

@@ -4,8 +4,8 @@
 import argparse
 from pathlib import Path
 
-from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import run_command
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.visualization.command import ORDERS, PictureSources, SceneChoice, visualize
 from skyeye_det.visualization.gallery import PanelLook
 
@@ -40,7 +40,7 @@ def _parse() -> argparse.Namespace:
     source.add_argument(
         "--score-threshold",
         type=float,
-        default=PAINT_SCORE_THRESHOLD,
+        default=DecisionRule.score_threshold,
         metavar="S",
         help="least score (default: %(default)s)",
     )

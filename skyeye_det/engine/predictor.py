@@ -19,6 +19,7 @@ from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.postprocessing.decision import read_rule
 from skyeye_det.postprocessing.submission import (
     JOINED_FILE,
     PARTS_FOLDER,
@@ -90,7 +91,7 @@ def infer_pair(
     cfg = load_config(config_file, overrides)
     pair = PairMapper(cfg, is_train=False)(_tile_dict(ImagePair("pair", *images)))
     prediction = PairPredictor(cfg, weights)(pair)
-    write_tile(*outputs, *prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_PIXEL_THRESH))
+    write_tile(*outputs, *prediction.rasterize(read_rule(cfg.TEST.DECISIONS)))
 
 
 def infer_folder(
@@ -124,6 +125,7 @@ def infer_folder(
     cfg = load_config(config_file, overrides)
     pairs = find_pairs(images)
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
+    rule = read_rule(cfg.TEST.DECISIONS)
     tiles = [_tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
     predictor = PairPredictor(cfg, weights)
     _claim(output, cfg, weights, pairs, options)
@@ -134,7 +136,7 @@ def infer_folder(
     with told_in_a_sentence():
         for pair in progress(_read(cfg, todo), len(todo), "predict", "pair"):
             prediction, scene = predictor(pair), pair["scene"]
-            painted = prediction.rasterize(cfg.TEST.PAINT_SCORE_THRESH, cfg.TEST.PAINT_PIXEL_THRESH)
+            painted = prediction.rasterize(rule)
             write_submission_pngs(output, names.get(scene, scene), *painted)
             results = prediction.coco_results(scene, pair["image_id"], Path(pair["file_name"]).name)
             write_json(_part(output, scene), results)

@@ -156,7 +156,7 @@ def _check(cfg: CfgNode) -> None:
         )
     if cfg.VIS_PERIOD:
         raise InputError(
-            "VIS_PERIOD: expected 0, since detectron2 draws images of 3 channels; WANDB.NUM_PICTURES and "
+            "VIS_PERIOD: expected 0, since detectron2 draws images of 3 channels; evaluation and "
             "tools/visualize.py draw pairs"
         )
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():

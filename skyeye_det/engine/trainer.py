@@ -29,6 +29,10 @@ from skyeye_det.engine.setup import build_pair_model, check_training, load_confi
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.evaluators import BuildingEvaluator, XView2Evaluator
+from skyeye_det.postprocessing.decision import read_rule
+
+_PICTURES = 4
+"""Tiles drawn at each evaluation."""
 
 SCORE = "xview2/score"
 """The metric by which the best checkpoint is kept."""
@@ -79,12 +83,12 @@ class PairTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
         """The official score, mask AP, and pictures of the first tiles."""
-        tiles, threshold = DatasetCatalog.get(dataset_name), cfg.TEST.PAINT_SCORE_THRESH
+        tiles, rule = DatasetCatalog.get(dataset_name), read_rule(cfg.TEST.DECISIONS)
         return DatasetEvaluators(
             [
-                XView2Evaluator(tiles, threshold, cfg.TEST.PAINT_PIXEL_THRESH),
+                XView2Evaluator(tiles, rule),
                 BuildingEvaluator(tiles),
-                PictureEvaluator(tiles[: cfg.WANDB.NUM_PICTURES], threshold, cfg.INPUT.FORMAT),
+                PictureEvaluator(tiles[:_PICTURES], rule.score_threshold, cfg.INPUT.FORMAT),
             ]
         )
 

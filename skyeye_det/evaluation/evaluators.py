@@ -9,6 +9,7 @@ from detectron2.utils import comm
 from skyeye_det.evaluation.instance_metrics import average_precision
 from skyeye_det.evaluation.official_truth import official_truth, paint_annotations
 from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 
@@ -21,13 +22,12 @@ class XView2Evaluator(DatasetEvaluator):
 
     Args:
         dataset_dicts: the data set, with ``image_id``, ``height``, ``width`` and ``annotations``.
-        score_threshold: instances below are not painted.
-        pixel_threshold: pixels whose score times mask probability is below are not painted.
+        rule: what is painted, and how.
     """
 
-    def __init__(self, dataset_dicts: list[dict[str, Any]], score_threshold: float, pixel_threshold: float):
+    def __init__(self, dataset_dicts: list[dict[str, Any]], rule: DecisionRule):
         self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
-        self._thresholds = score_threshold, pixel_threshold
+        self._rule = rule
         self.reset()
 
     def reset(self) -> None:
@@ -39,7 +39,7 @@ class XView2Evaluator(DatasetEvaluator):
         for tile, output in zip(inputs, outputs, strict=True):
             prediction = TilePrediction.from_instances(output["instances"])
             target = paint_annotations(self._tiles[tile["image_id"]])
-            self._counts += count_pixels(*prediction.rasterize(*self._thresholds), *target)
+            self._counts += count_pixels(*prediction.rasterize(self._rule), *target)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.bootstrap import Interval, Resampling, score_intervals
 from skyeye_det.evaluation.found_buildings import find_instances
@@ -24,6 +23,7 @@ from skyeye_det.evaluation.prediction_files import count_others, match_predictio
 from skyeye_det.evaluation.tile_score import TileJob, TileScore, score_tile
 from skyeye_det.evaluation.truth import TrueTile, tiles_from_labels, tiles_from_targets
 from skyeye_det.evaluation.xview2_metrics import PixelCounts
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
 
@@ -40,7 +40,7 @@ class ScoreOptions:
         resampling: of the confidence intervals; 0 draws for none.
     """
 
-    score_threshold: float = PAINT_SCORE_THRESHOLD
+    score_threshold: float = DecisionRule.score_threshold
     resampling: Resampling = field(default_factory=Resampling)
 
     def check(self) -> None:

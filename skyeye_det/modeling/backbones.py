@@ -49,7 +49,8 @@ class TimmBackbone(Backbone):
         modules = stages.module_name()
         if not 0 <= freeze_at <= len(modules):
             raise InputError(
-                f"MODEL.TIMM.FREEZE_AT: expected 0..{len(modules)}, the stages of {name}, found {freeze_at}"
+                f"MODEL.BACKBONE.FREEZE_AT: expected 0..{len(modules)}, the stages of {name}, found "
+                f"{freeze_at}"
             )
         if freeze_at:
             _freeze_until(network, modules[freeze_at - 1])
@@ -133,7 +134,9 @@ def _build_fpn(cfg: CfgNode, bottom_up: Backbone) -> SiameseFPN:
 def build_siamese_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> SiameseFPN:
     """SiameseFPN over the timm network ``MODEL.TIMM.NAME``."""
     del input_shape  # six channels a pair, three for the network
-    return _build_fpn(cfg, TimmBackbone(cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.FREEZE_AT, cfg.MODEL.TIMM.NORM))
+    return _build_fpn(
+        cfg, TimmBackbone(cfg.MODEL.TIMM.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.TIMM.NORM)
+    )
 
 
 @BACKBONE_REGISTRY.register()

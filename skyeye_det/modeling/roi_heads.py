@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.damage_head import DamageHead
 
+_SAMPLING_RATIO = 2
+"""Points along each side of a bin that ROIAlign averages for the damage head."""
+
 
 @ROI_HEADS_REGISTRY.register()
 class BuildingROIHeads(StandardROIHeads):
@@ -50,7 +53,7 @@ class BuildingROIHeads(StandardROIHeads):
         pooler = ROIPooler(
             output_size=resolution,
             scales=[1.0 / shape.stride for shape in shapes],
-            sampling_ratio=cfg.MODEL.DAMAGE_HEAD.POOLER_SAMPLING_RATIO,
+            sampling_ratio=_SAMPLING_RATIO,
             pooler_type="ROIAlignV2",
         )
         pooled = ShapeSpec(channels=shapes[0].channels, height=resolution, width=resolution)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.rasterize import encode_instances, rasterize_instances
 
 if TYPE_CHECKING:
@@ -44,23 +45,23 @@ class TilePrediction:
             shape=tuple(instances.image_size),
         )
 
-    def rasterize(self, score_threshold: float, pixel_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    def rasterize(self, rule: DecisionRule) -> tuple[np.ndarray, np.ndarray]:
         """Paints the instances, see ``rasterize_instances``, where they are likely enough.
 
         A pixel's probability of being building is taken as the instance's score times the mask's probability:
         an unsure instance is painted in its core alone.
 
         Args:
-            score_threshold: least score of an instance that is painted.
-            pixel_threshold: least score times mask probability of a pixel that is painted.
+            rule: thresholds and decision rule.
 
         Returns:
             (localization 0/1, damage 0..4), uint8 (height, width).
         """
-        kept = self.scores >= score_threshold
-        boxes, scores, damage = self.boxes[kept], self.scores[kept], self.damage[kept]
+        kept = self.scores >= rule.score_threshold
+        boxes, scores = self.boxes[kept], self.scores[kept]
+        damage = rule.damage(self.damage_probs[kept])
         likely = self.masks[kept] * scores[:, None, None]
-        return rasterize_instances(boxes, likely, scores, damage, self.shape, pixel_threshold)
+        return rasterize_instances(boxes, likely, scores, damage, self.shape, rule.pixel_threshold)
 
     def coco_results(self, scene: str, image_id: int, file_name: str) -> list[dict[str, Any]]:
         """COCO results of every instance, best score first, with damage, its four probabilities and a uid."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from skyeye_det.config import PAINT_SCORE_THRESHOLD
 from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.visualization.gallery import PanelLook, write_gallery
 from skyeye_det.visualization.outlines import DrawnBuilding, read_image
 from skyeye_det.visualization.panel import PairPicture
@@ -43,7 +43,7 @@ class PictureSources:
     annotations: Path | None = None
     images: Path | None = None
     predictions: Path | None = None
-    score_threshold: float = PAINT_SCORE_THRESHOLD
+    score_threshold: float = DecisionRule.score_threshold
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,29 @@ from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
+from skyeye_det.postprocessing.decision import DecisionRule, write_rule
 from skyeye_det.postprocessing.png import read_class_png
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
 SCENES = ("storm_00000001", "storm_00000002", "storm_00000003")
 WIDTH, HEIGHT = 131, 97  # neither square nor a multiple of any stride
-PAINT_ALL = ["TEST.PAINT_SCORE_THRESH", "0.0", "TEST.PAINT_PIXEL_THRESH", "0.01"]
+RULES = {
+    "all": DecisionRule(score_threshold=0.0, pixel_threshold=0.01),
+    "none": DecisionRule(score_threshold=1.0),
+    "other": DecisionRule(score_threshold=0.7),
+}
+DECISIONS: dict[str, list[str]] = {name: [] for name in RULES}
+PAINT_ALL, PAINT_NONE, PAINT_OTHER = DECISIONS.values()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _decisions(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Rules as files, whose paths the overrides of this module name."""
+    folder = tmp_path_factory.mktemp("decisions")
+    for name, rule in RULES.items():
+        write_rule(folder / f"{name}.yaml", rule)
+        DECISIONS[name][:] = ["TEST.DECISIONS", str(folder / f"{name}.yaml")]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +101,7 @@ def test_every_pair_gets_two_pngs_of_its_size_and_its_instances(weights, images,
 
 
 def test_nothing_above_the_threshold_gives_zero_pngs(weights, images, tmp_path):
-    predict(weights, images, tmp_path / "out", ["TEST.PAINT_SCORE_THRESH", "1.1"])
+    predict(weights, images, tmp_path / "out", PAINT_NONE)
     assert len(pngs(tmp_path / "out")) == 2 * len(SCENES)
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
 
@@ -123,7 +139,7 @@ def test_a_second_run_does_only_what_is_missing(weights, images, tmp_path):
 def test_results_of_another_model_are_not_continued(weights, images, tmp_path):
     predict(weights, images, tmp_path / "out")
     with pytest.raises(InputError, match="another config_sha256"):
-        predict(weights, images, tmp_path / "out", ["TEST.PAINT_SCORE_THRESH", "0.7"])
+        predict(weights, images, tmp_path / "out", PAINT_OTHER)
 
 
 def test_another_set_of_images_is_not_continued(weights, images, tmp_path):

@@ -7,6 +7,7 @@ from detectron2.structures import Boxes, Instances
 
 from skyeye_det.evaluation.evaluators import BuildingEvaluator, XView2Evaluator
 from skyeye_det.evaluation.instance_metrics import MAX_DETECTIONS
+from skyeye_det.postprocessing.decision import DecisionRule
 
 SIDE = 128
 RECALLS = ["recall50", "recall50_below_16", "recall50_16_32", "recall50_above_32"]
@@ -45,7 +46,7 @@ ALL = ((4, 4, 10, 0), (30, 4, 20, 1), (60, 4, 40, 2), (4, 60, 24, 3), (60, 60, 3
 def score(tiles: list[dict], outputs: list[dict], threshold: float = 0.3) -> dict[str, float]:
     # Half the instances' score paints the same pixels as half the mask's probability.
     scores = [float(value) for each in outputs for value in each["instances"].scores[:1]]
-    evaluator = XView2Evaluator(tiles, threshold, pixel_threshold=0.5 * max(scores, default=1.0))
+    evaluator = XView2Evaluator(tiles, DecisionRule(threshold, 0.5 * max(scores, default=1.0)))
     evaluator.reset()
     evaluator.process([{"image_id": each["image_id"]} for each in tiles], outputs)
     return evaluator.evaluate()["xview2"]

@@ -88,8 +88,8 @@ def test_frozen_norm_learns_nothing_and_keeps_its_activations() -> None:
         ({"name": "efficientnet_light"}, "MODEL.TIMM.NAME: expected a network of timm"),
         ({"name": "test_vit"}, "MODEL.TIMM.NAME: expected a network"),
         ({"name": NETWORK, "norm": "GN"}, "MODEL.TIMM.NORM: expected FrozenBN or BN, found 'GN'"),
-        ({"name": NETWORK, "freeze_at": 6}, "MODEL.TIMM.FREEZE_AT: expected 0..5"),
-        ({"name": NETWORK, "freeze_at": -1}, "MODEL.TIMM.FREEZE_AT: expected 0..5"),
+        ({"name": NETWORK, "freeze_at": 6}, "MODEL.BACKBONE.FREEZE_AT: expected 0..5"),
+        ({"name": NETWORK, "freeze_at": -1}, "MODEL.BACKBONE.FREEZE_AT: expected 0..5"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: dict, sentence: str) -> None:

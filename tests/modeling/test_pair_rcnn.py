@@ -3,6 +3,7 @@ import torch
 from tiny_model import tiny_config, training_input
 
 from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 
@@ -36,7 +37,7 @@ def test_tile_without_detections_gives_two_empty_images(shape: tuple[int, int]) 
         (output,) = model([{"image": torch.zeros(6, *shape, dtype=torch.uint8)}])
     prediction = TilePrediction.from_instances(output["instances"])
     assert prediction.masks.shape == (0, 28, 28)
-    for picture in prediction.rasterize(0.0, 0.1):
+    for picture in prediction.rasterize(DecisionRule(0.0, 0.1)):
         assert picture.shape == shape
         assert not picture.any()
     assert prediction.coco_results("scene", 1, "a.png") == []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as run_lengths
 
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 
@@ -22,7 +23,7 @@ def prediction(scores: list[float], mask: float = 1.0) -> TilePrediction:
 
 
 def test_instances_from_the_score_threshold_on_are_painted():
-    localization, damage = prediction([0.9, 0.5, 0.4]).rasterize(0.5, 0.3)
+    localization, damage = prediction([0.9, 0.5, 0.4]).rasterize(DecisionRule(0.5, 0.3))
     assert localization[6, [6, 26, 46]].tolist() == [1, 1, 0]
     assert damage[6, [6, 26, 46]].tolist() == [3, 3, 0]
 
@@ -30,13 +31,13 @@ def test_instances_from_the_score_threshold_on_are_painted():
 @pytest.mark.parametrize(("pixel_threshold", "painted"), [(0.35, [1, 1]), (0.45, [1, 0]), (0.6, [0, 0])])
 def test_a_pixel_is_painted_where_score_times_mask_is_high_enough(pixel_threshold: float, painted: list):
     # 0.8 * 0.7 = 0.56 and 0.6 * 0.7 = 0.42
-    localization, _ = prediction([0.8, 0.6], mask=0.7).rasterize(0.5, pixel_threshold)
+    localization, _ = prediction([0.8, 0.6], mask=0.7).rasterize(DecisionRule(0.5, pixel_threshold))
     assert localization[6, [6, 26]].tolist() == painted
 
 
 def test_nothing_found_gives_zero_images_and_no_results():
     empty = prediction([])
-    assert not any(image.any() for image in empty.rasterize(0.5, 0.3))
+    assert not any(image.any() for image in empty.rasterize(DecisionRule(0.5, 0.3)))
     assert empty.coco_results("storm_00000001", 1, "a.png") == []
 
 

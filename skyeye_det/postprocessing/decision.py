@@ -1,0 +1,118 @@
+"""The decisions between a model's probabilities and its answer, as one small YAML file.
+
+``tools/tune_postprocess.py`` writes it, ``tools/infer.py --decisions`` and ``TEST.DECISIONS`` read it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.errors import InputError
+from skyeye_det.files import read_bytes, write_bytes
+
+_LARGEST_FILE = 1 << 16
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """From probabilities to buildings, pixels and classes.
+
+    The defaults of the first two were chosen on training tiles, for localization F1.
+
+    Attributes:
+        score_threshold: least score, 0..1, of an instance that counts as a building.
+        pixel_threshold: least probability, 0..1, of a pixel that counts as building.
+        map_weight: share, 0..1, of the semantic building map in a pixel's probability; the rest is the
+            instance's score times its mask. Without a map it has no effect.
+        min_area: px; smaller buildings are left out.
+        presence_threshold: a tile where no instance's score reaches it is taken as empty, 0..1.
+        damage_weights: factors of the four damage probabilities before the largest is taken; the harmonic
+            mean of the official score rewards rare classes, which plain argmax does not.
+        temperature: damage probabilities p become p ** (1 / temperature), normalised; above 1 is less sure
+            (Guo et al. 2017, arXiv:1706.04599).
+    """
+
+    score_threshold: float = 0.6
+    pixel_threshold: float = 0.35
+    map_weight: float = 0.5
+    min_area: float = 0.0
+    presence_threshold: float = 0.0
+    damage_weights: tuple[float, ...] = (1.0,) * NUM_DAMAGE_CLASSES
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a value means nothing."""
+        numbers = [*(getattr(self, name) for name in _NUMBERS), *self.damage_weights]
+        if not all(_is_number(value) for value in numbers):
+            raise ValueError(f"expected finite numbers, found {numbers}")
+        for name in ("score_threshold", "pixel_threshold", "map_weight", "presence_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected 0..1, found {getattr(self, name)}")
+        if self.min_area < 0:
+            raise ValueError(f"min_area: expected 0 px or more, found {self.min_area}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature: expected above 0, found {self.temperature}")
+        if len(self.damage_weights) != NUM_DAMAGE_CLASSES or min(self.damage_weights) <= 0:
+            raise ValueError(f"damage_weights: expected 4 numbers above 0, found {list(self.damage_weights)}")
+
+    def calibrated(self, damage_probs: np.ndarray) -> np.ndarray:
+        """Damage probabilities (..., 4) float32 at ``temperature``; rows still sum to 1."""
+        if self.temperature == 1:
+            return damage_probs
+        powers = np.power(damage_probs, np.float32(1 / self.temperature))
+        return powers / np.maximum(powers.sum(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
+
+    def damage(self, damage_probs: np.ndarray) -> np.ndarray:
+        """Classes (...,) int64 0..3 of damage probabilities (..., 4)."""
+        weights = np.asarray(self.damage_weights, np.float32)
+        return (self.calibrated(damage_probs) * weights).argmax(axis=-1)
+
+
+_NUMBERS = tuple(field.name for field in fields(DecisionRule) if field.name != "damage_weights")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def read_rule(path: str | Path) -> DecisionRule:
+    """Reads a rule; keys that the file lacks keep their defaults, an empty path gives the default rule.
+
+    Raises:
+        InputError: the file is not there or is no rule.
+    """
+    if not str(path):
+        return DecisionRule()
+    try:
+        content = yaml.safe_load(read_bytes(Path(path))[:_LARGEST_FILE])
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"decisions {path}: expected plain YAML, found other; {_MEND}") from error
+    known = {field.name for field in fields(DecisionRule)}
+    if not isinstance(content, dict) or not set(content) <= known:
+        found = (
+            sorted(map(str, set(content) - known)) if isinstance(content, dict) else type(content).__name__
+        )
+        raise InputError(f"decisions {path}: expected the keys {sorted(known)}, found {found}; {_MEND}")
+    weights = content.get("damage_weights", [1.0] * NUM_DAMAGE_CLASSES)
+    try:
+        if not isinstance(weights, Sequence) or isinstance(weights, str):
+            raise ValueError(f"damage_weights: expected 4 numbers above 0, found {weights!r}")
+        return DecisionRule(**content | {"damage_weights": tuple(weights)})
+    except ValueError as error:
+        raise InputError(f"decisions {path}: {error}; {_MEND}") from error
+
+
+_MEND = "write it anew with tools/tune_postprocess.py"
+
+
+def write_rule(path: Path, rule: DecisionRule, remarks: Sequence[str] = ()) -> None:
+    """Writes a rule, whole, with ``remarks`` (where it comes from) as comments above it."""
+    values = asdict(rule) | {"damage_weights": list(rule.damage_weights)}
+    lines = [f"# {remark}" for remark in remarks]
+    text = "\n".join([*lines, yaml.safe_dump(values, sort_keys=False, default_flow_style=None)])
+    write_bytes(path, text.encode())
