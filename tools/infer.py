@@ -1,12 +1,13 @@
 #!/usr/bin/env python
 """Predicts the damage of every building of image pairs, as competition PNGs and COCO results.
 
-  python tools/infer.py --config-file F --weights W --images DIR --output DIR [--numbered]
+  python tools/infer.py --config-file F --weights W --images DIR --output DIR [--decisions RULE] [--tta d4]
   python tools/infer.py --config-file F --weights W PRE POST LOC_OUT DMG_OUT
 
 The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*,
 test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second is the competition's
-container entry. Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
+container entry. --weights given several times is an ensemble; --config-file then once, or as often.
+Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
@@ -21,8 +22,16 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="YAML of the model")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint that training wrote")
+    parser.add_argument(
+        "--config-file", required=True, action="append", metavar="FILE", help="YAML of the model"
+    )
+    parser.add_argument(
+        "--weights", required=True, action="append", metavar="FILE", help="checkpoint that training wrote"
+    )
+    parser.add_argument("--decisions", metavar="FILE", help="YAML of tools/tune_postprocess.py")
+    parser.add_argument(
+        "--tta", default="none", metavar="VIEWS", help="none, flips or d4, also with scales: d4@1.0,1.25"
+    )
     parser.add_argument("--images", type=Path, metavar="DIR", help="xBD root, split or flat folder of pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results")
     parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
@@ -45,14 +54,17 @@ def main() -> None:
     if pair_form and args.numbered:
         raise InputError("--numbered: expected with --images and --output alone, found it with four paths")
     require_detectron2("inference")
-    from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
+    from skyeye_det.engine.predictor import InferenceOptions, ensemble, infer_folder, infer_pair
+
+    models = ensemble(args.config_file, args.weights)
+    overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions else [])]
 
     if pair_form:
         pre, post, localization, damage = args.paths
-        infer_pair(args.config_file, args.weights, (pre, post), (localization, damage), args.opts)
+        infer_pair(models, (pre, post), (localization, damage), args.tta, overrides)
         return
-    options = InferenceOptions(args.numbered, args.prefix)
-    count = infer_folder(args.config_file, args.weights, args.images, args.output, options, args.opts)
+    options = InferenceOptions(args.numbered, args.prefix, args.tta)
+    count = infer_folder(models, args.images, args.output, options, overrides)
     print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
 
 

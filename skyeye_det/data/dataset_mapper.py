@@ -22,6 +22,7 @@ from skyeye_det.data.augmentation import (
 from skyeye_det.data.image_reading import read_image
 from skyeye_det.data.instances import training_instances
 from skyeye_det.data.photometric import RandomPhotometric
+from skyeye_det.data.pixel_targets import pixel_targets
 from skyeye_det.errors import InputError
 
 
@@ -84,7 +85,8 @@ class PairMapper:
             The dict without ``annotations``, with ``image``: (6, H, W) uint8 tensor, pre image first,
             channels in ``image_format``; H, W are the crop's in training, while ``height`` and ``width`` stay
             the tile's. In training also ``instances``: ``gt_boxes`` (N, 4) float32 XYXY px, ``gt_classes``
-            (N,) int64 zeros, ``gt_masks`` BitMasks (N, H, W) bool, ``gt_damage`` (N,) int64 -1..3. 0 <= N.
+            (N,) int64 zeros, ``gt_masks`` BitMasks (N, H, W) bool, ``gt_damage`` (N,) int64 -1..3, 0 <= N;
+            and ``sem_seg`` and ``seams``, uint8 (H, W), of ``pixel_targets``.
 
         Raises:
             InputError: an image is missing, unreadable, or of another size or depth than the annotations say.
@@ -94,6 +96,7 @@ class PairMapper:
         pre, post = (read_image(dataset_dict[key], shape) for key in ("file_name", "post_file_name"))
         if self.is_train:
             pre, post, result["instances"] = self._augment(pre, post, dataset_dict["annotations"])
+            result["sem_seg"], result["seams"] = pixel_targets(result["instances"])
         result["image"] = self._stack(pre, post)
         return result
 

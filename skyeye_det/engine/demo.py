@@ -11,7 +11,7 @@ from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.data.sample.dataset import make_sample_xbd
-from skyeye_det.engine.predictor import infer_folder
+from skyeye_det.engine.predictor import ModelFiles, infer_folder
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
@@ -56,7 +56,7 @@ def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, 
     predictions = output / "predictions"
     with _step("4/6 predicting the scenes that were not trained on"):
         weights = str(training / "model_final.pth")
-        infer_folder(str(training / "config.yaml"), weights, root / "val", predictions)
+        infer_folder([ModelFiles(str(training / "config.yaml"), weights)], root / "val", predictions)
     with _step("5/6 scoring"):
         table = _score(root, predictions, output / "baseline")
         write_bytes(output / "score.txt", table.encode())

@@ -1,102 +1,157 @@
 """From images to instances: one pair, or a folder of them that a killed run can take up again."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
+from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
 from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.engine.views import View, parse_views, predict_views
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json, whole_file, write_json
-from skyeye_det.postprocessing.decision import read_rule
+from skyeye_det.files import write_json
+from skyeye_det.postprocessing.decision import DecisionRule, read_rule
+from skyeye_det.postprocessing.merging import Prediction, merge_predictions
+from skyeye_det.postprocessing.model_output import graded, prediction_from_output
 from skyeye_det.postprocessing.submission import (
-    JOINED_FILE,
-    PARTS_FOLDER,
     number_scenes,
-    submission_names,
     write_numbering,
     write_submission_pngs,
     write_tile,
 )
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
 from skyeye_det.progress import progress
 
-_SETTINGS_FILE = "inference.json"
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A trained model on disk.
+
+    Attributes:
+        config_file: its YAML.
+        weights: its checkpoint.
+    """
+
+    config_file: str
+    weights: str
 
 
 class PairPredictor:
-    """A model with weights, ready to look at pairs.
+    """One model or several, with weights, ready to look at pairs.
 
     Args:
-        cfg: of ``load_config``.
-        weights: checkpoint of training; see ``SkyeyeCheckpointer`` for what is accepted.
+        models: config of ``load_config`` and checkpoint of each; see ``SkyeyeCheckpointer`` for what is
+            accepted. What several find is merged.
+        views: how each looks at a tile; see ``views.parse_views``.
 
     Raises:
-        InputError: the weights are missing, no checkpoint, or of another model.
+        InputError: weights are missing, no checkpoint, or of another model; or the models expect different
+            channel orders.
     """
 
-    def __init__(self, cfg: CfgNode, weights: str):
-        self.model = build_pair_model(cfg).eval()
-        SkyeyeCheckpointer(self.model).load_whole_model(weights)
+    def __init__(self, models: Sequence[tuple[CfgNode, str]], views: Sequence[View] = (View(),)):
+        formats = {cfg.INPUT.FORMAT for cfg, _ in models}
+        if len(formats) > 1:
+            raise InputError(
+                f"INPUT.FORMAT: expected one channel order in an ensemble, found {sorted(formats)}; "
+                "infer with each model by itself"
+            )
+        self.views = views
+        self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
+        for model, (_, weights) in zip(self.models, models, strict=True):
+            SkyeyeCheckpointer(model).load_whole_model(weights)
 
     @torch.inference_mode()
-    def __call__(self, pair: dict[str, Any]) -> TilePrediction:
+    def __call__(self, pair: dict[str, Any]) -> Prediction:
         """Predicts one pair; ``pair`` as ``PairMapper`` gives it, with ``image`` uint8 (6, H, W)."""
-        return TilePrediction.from_instances(self.model([pair])[0]["instances"])
+        return merge_predictions(
+            [predict_views(partial(_predict, model), pair, self.views) for model in self.models]
+        )
+
+
+def _predict(model: nn.Module, pair: dict[str, Any]) -> Prediction:
+    return prediction_from_output(model([pair])[0])
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How the results of a folder are written.
+    """How tiles are looked at, and how the results of a folder are written.
 
     Attributes:
         numbered: name the PNGs in the official scorer's order, with a table of which is which.
         prefix: ``test`` or ``hold``, of numbered names.
+        views: test-time augmentation, see ``views.parse_views``.
     """
 
     numbered: bool = False
     prefix: str = "test"
+    views: str = "none"
+
+
+def ensemble(config_files: Sequence[str], weights: Sequence[str]) -> list[ModelFiles]:
+    """Pairs configs with checkpoints: one config for all of them, or one each.
+
+    Raises:
+        InputError: neither as many configs as checkpoints nor a single one.
+    """
+    if len(config_files) not in (1, len(weights)):
+        raise InputError(
+            f"--config-file: expected one, or one for each of {len(weights)} --weights, found "
+            f"{len(config_files)}"
+        )
+    configs = list(config_files) * (len(weights) if len(config_files) == 1 else 1)
+    return [ModelFiles(*each) for each in zip(configs, weights, strict=True)]
+
+
+def load_models(
+    models: Sequence[ModelFiles], overrides: Sequence[str] = ()
+) -> tuple[list[tuple[CfgNode, str]], DecisionRule]:
+    """Reads the configs of an ensemble, and the rule that the first of them names.
+
+    Raises:
+        InputError: a config or the rule is not what it should be.
+    """
+    loaded = [(load_config(each.config_file, overrides), each.weights) for each in models]
+    return loaded, read_rule(loaded[0][0].TEST.DECISIONS)
 
 
 def infer_pair(
-    config_file: str,
-    weights: str,
+    models: Sequence[ModelFiles],
     images: tuple[Path, Path],
     outputs: tuple[Path, Path],
+    views: str = "none",
     overrides: Sequence[str] = (),
 ) -> None:
     """The competition's container entry: one pair in, its two PNGs out.
 
     Args:
-        config_file: YAML of the model.
-        weights: its checkpoint.
+        models: one, or several whose predictions are merged.
         images: (pre, post) images of one size.
         outputs: (localization, damage) PNGs to write, 0/1 and 0..4.
+        views: test-time augmentation.
         overrides: ``KEY VALUE ...`` of the config.
 
     Raises:
         InputError: an image, the config or the weights are not what they should be.
     """
-    cfg = load_config(config_file, overrides)
-    pair = PairMapper(cfg, is_train=False)(_tile_dict(ImagePair("pair", *images)))
-    prediction = PairPredictor(cfg, weights)(pair)
-    write_tile(*outputs, *prediction.rasterize(read_rule(cfg.TEST.DECISIONS)))
+    loaded, rule = load_models(models, overrides)
+    pair = PairMapper(loaded[0][0], is_train=False)(_tile_dict(ImagePair("pair", *images)))
+    prediction = PairPredictor(loaded, parse_views(views))(pair)
+    write_tile(*outputs, *prediction.rasterize(rule))
 
 
 def infer_folder(
-    config_file: str,
-    weights: str,
+    models: Sequence[ModelFiles],
     images: Path,
     output: Path,
     options: InferenceOptions = InferenceOptions(),
@@ -109,11 +164,10 @@ def infer_folder(
     by name from 1, as ``tools/convert_xbd_to_coco.py`` does for a split without faults.
 
     Args:
-        config_file: YAML of the model.
-        weights: its checkpoint.
+        models: one, or several whose predictions are merged.
         images: xBD root, one split of it, or a flat folder; see ``find_pairs``.
         output: folder of the results.
-        options: names of the PNGs.
+        options: views, and names of the PNGs.
         overrides: ``KEY VALUE ...`` of the config.
 
     Returns:
@@ -122,25 +176,31 @@ def infer_folder(
     Raises:
         InputError: images, config, weights or an earlier result are not what they should be.
     """
-    cfg = load_config(config_file, overrides)
-    pairs = find_pairs(images)
+    (loaded, rule), views = load_models(models, overrides), parse_views(options.views)
+    pairs, cfg = find_pairs(images), loaded[0][0]
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
-    rule = read_rule(cfg.TEST.DECISIONS)
     tiles = [_tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
-    predictor = PairPredictor(cfg, weights)
-    _claim(output, cfg, weights, pairs, options)
+    predictor = PairPredictor(loaded, views)
+    claim(
+        output,
+        loaded,
+        rule,
+        pairs,
+        {"numbered": options.prefix if options.numbered else None, "views": options.views},
+    )
     if names:
         write_numbering(output, names)
-    todo = [tile for tile in tiles if not _is_done(output, tile["scene"], names)]
+    todo = [tile for tile in tiles if not is_done(output, tile["scene"], names)]
     print(f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them done before, on {cfg.MODEL.DEVICE}")
     with told_in_a_sentence():
-        for pair in progress(_read(cfg, todo), len(todo), "predict", "pair"):
+        for pair in progress(read_pairs(cfg, todo), len(todo), "predict", "pair"):
             prediction, scene = predictor(pair), pair["scene"]
-            painted = prediction.rasterize(rule)
-            write_submission_pngs(output, names.get(scene, scene), *painted)
-            results = prediction.coco_results(scene, pair["image_id"], Path(pair["file_name"]).name)
-            write_json(_part(output, scene), results)
-    _join(output, [_part(output, tile["scene"]) for tile in tiles])
+            write_submission_pngs(output, names.get(scene, scene), *prediction.rasterize(rule))
+            results = graded(prediction, rule).coco_results(
+                scene, pair["image_id"], Path(pair["file_name"]).name
+            )
+            write_json(part_file(output, scene), results)
+    join(output, [part_file(output, tile["scene"]) for tile in tiles])
     return len(tiles)
 
 
@@ -161,7 +221,12 @@ def _tile_dict(pair: ImagePair) -> dict[str, Any]:
     }
 
 
-def _read(cfg: CfgNode, tiles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def read_pairs(cfg: CfgNode, tiles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Reads tiles as ``PairMapper`` gives them, in ``cfg.DATALOADER.NUM_WORKERS`` processes.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
     if not tiles:
         return
     loader = build_detection_test_loader(
@@ -190,63 +255,3 @@ class _SentenceMapper:
             return self._mapper(tile)
         except InputError as error:
             return {"fault": str(error)}
-
-
-def _part(output: Path, scene: str) -> Path:
-    return output / PARTS_FOLDER / f"{scene}.json"
-
-
-def _is_done(output: Path, scene: str, names: dict[str, str]) -> bool:
-    pngs = (output / name for name in submission_names(names.get(scene, scene)))
-    return _part(output, scene).is_file() and all(png.is_file() for png in pngs)
-
-
-def _claim(
-    output: Path, cfg: CfgNode, weights: str, pairs: list[ImagePair], options: InferenceOptions
-) -> None:
-    """Notes what the results come from; refuses to go on with those of something else."""
-    model = cfg.clone()
-    model.defrost()
-    # Where and how fast the model runs does not change what it finds.
-    model.MODEL.DEVICE, model.DATALOADER.NUM_WORKERS, model.OUTPUT_DIR = "", 0, ""
-    images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
-    settings = {
-        "weights": weights,
-        "weights_sha256": _sha256(Path(weights)) if Path(weights).is_file() else None,
-        "config_sha256": hashlib.sha256(model.dump().encode()).hexdigest(),
-        # Names and sizes: another pair would move the numbers of all that follow.
-        "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
-        "numbered": options.prefix if options.numbered else None,
-    }
-    path = output / _SETTINGS_FILE
-    if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
-        write_json(path, settings, pretty=True)
-        return
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected settings of inference, found something else; delete {output}")
-    different = [key for key in settings if key != "weights" and found.get(key) != settings[key]]
-    if different:
-        raise InputError(
-            f"{path}: expected results of this model for these images, found another {', '.join(different)} "
-            f"(weights {found.get('weights')}); choose another --output, or delete {output} to begin anew"
-        )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _join(output: Path, parts: list[Path]) -> None:
-    with whole_file(output / JOINED_FILE) as partial, partial.open("w", encoding="utf-8") as joined:
-        joined.write("[")
-        separator = "\n"
-        for part in parts:
-            for result in read_json(part):
-                joined.write(separator + json.dumps(result))
-                separator = ",\n"
-        joined.write("\n]\n")

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,12 +17,18 @@ from torch import nn
 
 # Importing them registers backbones, ROI heads and meta-architecture with detectron2.
 import skyeye_det.modeling.backbones
+import skyeye_det.modeling.boundary_mask_head
+import skyeye_det.modeling.building_map
+import skyeye_det.modeling.hybrid_rcnn
 import skyeye_det.modeling.pair_rcnn
-import skyeye_det.modeling.roi_heads  # noqa: F401
+import skyeye_det.modeling.roi_heads
+import skyeye_det.modeling.semantic_pair  # noqa: F401
 from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
+from skyeye_det.engine.map_instances import components_as_instances
 from skyeye_det.errors import InputError
+from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 
 
 def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -92,6 +99,8 @@ def build_pair_model(cfg: CfgNode) -> nn.Module:
         model = build_model(cfg)
     except KeyError as error:  # of detectron2's registries
         raise InputError(f"config: {one_line(error)}") from error
+    if isinstance(model, HybridRCNN):
+        model.map_instances = partial(components_as_instances, 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION)
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.DEVICE == "cpu" else model
 
 

@@ -10,7 +10,7 @@ from skyeye_det.evaluation.instance_metrics import average_precision
 from skyeye_det.evaluation.official_truth import official_truth, paint_annotations
 from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
 from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
+from skyeye_det.postprocessing.model_output import prediction_from_output
 
 
 class XView2Evaluator(DatasetEvaluator):
@@ -37,7 +37,7 @@ class XView2Evaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Counts the pixels of each tile."""
         for tile, output in zip(inputs, outputs, strict=True):
-            prediction = TilePrediction.from_instances(output["instances"])
+            prediction = prediction_from_output(output)
             target = paint_annotations(self._tiles[tile["image_id"]])
             self._counts += count_pixels(*prediction.rasterize(self._rule), *target)
 
@@ -70,7 +70,7 @@ class BuildingEvaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Keeps the run lengths of each tile's instances."""
         for tile, output in zip(inputs, outputs, strict=True):
-            prediction = TilePrediction.from_instances(output["instances"])
+            prediction = prediction_from_output(output)
             self._results += prediction.coco_results(tile["scene"], tile["image_id"], tile["file_name"])
 
     def evaluate(self) -> dict[str, dict[str, float]]:

@@ -64,10 +64,10 @@ def score_tile(job: TileJob) -> TileScore:
     """
     if job.tile.read_buildings is None:
         truth = job.tile.read()
-        return TileScore(count_pixels(*_read_images(job.images, truth[1].shape), *truth))
+        return TileScore(count_pixels(*read_tile_images(job.images, truth[1].shape), *truth))
     truth, buildings = job.tile.read_buildings()
     shape = truth[1].shape
-    images = _read_images(job.images, shape)
+    images = read_tile_images(job.images, shape)
     pixels = count_pixels(*images, *truth)
     true = TrueBuildings.of(buildings, (shape[0], shape[1]))
     if job.instances is None:
@@ -76,7 +76,12 @@ def score_tile(job: TileJob) -> TileScore:
     return TileScore(pixels, *_score_instances(true, found, job.score_threshold))
 
 
-def _read_images(paths: tuple[Path, Path], shape: tuple[int, ...]) -> Images:
+def read_tile_images(paths: tuple[Path, Path], shape: tuple[int, ...]) -> Images:
+    """Reads the localization and the damage PNG of a tile of ``shape`` (h, w).
+
+    Raises:
+        InputError: one that is missing, unreadable, of another size or with values that mean nothing.
+    """
     return _read_image(paths[0], shape), _read_image(paths[1], shape)
 
 

@@ -25,3 +25,17 @@ class PairRCNN(GeneralizedRCNN):
         del do_postprocess
         results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
         return [{"instances": instances} for instances in results]
+
+    def grade(self, batched_inputs: list[dict], footprints: list[Instances]) -> list[Instances]:
+        """Damage of known buildings.
+
+        Args:
+            batched_inputs: as for inference.
+            footprints: with ``pred_boxes`` (M, 4) XYXY px of the tile and ``pred_masks`` (M, 1, S, S).
+
+        Returns:
+            The same, with ``pred_damage_probs`` and ``pred_damage``.
+        """
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        return self.roi_heads.grade(features, [each.to(self.device) for each in footprints])

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.damage_head import DamageHead
+
+_FINE = 4
+"""Mask pixels along each side of a bin of the damage pooler, before they are averaged."""
 
 _SAMPLING_RATIO = 2
 """Points along each side of a bin that ROIAlign averages for the damage head."""
@@ -81,9 +85,17 @@ class BuildingROIHeads(StandardROIHeads):
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> list[Instances]:
         """Masks and damage for instances that have ``pred_boxes`` and ``pred_classes``."""
-        instances = super().forward_with_given_boxes(features, instances)
-        logits = self._damage_logits(features, [found.pred_boxes for found in instances])
-        self.damage_head.inference(logits, instances)
+        return self.grade(features, super().forward_with_given_boxes(features, instances))
+
+    def grade(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
+        """Damage for instances that have ``pred_boxes`` and ``pred_masks`` (M, 1, S, S)."""
+        boxes = [found.pred_boxes for found in instances]
+        masks = None
+        if self.damage_head.needs_masks:
+            masks = mask_in_enlarged_box(
+                torch.cat([found.pred_masks for found in instances]), self.context_scale, self._bins
+            )
+        self.damage_head.inference(self._damage_logits(features, boxes, masks), instances)
         return instances
 
     def _damage_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
@@ -91,14 +103,44 @@ class BuildingROIHeads(StandardROIHeads):
         boxes = [found.proposal_boxes for found in foreground]
         # Images without buildings get no gt_* fields from detectron2, and no foreground.
         damage = [found.gt_damage for found in foreground if found.has("gt_damage")]
-        logits = self._damage_logits(features, boxes)
+        masks = self._true_masks(foreground) if self.damage_head.needs_masks else None
+        logits = self._damage_logits(features, boxes, masks)
         return self.damage_head.losses(logits, torch.cat(damage) if damage else logits.new_zeros(0).long())
 
-    def _damage_logits(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
-        boxes = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
-        pre = self.damage_pooler([features[name] for name in self.damage_in_features], boxes)
-        post = self.damage_pooler([features[name + POST_SUFFIX] for name in self.damage_in_features], boxes)
-        return self.damage_head(pre, post)
+    def _true_masks(self, foreground: list[Instances]) -> Tensor:
+        """Masks (M, 1, R, R) of the true buildings over the proposals' enlarged boxes."""
+        side = _FINE * self._bins
+        cut = [
+            found.gt_masks.crop_and_resize(
+                enlarge_boxes(found.proposal_boxes, self.context_scale).tensor, side
+            ).float()
+            for found in foreground
+            if len(found)
+        ]
+        if not cut:
+            return torch.zeros(0, 1, self._bins, self._bins, device=foreground[0].proposal_boxes.device)
+        return F.avg_pool2d(torch.cat(cut)[:, None], _FINE)
+
+    @property
+    def _bins(self) -> int:
+        return self.damage_pooler.output_size[0]
+
+    def _damage_logits(self, features: dict[str, Tensor], boxes: list[Boxes], masks: Tensor | None) -> Tensor:
+        enlarged = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
+        pre = self.damage_pooler([features[name] for name in self.damage_in_features], enlarged)
+        post = self.damage_pooler(
+            [features[name + POST_SUFFIX] for name in self.damage_in_features], enlarged
+        )
+        return self.damage_head(pre, post, masks, [image_boxes.tensor for image_boxes in boxes])
+
+
+def mask_in_enlarged_box(masks: Tensor, scale: float, bins: int) -> Tensor:
+    """Masks (M, 1, S, S) in boxes -> (M, 1, bins, bins) in boxes enlarged by ``scale``, 0 outside."""
+    side = _FINE * bins
+    zoom = torch.tensor([[[scale, 0.0, 0.0], [0.0, scale, 0.0]]], device=masks.device)
+    grid = F.affine_grid(zoom, [1, 1, side, side], align_corners=False)
+    grid = grid.expand(len(masks), side, side, 2)
+    return F.avg_pool2d(F.grid_sample(masks.float(), grid, align_corners=False), _FINE)
 
 
 def enlarge_boxes(boxes: Boxes, scale: float) -> Boxes:

@@ -79,6 +79,16 @@ def rasterize_instances(
     return _images(winner)
 
 
+def pixel_areas(
+    boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int], mask_threshold: float = 0.5
+) -> np.ndarray:
+    """Pixels of each instance's mask inside the image, int64 (N,); arguments as for ``instance_crops``."""
+    areas = np.zeros(len(boxes), np.int64)
+    for index, _, crop in instance_crops(boxes, masks, shape, mask_threshold):
+        areas[index] = np.count_nonzero(crop)
+    return areas
+
+
 def encode_instances(
     boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int], mask_threshold: float = 0.5
 ) -> list[dict]:
@@ -131,7 +141,8 @@ def encode_crop(corner: tuple[int, int], crop: np.ndarray, shape: tuple[int, int
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
-def _check_scores(scores: np.ndarray, damage: np.ndarray) -> None:
+def check_scores(scores: np.ndarray, damage: np.ndarray) -> None:
+    """Raises ValueError unless scores (N,) are finite and damage (N,) is 0..3."""
     if scores.ndim != 1 or scores.shape != damage.shape:
         raise ValueError(f"expected scores (N,) and damage (N,), found {scores.shape} and {damage.shape}")
     if not np.isfinite(scores).all():
@@ -143,7 +154,7 @@ def _check_scores(scores: np.ndarray, damage: np.ndarray) -> None:
 def _codes(scores: np.ndarray, damage: np.ndarray) -> np.ndarray:
     """Unsigned (N,): the rank of the score, and below it the pixel value 1..4; the winner has the larger."""
     scores, damage = np.asarray(scores), np.asarray(damage)
-    _check_scores(scores, damage)
+    check_scores(scores, damage)
     largest = ((len(scores) + 1) << _VALUE_BITS) - 1
     codes = np.empty(len(scores), np.uint16 if largest < 1 << 16 else np.uint32)
     order = np.argsort(-scores, kind="stable")

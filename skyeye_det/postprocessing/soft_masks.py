@@ -11,6 +11,7 @@ Boxes are XYXY in px of detectron2's continuous frame, where pixel ``k`` covers 
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,10 @@ ResampledGroup = tuple[list[int], list[list[int]], list[list[int]], np.ndarray]
 """n instances of about one size: index, corner (x0, y0), (width, height), bool (n, H, W) that holds them."""
 
 
+SoftGroup = tuple[list[int], list[list[int]], list[list[int]], np.ndarray]
+"""The same with the probabilities themselves: float32 (n, H, W), overwritten by the next group."""
+
+
 def resampled_groups(
     boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int], mask_threshold: float
 ) -> Iterator[ResampledGroup]:
@@ -47,6 +52,34 @@ def resampled_groups(
     Raises:
         ValueError: shapes that do not fit, or values that are not finite.
     """
+    for instances, soft in _resampled(boxes, masks, shape):
+        yield *instances.places(), _inside(soft, instances, np.float32(mask_threshold))
+
+
+def soft_groups(boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int]) -> Iterator[SoftGroup]:
+    """As ``resampled_groups``, with probabilities that are exact to about 1e-6 in place of a threshold."""
+    for instances, soft in _resampled(boxes, masks, shape):
+        yield *instances.places(), soft
+
+
+class _Instances(NamedTuple):
+    """Instances of about one size, and where their pixels lie in their soft masks, see ``_cells``."""
+
+    numbers: np.ndarray
+    start: np.ndarray
+    sizes: np.ndarray
+    masks: np.ndarray
+    across: np.ndarray
+    down: np.ndarray
+
+    def places(self) -> tuple[list[int], list[list[int]], list[list[int]]]:
+        return self.numbers.tolist(), self.start.tolist(), self.sizes.tolist()
+
+
+def _resampled(
+    boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int]
+) -> Iterator[tuple[_Instances, np.ndarray]]:
+    """Groups of instances with their probabilities float32 (n, height, width), in scratch memory."""
     boxes, masks = np.asarray(boxes, np.float32), np.asarray(masks, np.float32)
     _check_instances(boxes, masks)
     start, stop = _regions(boxes, shape)
@@ -55,12 +88,13 @@ def resampled_groups(
     scratch = _Scratch()
     if not masks.size:
         return
+    high, wide = masks.shape[1:]
     for group in _groups(sound, extent):
-        size = extent[group]
-        inside = _inside(
-            boxes[group], masks[group], start[group], size.max(axis=0), np.float32(mask_threshold), scratch
-        )
-        yield group.tolist(), start[group].tolist(), size.tolist(), inside
+        near, first, (width, height) = boxes[group], start[group], extent[group].max(axis=0).tolist()
+        across = _cells(near[:, 0], near[:, 2], first[:, 0], width, wide)
+        down = _cells(near[:, 1], near[:, 3], first[:, 1], height, high)
+        instances = _Instances(group, first, extent[group], masks[group], across, down)
+        yield instances, _soft(instances, scratch)
 
 
 def _regions(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -109,28 +143,25 @@ class _Scratch:
         return self._held[name][:size].reshape(shape)
 
 
-def _inside(
-    boxes: np.ndarray,
-    masks: np.ndarray,
-    start: np.ndarray,
-    extent: np.ndarray,
-    threshold: np.float32,
-    scratch: _Scratch,
-) -> np.ndarray:
-    """Bool (n, height, width): the pixels from ``start`` on that reach the threshold; ``extent`` (w, h)."""
-    (count, high, wide), (width, height) = masks.shape, extent.tolist()
-    across = _cells(boxes[:, 0], boxes[:, 2], start[:, 0], width, wide)
-    down = _cells(boxes[:, 1], boxes[:, 3], start[:, 1], height, high)
+def _soft(instances: _Instances, scratch: _Scratch) -> np.ndarray:
+    """Probabilities float32 (n, height, width) in scratch memory."""
+    masks, across, down = instances.masks, instances.across, instances.down
+    (count, high, wide), width, height = masks.shape, across.shape[1], down.shape[1]
     to_rows = _weights(down, scratch.array("down", count, high + 2 * _FRAME, height))
     to_columns = _weights(across, scratch.array("across", count, wide + 2 * _FRAME, width))
     rows = np.matmul(to_rows.transpose(0, 2, 1), masks, out=scratch.array("rows", count, height, wide))
-    soft = np.matmul(rows, to_columns, out=scratch.array("soft", count, height, width))
+    return np.matmul(rows, to_columns, out=scratch.array("soft", count, height, width))
+
+
+def _inside(soft: np.ndarray, instances: _Instances, threshold: np.float32) -> np.ndarray:
+    """Bool (n, height, width): the pixels that reach the threshold; ``soft`` is overwritten."""
+    masks = instances.masks
     soft -= threshold
     inside = soft >= 0
     close = np.flatnonzero(np.abs(soft, out=soft) <= _SLACK * max(1.0, masks.max(), -masks.min()))
     if close.size:
         places = np.unravel_index(close, soft.shape)
-        inside[places] = _grid_sample(masks, across, down, places) >= threshold
+        inside[places] = _grid_sample(masks, instances.across, instances.down, places) >= threshold
     return inside
 
 

@@ -16,7 +16,7 @@ from pycocotools import mask as run_lengths
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
+from skyeye_det.engine.predictor import InferenceOptions, ModelFiles, infer_folder, infer_pair
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.decision import DecisionRule, write_rule
@@ -69,7 +69,11 @@ def images(tmp_path: Path) -> Path:
 
 def predict(weights: str, images: Path, output: Path, overrides: list[str] = PAINT_ALL, **options) -> int:
     return infer_folder(
-        CONFIG, weights, images, output, InferenceOptions(**options), [*tiny_overrides(), *overrides]
+        [ModelFiles(CONFIG, weights)],
+        images,
+        output,
+        InferenceOptions(**options),
+        [*tiny_overrides(), *overrides],
     )
 
 
@@ -138,7 +142,7 @@ def test_a_second_run_does_only_what_is_missing(weights, images, tmp_path):
 
 def test_results_of_another_model_are_not_continued(weights, images, tmp_path):
     predict(weights, images, tmp_path / "out")
-    with pytest.raises(InputError, match="another config_sha256"):
+    with pytest.raises(InputError, match="another decisions"):
         predict(weights, images, tmp_path / "out", PAINT_OTHER)
 
 
@@ -169,7 +173,7 @@ def test_the_container_entry_writes_what_the_folder_run_writes(weights, images, 
     predict(weights, images, tmp_path / "out")
     outputs = tmp_path / "loc.png", tmp_path / "dmg.png"
     pair = tuple(images / f"{SCENES[0]}_{phase}_disaster.png" for phase in ("pre", "post"))
-    infer_pair(CONFIG, weights, pair, outputs, [*tiny_overrides(), *PAINT_ALL])
+    infer_pair([ModelFiles(CONFIG, weights)], pair, outputs, overrides=[*tiny_overrides(), *PAINT_ALL])
     for path, kind in zip(outputs, ("localization", "damage"), strict=True):
         expected = tmp_path / "out" / f"{SCENES[0]}_{kind}_prediction.png"
         assert path.read_bytes() == expected.read_bytes()

@@ -1,0 +1,154 @@
+"""Damage on the true footprints: the damage head alone, with the post image in place or shifted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.structures import Boxes, Instances
+
+from skyeye_det.data.augmentation import ShiftTransform
+from skyeye_det.data.catalog import register_datasets
+from skyeye_det.data.dataset_mapper import PairMapper
+from skyeye_det.data.targets import building_mask, parts_from_segmentation
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.official_truth import paint_annotations
+from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
+from skyeye_det.modeling.pair_rcnn import PairRCNN
+from skyeye_det.postprocessing.decision import DecisionRule, read_rule
+from skyeye_det.progress import progress
+from skyeye_det.text_table import aligned
+
+_DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+
+
+@dataclass(frozen=True)
+class FootprintScore:
+    """One row of the curve.
+
+    Attributes:
+        shift: px by which the post images were moved, each tile in one of four directions in turn.
+        counts: pixels of all tiles; localization is that of the true outlines.
+    """
+
+    shift: int
+    counts: PixelCounts
+
+    def as_dict(self) -> dict[str, float]:
+        """``shift`` and the official score's parts, 0..1."""
+        return {"shift": self.shift} | self.counts.score()
+
+
+def score_footprints(
+    config_file: str,
+    weights: str,
+    dataset: str,
+    shifts: Sequence[int] = (0,),
+    overrides: Sequence[str] = (),
+) -> list[FootprintScore]:
+    """Grades every true building of a data set and scores the result, once for each shift.
+
+    The classes are decided by ``TEST.DECISIONS``; the rest of the rule has no say, since nothing is found.
+
+    Args:
+        config_file: YAML of an instance model.
+        weights: its checkpoint.
+        dataset: name of a converted split, such as ``xbd_val``.
+        shifts: px, 0 or more.
+        overrides: ``KEY VALUE ...`` of the config.
+
+    Returns:
+        A row for each shift, in their order.
+
+    Raises:
+        InputError: data, config or weights are not what they should be, or the model has no instances.
+    """
+    cfg = load_config(config_file, overrides)
+    register_datasets([dataset])
+    tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
+    rule = read_rule(cfg.TEST.DECISIONS)
+    model = build_pair_model(cfg).eval()
+    if not isinstance(model, PairRCNN):
+        raise InputError(
+            f"config {config_file}: expected a model of instances (PairRCNN, HybridRCNN), found "
+            f"{cfg.MODEL.META_ARCHITECTURE}"
+        )
+    SkyeyeCheckpointer(model).load_whole_model(weights)
+    side = 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
+    totals = [PixelCounts.zero() for _ in shifts]
+    with told_in_a_sentence():
+        for number, tile in enumerate(progress(iter(tiles), len(tiles), "grade", "tile")):
+            pair, truth = mapper(tile), paint_annotations(tile)
+            footprints = footprint_instances(tile, side)
+            for row, image in enumerate(_shifted(pair["image"], shifts, _DIRECTIONS[number % 4])):
+                graded = _graded(model, {**pair, "image": image}, footprints, rule)
+                totals[row] += count_pixels(*paint_annotations(_with_damage(tile, graded)), *truth)
+    return [FootprintScore(shift, counts) for shift, counts in zip(shifts, totals, strict=True)]
+
+
+def footprint_instances(tile: dict[str, Any], side: int) -> Instances:
+    """The true buildings of a tile as instances that the damage head can grade.
+
+    Args:
+        tile: dataset dict with ``annotations``.
+        side: S of the masks.
+
+    Returns:
+        ``pred_boxes`` (N, 4) XYXY px, tight around the official masks, ``pred_masks`` (N, 1, S, S) float32.
+    """
+    shape = tile["height"], tile["width"]
+    boxes, masks = np.zeros((len(tile["annotations"]), 4), np.float32), []
+    for box, annotation in zip(boxes, tile["annotations"], strict=True):
+        mask, (x0, y0) = building_mask(parts_from_segmentation(annotation["segmentation"]), shape)
+        height, width = mask.shape
+        box[:] = x0, y0, x0 + width, y0 + height
+        empty = np.zeros((side, side), np.float32)
+        masks.append(cv2.resize(mask.astype(np.float32), (side, side)) if mask.size else empty)
+    footprints = Instances(shape)
+    footprints.pred_boxes = Boxes(torch.from_numpy(boxes))
+    stacked = np.stack(masks) if masks else np.zeros((0, side, side), np.float32)
+    footprints.pred_masks = torch.from_numpy(stacked)[:, None]
+    return footprints
+
+
+@torch.inference_mode()
+def _graded(model: PairRCNN, pair: dict[str, Any], footprints: Instances, rule: DecisionRule) -> np.ndarray:
+    """Classes (N,) 0..3 of a tile's buildings."""
+    given = Instances(footprints.image_size, **footprints.get_fields())
+    (graded,) = model.grade([pair], [given])
+    return rule.damage(graded.pred_damage_probs.float().cpu().numpy())
+
+
+def _shifted(
+    image: torch.Tensor, shifts: Sequence[int], direction: tuple[int, int]
+) -> Iterator[torch.Tensor]:
+    """The pair (6, H, W) with its post half moved by each of the shifts."""
+    pre, post = image.split(3)
+    planes = np.ascontiguousarray(post.permute(1, 2, 0).numpy())
+    for shift in shifts:
+        moved = ShiftTransform(shift * direction[0], shift * direction[1]).apply_image(planes)
+        yield torch.cat([pre, torch.from_numpy(np.ascontiguousarray(moved)).permute(2, 0, 1)])
+
+
+def _with_damage(tile: dict[str, Any], damage: np.ndarray) -> dict[str, Any]:
+    graded = zip(tile["annotations"], damage.tolist(), strict=True)
+    return {**tile, "annotations": [{**annotation, "damage": grade} for annotation, grade in graded]}
+
+
+def format_footprint_scores(rows: Sequence[FootprintScore]) -> str:
+    """A table: score, damage F1 and the four classes by shift, and what share of the first row is kept."""
+    first = rows[0].as_dict()["damage_f1"]
+    lines = [["post shifted by", "score", "damage F1", "kept", *CLASS_NAMES]]
+    for row in rows:
+        values = row.as_dict()
+        kept = values["damage_f1"] / first if first else float("nan")
+        cells = [values["score"], values["damage_f1"], kept]
+        cells += [values[f"damage_f1_{name.replace(chr(45), chr(95))}"] for name in CLASS_NAMES]
+        lines.append([f"{row.shift} px", *(f"{value:.3f}" for value in cells)])
+    return aligned(lines)

@@ -1,0 +1,102 @@
+"""The folder of an inference run: what it comes from, what of it is done, and its joined results."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from skyeye_det.data.pairs import ImagePair
+from skyeye_det.errors import InputError
+from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.postprocessing.submission import JOINED_FILE, PARTS_FOLDER, submission_names
+
+_SETTINGS_FILE = "inference.json"
+
+
+def part_file(output: Path, scene: str) -> Path:
+    """The COCO results of one scene; its presence means that the scene is done."""
+    return output / PARTS_FOLDER / f"{scene}.json"
+
+
+def is_done(output: Path, scene: str, names: dict[str, str]) -> bool:
+    """Whether an earlier run has left all files of a scene."""
+    pngs = (output / name for name in submission_names(names.get(scene, scene)))
+    return part_file(output, scene).is_file() and all(png.is_file() for png in pngs)
+
+
+def claim(
+    output: Path,
+    models: Sequence[tuple[CfgNode, str]],
+    rule: DecisionRule,
+    pairs: Sequence[ImagePair],
+    choices: dict[str, str | None],
+) -> None:
+    """Notes what the results come from; refuses to go on with those of something else.
+
+    Args:
+        output: folder of the results.
+        models: config and weights of each.
+        rule: what the buildings are decided by.
+        pairs: all pairs of the run.
+        choices: further settings that change the results.
+
+    Raises:
+        InputError: the folder holds results of another model, rule or choice, or for other images.
+    """
+    weights = [path for _, path in models]
+    images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
+    settings = {
+        "weights": weights,
+        "weights_sha256": [_sha256(Path(path)) if Path(path).is_file() else None for path in weights],
+        "config_sha256": [_config_sha256(cfg) for cfg, _ in models],
+        # Names and sizes: another pair would move the numbers of all that follow.
+        "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "decisions": asdict(rule) | {"damage_weights": list(rule.damage_weights)},
+        **choices,
+    }
+    path = output / _SETTINGS_FILE
+    if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
+        write_json(path, settings, pretty=True)
+        return
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected settings of inference, found something else; delete {output}")
+    different = [key for key in settings if key != "weights" and found.get(key) != settings[key]]
+    if different:
+        raise InputError(
+            f"{path}: expected results of this model for these images, found another {', '.join(different)} "
+            f"(weights {found.get('weights')}); choose another --output, or delete {output} to begin anew"
+        )
+
+
+def join(output: Path, parts: Sequence[Path]) -> None:
+    """Writes the results of all scenes as one COCO results file, a scene at a time."""
+    with whole_file(output / JOINED_FILE) as partial, partial.open("w", encoding="utf-8") as joined:
+        joined.write("[")
+        separator = "\n"
+        for part in parts:
+            for result in read_json(part):
+                joined.write(separator + json.dumps(result))
+                separator = ",\n"
+        joined.write("\n]\n")
+
+
+def _config_sha256(cfg: CfgNode) -> str:
+    model = cfg.clone()
+    model.defrost()
+    # Where and how fast the model runs does not change what it finds; the rule is noted by its content.
+    model.MODEL.DEVICE, model.DATALOADER.NUM_WORKERS, model.OUTPUT_DIR = "", 0, ""
+    model.TEST.DECISIONS = ""
+    return hashlib.sha256(model.dump().encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

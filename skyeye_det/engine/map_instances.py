@@ -1,0 +1,40 @@
+"""Components of the hybrid's building map, in the terms of the model."""
+
+import numpy as np
+from detectron2.structures import Instances
+
+from skyeye_det.postprocessing.building_components import building_components
+from skyeye_det.postprocessing.rasterize import rasterize_instances
+
+MAP_THRESHOLD = 0.3
+"""Least probability of a pixel of a component: below any threshold that localization would choose."""
+
+COVERING_SCORE = 0.3
+"""Least score of an instance that covers pixels of the map: fainter ones leave them to a component."""
+
+MIN_COMPONENT_AREA = 12
+"""px; the smallest buildings of xBD that can be told from noise."""
+
+
+def components_as_instances(
+    mask_side: int, building: np.ndarray, seam: np.ndarray, found: Instances | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Components of the map that no instance covers; all of them where ``found`` is None.
+
+    Args:
+        mask_side: S of the soft masks.
+        building: (H, W) float32, probability of building.
+        seam: (H, W) float32, probability that a building pixel lies at an edge.
+        found: with ``pred_boxes``, ``pred_masks`` (M, 1, S, S) and ``scores``.
+
+    Returns:
+        boxes (K, 4) XYXY px, soft masks (K, S, S), scores (K,), all float32.
+    """
+    covered = None
+    if found is not None:
+        sure = found[found.scores >= COVERING_SCORE].to("cpu")
+        boxes, scores = sure.pred_boxes.tensor.float().numpy(), sure.scores.float().numpy()
+        masks = sure.pred_masks[:, 0].float().numpy()
+        painted, _ = rasterize_instances(boxes, masks, scores, np.zeros(len(sure), np.int64), building.shape)
+        covered = painted.view(bool)
+    return building_components(building, seam, covered, MAP_THRESHOLD, MIN_COMPONENT_AREA, mask_side)

@@ -1,0 +1,171 @@
+"""Are damage probabilities what they say? Temperature scaling, reliability and expected calibration error.
+
+Guo, Pleiss, Sun and Weinberger: On Calibration of Modern Neural Networks, ICML 2017 (arXiv:1706.04599).
+Probabilities p become p ** (1 / T), normalised, as ``DecisionRule.calibrated`` does it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLOOR = 1e-4
+"""Least probability taken into a logarithm: one building that was ruled out cannot decide alone."""
+
+SHARPEST, FLATTEST = 0.1, 10.0
+"""Range of the temperature: where every building is graded rightly, sharper is always better."""
+
+BINS = 10
+_HALVINGS = 50
+_NEWTON_STEPS = 15
+
+Floats = NDArray[np.floating]
+
+
+def fit_temperature(probs: Floats, grades: NDArray[np.integer], weights: Floats | None = None) -> float:
+    """The temperature of the least negative log-likelihood.
+
+    That is convex in 1 / T, so the zero of its slope is found by halving.
+
+    Args:
+        probs: (N, 4), rows sum to 1.
+        grades: (N,), true class 0..3.
+        weights: (N,), how much each row counts, 0 or more; None for 1 each.
+
+    Returns:
+        Temperature, ``SHARPEST`` to ``FLATTEST``; 1 where there is nothing to learn from.
+    """
+    logs = np.log(np.maximum(np.asarray(probs, np.float64), FLOOR))
+    amounts = np.ones(len(logs)) if weights is None else np.asarray(weights, np.float64)
+    # Rows that say the same of every class say the same at any temperature.
+    if not amounts.sum() or not np.ptp(logs[amounts > 0], axis=1).any():
+        return 1.0
+    own = np.take_along_axis(logs, np.asarray(grades)[:, None], axis=1)[:, 0]
+
+    def slope(power: float) -> float:
+        raised = np.exp(power * (logs - logs.max(axis=1, keepdims=True)))
+        expected = (raised * logs).sum(axis=1) / raised.sum(axis=1)
+        return float(amounts @ (expected - own))
+
+    low, high = math.log(1 / FLATTEST), math.log(1 / SHARPEST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(math.exp(middle)) < 0 else (low, middle)
+    return math.exp(-(low + high) / 2)
+
+
+def fit_class_factors(
+    probs: Floats, grades: NDArray[np.integer], weights: Floats | None = None
+) -> NDArray[np.float64]:
+    """Factors of the classes' probabilities that make them as frequent as they are.
+
+    The likeliest biases of the logits (bias-corrected scaling, Alexandari, Kundaje and Shrikumar, ICML 2020,
+    arXiv:1901.06852), under a normal prior of variance 1, by Newton's method.
+
+    Args:
+        probs: (N, 4), calibrated, rows sum to 1.
+        grades: (N,), true class 0..3.
+        weights: (N,), how much each row counts, 0 or more; None for 1 each.
+
+    Returns:
+        float64 (4,), natural logarithms, with the sum 0; all 0 where there is nothing to learn from.
+    """
+    logs = np.log(np.maximum(np.asarray(probs, np.float64), FLOOR))
+    amounts = np.ones(len(logs)) if weights is None else np.asarray(weights, np.float64)
+    true = np.bincount(np.asarray(grades, np.int64), amounts, logs.shape[1])
+    factors = np.zeros(logs.shape[1])
+    for _ in range(_NEWTON_STEPS):
+        raised = np.exp(logs + factors - (logs + factors).max(axis=1, keepdims=True))
+        expected = raised / raised.sum(axis=1, keepdims=True)
+        weighed = expected * amounts[:, None]
+        slope = weighed.sum(axis=0) - true + factors
+        curve = np.diag(weighed.sum(axis=0) + 1) - weighed.T @ expected
+        # Steps of at most 1: far from the optimum a full one may go astray.
+        factors -= np.clip(np.linalg.solve(curve, slope), -1, 1)
+    return factors - factors.mean()
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often the likeliest class is right, by how sure of it the model is; adds up over tiles.
+
+    Attributes:
+        count: float64 (``BINS``,), buildings of each bin; bin k holds confidences k/10 to (k+1)/10.
+        confidence: float64 (``BINS``,), sum of their largest probabilities.
+        right: float64 (``BINS``,), how many of them are of their likeliest class.
+        loss: sum of their negative log-likelihoods.
+    """
+
+    count: Floats
+    confidence: Floats
+    right: Floats
+    loss: float
+
+    @classmethod
+    def zero(cls) -> "Reliability":
+        """Of no building."""
+        return cls(np.zeros(BINS), np.zeros(BINS), np.zeros(BINS), 0.0)
+
+    @classmethod
+    def of(cls, probs: Floats, grades: NDArray[np.integer]) -> "Reliability":
+        """Counts buildings.
+
+        Args:
+            probs: (N, 4), rows sum to 1.
+            grades: (N,), true class 0..3.
+        """
+        probs = np.asarray(probs, np.float64)
+        if not len(probs):
+            return cls.zero()
+        sure = probs.max(axis=1)
+        number = np.clip((sure * BINS).astype(np.int64), 0, BINS - 1)
+        own = np.take_along_axis(probs, np.asarray(grades)[:, None], axis=1)[:, 0]
+        count, confidence, right = (
+            np.bincount(number, values, BINS).astype(np.float64)
+            for values in (np.ones(len(probs)), sure, probs.argmax(axis=1) == grades)
+        )
+        return cls(count, confidence, right, float(-np.log(np.maximum(own, FLOOR)).sum()))
+
+    def __add__(self, other: "Reliability") -> "Reliability":
+        return Reliability(
+            self.count + other.count,
+            self.confidence + other.confidence,
+            self.right + other.right,
+            self.loss + other.loss,
+        )
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, 0..1: mean distance of confidence and accuracy; NaN of no building."""
+        total = float(self.count.sum())
+        return float(np.abs(self.confidence - self.right).sum()) / total if total else math.nan
+
+    def report(self) -> dict[str, Any]:
+        """Figures for a report.
+
+        Returns:
+            ``buildings``; ``ece``; ``accuracy``, ``confidence`` and ``nll``: means over them; ``bins``: for
+            each bin that has buildings ``low``, ``high``, ``buildings``, ``confidence`` and ``accuracy``.
+            NaN of no building.
+        """
+        total = float(self.count.sum())
+        filled = np.flatnonzero(self.count)
+        return {
+            "buildings": int(total),
+            "ece": self.error,
+            "accuracy": float(self.right.sum()) / total if total else math.nan,
+            "confidence": float(self.confidence.sum()) / total if total else math.nan,
+            "nll": self.loss / total if total else math.nan,
+            "bins": [
+                {
+                    "low": number / BINS,
+                    "high": (number + 1) / BINS,
+                    "buildings": int(self.count[number]),
+                    "confidence": float(self.confidence[number] / self.count[number]),
+                    "accuracy": float(self.right[number] / self.count[number]),
+                }
+                for number in filled.tolist()
+            ],
+        }

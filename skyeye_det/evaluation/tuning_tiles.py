@@ -1,0 +1,132 @@
+"""Kept tiles painted by many rules: counts that add up over the tiles of a fold, and exact repainting."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.data.stratification import stratify
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.calibration import Reliability
+from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
+from skyeye_det.evaluation.tuning_files import load_tile
+from skyeye_det.evaluation.tuning_painting import painted_counts
+from skyeye_det.evaluation.xview2_metrics import count_pixels
+from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.workers import ordered_map
+
+_MOST_KEPT = 400
+"""Paintings whose counts are kept, for each fold at most ``MOST_CELLS`` groups."""
+
+_CHUNK = 2  # tiles handed to a worker at a time
+
+
+def painting_of(rule: DecisionRule) -> DecisionRule:
+    """The rule without what decides about grades alone."""
+    return replace(rule, temperature=1.0, damage_weights=(1.0,) * NUM_DAMAGE_CLASSES)
+
+
+def count_truth(path: Path) -> Counts:
+    """int64 (6,): a tile, its building pixels, and its pixels of each damage class."""
+    localization, damage = load_tile(path).truth
+    classes = np.bincount(damage.ravel(), minlength=1 + NUM_DAMAGE_CLASSES)[1:]
+    return np.array([1, np.count_nonzero(localization), *classes], np.int64)
+
+
+def paint_tile(path: Path, rules: Sequence[DecisionRule]) -> list[PaintedCounts]:
+    """Counts of one kept tile under the painting of each rule."""
+    tile = load_tile(path)
+    return painted_counts(tile.prediction, rules, tile.truth)
+
+
+def repaint_tile(job: tuple[Path, Sequence[DecisionRule]]) -> list[Counts]:
+    """int64 (3, 5) of one kept tile under each rule, painted and counted as a submission is."""
+    path, rules = job
+    tile = load_tile(path)
+    counts = (count_pixels(*tile.prediction.rasterize(rule), *tile.truth) for rule in rules)
+    return [np.stack([one.tp, one.fp, one.fn]) for one in counts]
+
+
+def judge_buildings(job: tuple[Path, DecisionRule]) -> tuple[Reliability, Reliability]:
+    """Reliability of one kept tile's painted buildings: as the model grades them, and at the temperature."""
+    path, rule = job
+    tile = load_tile(path)
+    (counts,) = painted_counts(tile.prediction, [painting_of(rule)], tile.truth)
+    probs, grades = counts.building_probs, counts.building_grades
+    return Reliability.of(probs, grades), Reliability.of(rule.calibrated(probs), grades)
+
+
+def deal_folds(amounts: Counts, scenes: Sequence[str], folds: int, seed: int) -> Counts:
+    """Deals tiles into folds that have about the same share of every class.
+
+    Args:
+        amounts: int64 (T, 6), of ``count_truth``.
+        scenes: names; they and the seed decide, not the order.
+        folds: number of folds, 2 or more.
+        seed: another one deals otherwise.
+
+    Returns:
+        int64 (T,), the fold 0.. of each tile; each fold has at least one.
+
+    Raises:
+        InputError: fewer tiles than folds.
+    """
+    if not 2 <= folds <= len(scenes):
+        raise InputError(
+            f"--folds {folds}: expected 2 to the number of tiles, found {len(scenes)} tiles; name more"
+            " --splits or ask for fewer folds"
+        )
+    return stratify(amounts, [1 / folds] * folds, scenes, seed)
+
+
+@dataclass(eq=False)
+class FoldCounts:
+    """Counts of every fold under any painting, worked out once for each.
+
+    Attributes:
+        paths: kept tiles.
+        folds: int64 (T,), the fold of each.
+        workers: tiles painted at a time.
+    """
+
+    paths: Sequence[Path]
+    folds: Counts
+    workers: int = 1
+    _kept: "OrderedDict[DecisionRule, list[PaintedCounts]]" = field(default_factory=OrderedDict)
+
+    def paint(self, rules: Sequence[DecisionRule], chosen: Sequence[int]) -> list[list[PaintedCounts]]:
+        """Counts of some folds, one after the other, for the painting of each rule.
+
+        Args:
+            rules: whose paintings are wanted; grading has no effect.
+            chosen: folds.
+        """
+        paintings = [painting_of(rule) for rule in rules]
+        missing = [one for one in dict.fromkeys(paintings) if one not in self._kept]
+        if missing:
+            self._kept |= zip(missing, self._painted(missing), strict=True)
+        found = [[self._kept[one][fold] for fold in chosen] for one in paintings]
+        for one in dict.fromkeys(paintings):
+            self._kept.move_to_end(one)
+        while len(self._kept) > max(_MOST_KEPT, len(rules)):
+            self._kept.popitem(last=False)
+        return found
+
+    def _painted(self, rules: list[DecisionRule]) -> list[list[PaintedCounts]]:
+        totals = [[PaintedCounts.zero() for _ in range(int(self.folds.max()) + 1)] for _ in rules]
+        tiles = ordered_map(partial(paint_tile, rules=rules), self.paths, self.workers, _CHUNK)
+        for fold, counts in zip(self.folds.tolist(), tiles, strict=True):
+            for total, one in zip(totals, counts, strict=True):
+                total[fold] = PaintedCounts.total([total[fold], one])
+        return totals
+
+
+def repainted(
+    paths: Sequence[Path], rules: Sequence[Sequence[DecisionRule]], workers: int
+) -> Iterator[list[Counts]]:
+    """``repaint_tile`` of each tile with its own rules, in order."""
+    return ordered_map(repaint_tile, list(zip(paths, rules, strict=True)), workers, _CHUNK)

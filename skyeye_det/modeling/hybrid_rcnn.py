@@ -1,0 +1,124 @@
+"""Meta-architecture of the hybrid: instances, and a semantic building map that fills what they miss."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from skyeye_det.modeling.building_map import map_probabilities, stacked_targets
+from skyeye_det.modeling.pair_rcnn import PairRCNN
+
+MapInstances = Callable[[np.ndarray, np.ndarray, Instances | None], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""(building (H, W), seam (H, W), found so far) -> boxes (K, 4), soft masks (K, S, S), scores (K,)."""
+
+
+@META_ARCH_REGISTRY.register()
+class HybridRCNN(PairRCNN):
+    """PairRCNN with a semantic head on the pre features.
+
+    In training the head's losses join the others. In inference the components of its map are proposals beside
+    those of the RPN, and those that no instance covers in the end become instances of their own: every
+    building pixel belongs to an object with one damage distribution.
+
+    Args:
+        building_map_head: features, (H, W) -> logits (N, 2, H, W).
+        kwargs: of GeneralizedRCNN.
+
+    Attributes:
+        map_instances: finds the components; set by ``engine.setup``, since finding them is post-processing.
+            Without it the map is predicted and nothing is made of it.
+    """
+
+    @configurable
+    def __init__(self, *, building_map_head: nn.Module, **kwargs):
+        super().__init__(**kwargs)
+        self.building_map_head = building_map_head
+        self.map_instances: MapInstances | None = None
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        """Adds ``MODEL.SEM_SEG_HEAD`` to what GeneralizedRCNN reads."""
+        arguments = super().from_config(cfg)
+        shapes = arguments["backbone"].output_shape()
+        return arguments | {"building_map_head": build_sem_seg_head(cfg, shapes)}
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """Losses, from inputs that also have ``sem_seg`` and ``seams``; else see ``inference``."""
+        if not self.training:
+            return self.inference(batched_inputs)
+        images = self.preprocess_image(batched_inputs)
+        size = tuple(images.tensor.shape[-2:])
+        truth = [each["instances"].to(self.device) for each in batched_inputs]
+        sem_seg, seams = (
+            stacked_targets([each[key].to(self.device) for each in batched_inputs], size)
+            for key in ("sem_seg", "seams")
+        )
+        features = self.backbone(images.tensor)
+        losses = self.building_map_head.losses(self.building_map_head(features, size), sem_seg, seams)
+        proposals, proposal_losses = self.proposal_generator(images, features, truth)
+        _, detector_losses = self.roi_heads(images, features, proposals, truth)
+        return losses | proposal_losses | detector_losses
+
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list[dict]:
+        """As PairRCNN's, with ``building_map`` and ``seam_map`` (float32 (H, W), 0..1) and ``proposals``."""
+        del do_postprocess
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        maps = map_probabilities(self.building_map_head(features, tuple(images.tensor.shape[-2:])))
+        maps = [each[:, :h, :w] for each, (h, w) in zip(maps, images.image_sizes, strict=True)]
+        if detected_instances is not None:
+            given = [each.to(self.device) for each in detected_instances]
+            found = self.roi_heads.forward_with_given_boxes(features, given)
+            proposals = found
+        else:
+            proposals, _ = self.proposal_generator(images, features, None)
+            proposals = [self._with_map_boxes(*pair) for pair in zip(proposals, maps, strict=True)]
+            found, _ = self.roi_heads(images, features, proposals, None)
+            found = self._with_uncovered(features, found, maps)
+        return [
+            {"instances": instances, "building_map": each[0], "seam_map": each[1], "proposals": offered}
+            for instances, each, offered in zip(found, maps, proposals, strict=True)
+        ]
+
+    def _components(self, maps: Tensor, found: Instances | None) -> tuple[Tensor, Tensor, Tensor]:
+        building, seam = maps.cpu().numpy()
+        arrays = self.map_instances(building, seam, found)
+        boxes, masks, scores = (torch.from_numpy(each).to(self.device) for each in arrays)
+        return boxes, masks, scores
+
+    def _with_map_boxes(self, proposals: Instances, maps: Tensor) -> Instances:
+        """Puts the components' boxes before the RPN's proposals; as many of those give way."""
+        if self.map_instances is None:
+            return proposals
+        boxes, _, scores = self._components(maps, None)
+        added = Instances(proposals.image_size)
+        added.proposal_boxes = Boxes(boxes)
+        added.objectness_logits = torch.logit(scores, eps=1e-4).to(proposals.objectness_logits.dtype)
+        kept = max(len(proposals) - len(added), 0)
+        return Instances.cat([added, proposals[:kept]])
+
+    def _with_uncovered(
+        self, features: dict[str, Tensor], found: list[Instances], maps: list[Tensor]
+    ) -> list[Instances]:
+        """Adds the components that no instance covers, with damage; their masks are the map's."""
+        if self.map_instances is None:
+            return found
+        added = []
+        for instances, each in zip(found, maps, strict=True):
+            boxes, masks, scores = self._components(each, instances)
+            extra = Instances(instances.image_size)
+            extra.pred_boxes, extra.scores = Boxes(boxes), scores.to(instances.scores.dtype)
+            extra.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=self.device)
+            extra.pred_masks = masks[:, None].to(instances.pred_masks.dtype)
+            added.append(extra)
+        added = self.roi_heads.grade(features, added)
+        return [Instances.cat(list(pair)) for pair in zip(found, added, strict=True)]

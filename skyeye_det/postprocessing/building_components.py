@@ -1,0 +1,176 @@
+"""From a semantic building map to instances: connected components, split where touching buildings merged.
+
+Each component grows from a marker, its pixels well inside the building: off the seams where a seam map was
+learned (Ronneberger et al. 2015, arXiv:1505.04597, learn borders between touching objects likewise), else
+the peaks of the distance transform, as a marker-based watershed takes them.
+
+Boxes are XYXY in px of detectron2's continuous frame, where pixel ``k`` covers ``[k, k + 1]``.
+"""
+
+import cv2
+import numpy as np
+
+from skyeye_det.postprocessing.regions import connected_regions, label_boxes, spread_labels
+
+MOST_COVERED = 0.5
+"""A component of which instances cover this share or more of its pixels is known, and left out."""
+
+SEAM_THRESHOLD = 0.35
+"""Least probability of a pixel that lies on a seam. Seams of val's labels are as well found at it as at 0.5,
+and once blurred by 2 px they part 0.91 of the buildings, against 0.72."""
+
+LEAST_MARKER_AREA = 4
+"""px; smaller markers split nothing: they are specks that the seam map left."""
+
+_LEAST_MARKER_DEPTH = 2.5
+"""px from the region's edge that a marker reaches. Seams are 2 px wide: what lies outside them, but inside a
+map that came out too wide, is a thin rim and no building."""
+
+_NARROWEST_NECK = 0.7
+"""Without a seam map: parts are told apart where their neck is narrower than this share of each."""
+
+_LEVELS = tuple(1.5 * 1.3**step for step in range(13))
+"""px from the edge at which necks are looked for: 1.5 to 35, so buildings of 3 to 100 px."""
+
+Components = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def building_components(
+    building_map: np.ndarray,
+    seam_map: np.ndarray | None,
+    covered: np.ndarray | None,
+    threshold: float,
+    min_area: int,
+    mask_side: int = 28,
+) -> Components:
+    """Turns what the map finds and no instance covers into instances.
+
+    Args:
+        building_map: (h, w) probability of building, float 0..1 or uint8 0..255.
+        seam_map: (h, w) probability that a building pixel lies at its building's edge, likewise; None: parts
+            are split at narrow necks.
+        covered: bool (h, w), pixels of instances; components mostly covered are left out (see
+            ``MOST_COVERED``), others lose their covered pixels. None: nothing is.
+        threshold: least probability of a building pixel, above 0.
+        min_area: px; components of fewer uncovered pixels are left out.
+        mask_side: S of the soft masks.
+
+    Returns:
+        boxes (K, 4) float32, tight; masks (K, S, S) float32, the map over each box, 0 on other components;
+        scores (K,) float32, mean probability of the component's pixels. In no order.
+
+    Raises:
+        ValueError: shapes that differ, values that are not finite, a threshold of 0 or less.
+    """
+    probability = as_probability(building_map)
+    _check_images(probability, seam_map, covered)
+    if threshold <= 0:
+        raise ValueError(f"expected a threshold above 0, found {threshold}")
+    building = probability >= np.float32(threshold)
+    if not building.any():
+        return _gathered(probability, building, building.astype(np.int32), np.zeros(0, np.int64), mask_side)
+    labels = split_buildings(building, seam_map)
+    area = np.bincount(labels.ravel())
+    left = area
+    if covered is not None:
+        labels = np.where(covered, 0, labels)
+        left = np.bincount(labels.ravel(), minlength=len(area))
+    new = (area - left < MOST_COVERED * area) & (left >= max(min_area, 1))
+    new[0] = False
+    return _gathered(probability, building, labels, np.flatnonzero(new), mask_side)
+
+
+def as_probability(image: np.ndarray) -> np.ndarray:
+    """Probabilities float32 0..1 of a map that holds them so, or as uint8 0..255."""
+    if image.dtype == np.uint8:
+        return image * np.float32(1 / 255)
+    return np.asarray(image, np.float32)
+
+
+def split_buildings(building: np.ndarray, seam_map: np.ndarray | None) -> np.ndarray:
+    """Labels int32 (h, w) from 1 on of the buildings in a bool (h, w) image; 0 elsewhere.
+
+    Each pixel goes to the nearest marker of its connected region; a region without markers is one building.
+    """
+    regions = connected_regions(building)
+    if seam_map is None:
+        markers = _peaks(building)
+    else:
+        markers = _cores(building, as_probability(seam_map) < SEAM_THRESHOLD)
+    marked = np.zeros(len(regions), bool)
+    marked[regions.labels[markers > 0]] = True
+    whole = building & ~marked[regions.labels]
+    markers = np.where(whole, regions.labels + markers.max(), markers).astype(np.int32)
+    return spread_labels(markers, regions)
+
+
+def _depth(building: np.ndarray) -> np.ndarray:
+    """Distance float32 (h, w) in px to the nearest pixel that is no building, 1 at the edge."""
+    # A frame of background: the image's border is an edge, as any other.
+    framed = cv2.copyMakeBorder(building.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return np.ascontiguousarray(cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1])
+
+
+def _cores(building: np.ndarray, off_seams: np.ndarray) -> np.ndarray:
+    """Markers int32 (h, w): building pixels off the seams, specks and rims left out."""
+    core = connected_regions(building & off_seams)
+    is_marker = np.zeros(len(core), bool)
+    is_marker[core.labels[_depth(building) >= _LEAST_MARKER_DEPTH]] = True
+    is_marker &= core.areas >= LEAST_MARKER_AREA
+    return np.where(is_marker[core.labels], core.labels, 0)
+
+
+def _peaks(building: np.ndarray) -> np.ndarray:
+    """Markers int32 (h, w): what remains of each building above the level at which its necks are cut."""
+    depth = _depth(building)
+    markers = connected_regions(building).labels
+    deepest = float(depth.max())
+    for level in _LEVELS:
+        if level > deepest * _NARROWEST_NECK:
+            break
+        parts = connected_regions(depth >= level)
+        inside = np.flatnonzero(parts.labels)
+        part = parts.labels.ravel()[inside]
+        parent = np.zeros(len(parts), np.int64)
+        parent[part] = markers.ravel()[inside]
+        peak = np.zeros(len(parts), np.float32)
+        np.maximum.at(peak, part, depth.ravel()[inside])
+        stands_out = (peak * _NARROWEST_NECK >= level) & (parent > 0)
+        splits = np.bincount(parent[stands_out], minlength=int(markers.max()) + 1) > 1
+        splits[0] = False
+        if splits.any():
+            chosen = (stands_out & splits[parent])[parts.labels]
+            kept = np.where(splits[markers], 0, markers)
+            markers = np.where(chosen, parts.labels + markers.max(), kept)
+    return markers
+
+
+def _gathered(
+    probability: np.ndarray, building: np.ndarray, labels: np.ndarray, numbers: np.ndarray, mask_side: int
+) -> Components:
+    """Boxes, soft masks and scores of the components ``numbers``."""
+    area = np.bincount(labels.ravel())
+    total = np.bincount(labels.ravel(), probability.ravel())
+    boxes = label_boxes(labels, len(area))[numbers]
+    masks = np.zeros((len(numbers), mask_side, mask_side), np.float32)
+    for index, (number, (x0, y0, x1, y1)) in enumerate(zip(numbers.tolist(), boxes.tolist(), strict=True)):
+        window = slice(y0, y1), slice(x0, x1)
+        # Other components and covered pixels are zero; around all of them the map fades by itself.
+        own = (labels[window] == number) | ~building[window]
+        masks[index] = _resized(np.where(own, probability[window], np.float32(0)), mask_side)
+    return boxes.astype(np.float32), masks, (total[numbers] / area[numbers]).astype(np.float32)
+
+
+def _resized(crop: np.ndarray, side: int) -> np.ndarray:
+    """The crop as (side, side) cells, each the mean over its area: sharper than bilinear when enlarged."""
+    return np.minimum(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.float32(1))
+
+
+def _check_images(probability: np.ndarray, seam_map: np.ndarray | None, covered: np.ndarray | None) -> None:
+    if probability.ndim != 2 or not probability.size:
+        raise ValueError(f"expected a building map (h, w), found {probability.shape}")
+    for name, image in (("seam map", seam_map), ("covered pixels", covered)):
+        if image is not None and image.shape != probability.shape:
+            raise ValueError(f"expected {name} {probability.shape} as the building map, found {image.shape}")
+    if not np.isfinite(probability).all():
+        raise ValueError("expected a finite building map, found NaN or infinity")

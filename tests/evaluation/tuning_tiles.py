@@ -1,0 +1,56 @@
+"""Made-up predictions and truths of small tiles, to tune on."""
+
+import numpy as np
+
+from skyeye_det.evaluation.tuning_files import KeptTile
+from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
+from skyeye_det.postprocessing.tile_prediction import TilePrediction
+
+SHAPE = (72, 90)
+KINDS = ("instances", "hybrid", "pixels")
+
+
+def random_truth(rng: np.random.Generator, classes: tuple[int, ...] = (0, 1, 2, 3, 4)):
+    """Rectangles of each class, 0 un-classified; the damage image a pixel off, as the official ones are."""
+    localization, damage = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    for value in classes:
+        y, x = rng.integers(1, SHAPE[0] - 22), rng.integers(1, SHAPE[1] - 22)
+        height, width = rng.integers(6, 20, 2)
+        localization[y : y + height, x : x + width] = 1
+        damage[y + 1 : y + height + 1, x : x + width] = value
+    return localization, damage
+
+
+def random_instances(rng: np.random.Generator, count: int, *, with_map: bool) -> TilePrediction:
+    corner = rng.uniform(-5, 60, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(2, 30, (count, 2))], axis=1).astype(np.float32)
+    probs = rng.dirichlet((0.6,) * 4, count).astype(np.float32)
+    return TilePrediction(
+        boxes=boxes,
+        masks=rng.random((count, 7, 7)).astype(np.float32),
+        # coarse, so that some are equal
+        scores=(np.round(rng.random(count) * 20) / 20).astype(np.float32),
+        damage_probs=probs,
+        damage=probs.argmax(axis=1),
+        shape=SHAPE,
+        building_map=soft_map(rng) if with_map else None,
+    )
+
+
+def soft_map(rng: np.random.Generator) -> np.ndarray:
+    """uint8, in blobs of a few pixels."""
+    return rng.integers(0, 256, (SHAPE[0] // 6, SHAPE[1] // 6), np.uint8).repeat(6, 0).repeat(6, 1)
+
+
+def random_pixels(rng: np.random.Generator) -> PixelPrediction:
+    values = rng.dirichlet((0.4,) * 4, SHAPE[0] * SHAPE[1] // 4).repeat(4, axis=0)
+    damage_map = np.rint(values * 255).astype(np.uint8).T.reshape(4, *SHAPE)
+    damage_map[:, :3] = 0  # nothing known of a pixel
+    return PixelPrediction(building_map=soft_map(rng), damage_map=damage_map, shape=SHAPE)
+
+
+def random_tile(kind: str, seed: int, count: int = 12) -> KeptTile:
+    rng = np.random.default_rng(seed)
+    if kind == "pixels":
+        return KeptTile(random_pixels(rng), random_truth(rng))
+    return KeptTile(random_instances(rng, count, with_map=kind == "hybrid"), random_truth(rng))

@@ -1,0 +1,91 @@
+#!/usr/bin/env python
+"""Tunes thresholds, areas and the decision rule of a trained model to the official score, cross-fitted.
+
+  python tools/tune_postprocess.py --config-file F --weights W --xbd-root ROOT --splits val --output rule.yaml
+  python tools/tune_postprocess.py --json THIS.json --against OTHER.json
+
+The first form writes one small YAML for TEST.DECISIONS or tools/infer.py --decisions, and says what it is
+worth: each tile is judged by a rule tuned without its fold. Predictions are kept in --work, and taken up by the
+next run. The second compares two reports of the same tiles in paired bootstrap draws.
+
+Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
+"""
+
+import argparse
+from pathlib import Path
+
+from skyeye_det.arguments import positive, report_file, whole
+from skyeye_det.dependencies import require_detectron2
+from skyeye_det.errors import run_command
+from skyeye_det.evaluation.bootstrap import Resampling
+from skyeye_det.evaluation.tuning import TuningOptions
+from skyeye_det.evaluation.tuning_report import compare_reports, format_comparison, format_tuning
+from skyeye_det.files import write_json
+
+MODEL = ("config_file", "weights", "xbd_root", "splits", "output")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    several = {"nargs": "+", "action": "extend", "default": []}
+    parser.add_argument("--config-file", metavar="FILE", help="YAML of the model, one or one each", **several)
+    parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
+    parser.add_argument("--tta", default="none", metavar="VIEWS", help="as for tools/infer.py")
+    parser.add_argument("--xbd-root", type=Path, help="xBD root with images and labels of the splits")
+    parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on")
+    parser.add_argument("--output", type=Path, metavar="YAML", help="the rule")
+    parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
+    parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
+    parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
+    parser.add_argument("--json", type=report_file, help="report to write, with the counts of every tile")
+    parser.add_argument(
+        "--against", type=Path, metavar="JSON", help="report of another model to compare with"
+    )
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="kept predictions (default: OUTPUT's .tiles)"
+    )
+    parser.add_argument("--workers", type=positive, default=2, help="tiles painted at a time (default: 2)")
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the configs")
+    arguments = parser.parse_args()
+    arguments.tunes = any(getattr(arguments, name) for name in MODEL)
+    missing = [f"--{name.replace('_', '-')}" for name in MODEL if not getattr(arguments, name)]
+    if arguments.tunes and missing:
+        parser.error(f"tuning also needs {', '.join(missing)}")
+    if not arguments.tunes and not (arguments.json and arguments.against):
+        parser.error("expected --config-file and the rest, or --json with --against, found neither")
+    if arguments.against and not arguments.json:
+        parser.error("--against goes with --json, the report that is compared")
+    return arguments
+
+
+def main() -> None:
+    """Tunes, compares, or does both."""
+    arguments = parse_arguments()
+    if arguments.tunes:
+        require_detectron2("tuning")
+        from skyeye_det.engine.predictor import ensemble
+        from skyeye_det.engine.tuning_command import TunedModel, tune_postprocess
+
+        tuned = TunedModel(
+            ensemble(arguments.config_file, arguments.weights),
+            arguments.xbd_root,
+            arguments.splits,
+            arguments.tta,
+            arguments.opts,
+        )
+        options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws)
+        report = tune_postprocess(tuned, arguments.output, arguments.work, options)
+        if arguments.json:
+            write_json(arguments.json, report, pretty=True)
+        print(f"{format_tuning(report)}\n\nwritten to {arguments.output}")
+    if arguments.against:
+        resampling = Resampling(arguments.draws, arguments.seed)
+        compared = compare_reports(arguments.json, arguments.against, resampling)
+        print(format_comparison(compared, arguments.json.stem, arguments.against.stem))
+
+
+if __name__ == "__main__":
+    run_command(main)
