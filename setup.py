@@ -37,8 +37,8 @@ setup(
     extras_require={
         "train": [
             "fvcore>=0.1.5.post20221221",  # the last release, and the one detectron2 is used with
-            # The semantic peer; 0.5 is the first with the universal timm encoder for every decoder.
-            "segmentation-models-pytorch>=0.5",
+            # The semantic peer; its decoders are imported by module path, which another release may move.
+            "segmentation-models-pytorch>=0.6,<0.7",
             "timm>=1.0.3",  # first whose features_only serves nearly every architecture by name
             "tensorboard>=2.12",  # first that allows protobuf 4, which wandb uses too
             "wandb>=0.18",  # first that writes runs with wandb-core

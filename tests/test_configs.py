@@ -13,7 +13,13 @@ ON_CPU = ["MODEL.DEVICE", "cpu"]
 
 def test_the_promised_configs_are_there() -> None:
     names = {path.name for path in FILES}
-    assert {"xbd_mrcnn.yaml", "xbd_mrcnn_r50.yaml", "xbd_mrcnn_r101.yaml", "sample_xbd.yaml"} <= names
+    assert {
+        "xbd_mrcnn.yaml",
+        "xbd_mrcnn_plain.yaml",
+        "xbd_mrcnn_r50.yaml",
+        "xbd_mrcnn_r101.yaml",
+        "sample_xbd.yaml",
+    } <= names
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

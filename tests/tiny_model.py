@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import BitMasks, Boxes, Instances
 
+from skyeye_det.data.pixel_targets import pixel_targets
 from skyeye_det.engine.setup import load_config
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -29,7 +30,9 @@ TINY = {
     "MODEL.DAMAGE_HEAD.NUM_CONV": 1,
     "MODEL.DAMAGE_HEAD.CONV_DIM": 8,
     "MODEL.DAMAGE_HEAD.FC_DIM": 16,
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 32,
     "INPUT.PAIR.CROP_SIZE": 64,
+    "SOLVER.IMS_PER_BATCH": 2,
     "DATALOADER.NUM_WORKERS": 0,
     "SEED": 1,
 }
@@ -60,4 +63,6 @@ def training_input(damage: list[int], side: int = 64, seed: int = 0) -> dict[str
     instances.gt_classes = torch.zeros(len(damage), dtype=torch.int64)
     instances.gt_masks = BitMasks(masks)
     instances.gt_damage = torch.tensor(damage, dtype=torch.int64)
-    return {"image": image, "instances": instances, "height": side, "width": side, "image_id": 1}
+    sem_seg, seams = pixel_targets(instances)
+    pixels = {"sem_seg": sem_seg, "seams": seams}
+    return {"image": image, "instances": instances, "height": side, "width": side, "image_id": 1, **pixels}

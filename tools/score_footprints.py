@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from skyeye_det.arguments import report_file, whole
-from skyeye_det.engine.footprint_score import format_footprint_scores, score_footprints
+from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
 
@@ -33,6 +33,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Runs the command."""
     arguments = parse_arguments()
+    require_detectron2("grading")
+    from skyeye_det.engine.footprint_score import format_footprint_scores, score_footprints
+
     rows = score_footprints(
         arguments.config_file, arguments.weights, arguments.dataset, arguments.shifts, arguments.opts
     )

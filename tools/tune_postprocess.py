@@ -5,14 +5,15 @@
   python tools/tune_postprocess.py --json THIS.json --against OTHER.json
 
 The first form writes one small YAML for TEST.DECISIONS or tools/infer.py --decisions, and says what it is
-worth: each tile is judged by a rule tuned without its fold. Predictions are kept in --work, and taken up by the
-next run. The second compares two reports of the same tiles in paired bootstrap draws.
+worth: each tile is judged by a rule tuned without its fold. Predictions are kept in --work, and taken up by
+the next run. The second compares two reports of the same tiles in paired bootstrap draws.
 
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from skyeye_det.arguments import positive, report_file, whole
 from skyeye_det.dependencies import require_detectron2
@@ -30,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    several = {"nargs": "+", "action": "extend", "default": []}
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     parser.add_argument("--config-file", metavar="FILE", help="YAML of the model, one or one each", **several)
     parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
     parser.add_argument("--tta", default="none", metavar="VIEWS", help="as for tools/infer.py")

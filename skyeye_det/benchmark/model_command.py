@@ -57,6 +57,7 @@ def run_model_benchmark(settings: ModelSettings, json_file: Path | None = None) 
             rows += _speed(name, task, settings, stages, devices)
             if "memory" in settings.parts:
                 rows.append(_memory(name, task))
+    about["load_at_the_end"] = machine()["load"]
     plain = {key: _plain(value) for key, value in asdict(settings).items()}
     content = {"command": "model", **about, "settings": plain, "devices": devices, "stages": stages}
     if json_file is not None:
@@ -190,7 +191,8 @@ def _about(about: dict[str, Any], settings: ModelSettings, devices: dict[str, An
     found = "as the config's thresholds let through" if forced is None else f"forced to {forced} a tile"
     return (
         f"{'; '.join(sorted(places)) or 'no device'}; {about['machine']['cpu']},"
-        f" {about['machine']['cpus']} CPUs, load {about['machine']['load']:.1f} at the start; {packages};"
+        f" {about['machine']['cpus']} CPUs, load {about['machine']['load']:.1f} at the start and"
+        f" {about['load_at_the_end']:.1f} at the end; {packages};"
         f" commit {about['commit'] or 'unknown'}\n"
         f"best of the runs, in brackets the median; detections {found};"
         f" images of {settings.xbd_root or 'the sample generator'}"

@@ -133,8 +133,8 @@ def memory_row(name: str, few: Mapping[str, Any], many: Mapping[str, Any]) -> Ra
     """
     return RatioRow(
         name=f"{name} memory",
-        what=f"one pair with {many['detections']} detections, both PNGs written; {few['memory_is']}",
-        against=f"the same with {few['detections']} detections",
+        what=f"one pair with {many['detections']:.0f} detections, both PNGs written; {few['memory_is']}",
+        against=f"the same with {few['detections']:.0f} detections",
         ours=[many["mib"]],
         floor=[few["mib"]],
         bar=MEMORY_BAR,

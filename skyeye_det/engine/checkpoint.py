@@ -15,6 +15,7 @@ from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_bytes
 from skyeye_det.modeling.packaged_weights import load_packaged_weights
+from skyeye_det.modeling.semantic_weights import encoder_weights
 
 BEST_CHECKPOINT = "model_best"
 _PACKAGED = "packaged://"
@@ -144,6 +145,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 raise pickle.UnpicklingError("its name ends neither in .pth nor in .pkl")
             if not isinstance(content["model"], dict):
                 raise pickle.UnpicklingError("its model is no dictionary")
+            content["model"] = encoder_weights(content["model"], self.model.state_dict(), filename)
         except _BROKEN as error:
             raise InputError(
                 f"weights {filename}: expected a checkpoint of tensors alone, found something else "

@@ -51,8 +51,8 @@ def claim(
     images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
     settings = {
         "weights": weights,
-        "weights_sha256": [_sha256(Path(path)) if Path(path).is_file() else None for path in weights],
-        "config_sha256": [_config_sha256(cfg) for cfg, _ in models],
+        "weights_sha256": [file_sha256(Path(path)) if Path(path).is_file() else None for path in weights],
+        "config_sha256": [config_sha256(cfg) for cfg, _ in models],
         # Names and sizes: another pair would move the numbers of all that follow.
         "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "decisions": asdict(rule) | {"damage_weights": list(rule.damage_weights)},
@@ -85,7 +85,8 @@ def join(output: Path, parts: Sequence[Path]) -> None:
         joined.write("\n]\n")
 
 
-def _config_sha256(cfg: CfgNode) -> str:
+def config_sha256(cfg: CfgNode) -> str:
+    """Hash of what in a config changes what the model finds."""
     model = cfg.clone()
     model.defrost()
     # Where and how fast the model runs does not change what it finds; the rule is noted by its content.
@@ -94,7 +95,8 @@ def _config_sha256(cfg: CfgNode) -> str:
     return hashlib.sha256(model.dump().encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content, read a part at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

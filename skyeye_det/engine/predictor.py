@@ -145,7 +145,7 @@ def infer_pair(
         InputError: an image, the config or the weights are not what they should be.
     """
     loaded, rule = load_models(models, overrides)
-    pair = PairMapper(loaded[0][0], is_train=False)(_tile_dict(ImagePair("pair", *images)))
+    pair = PairMapper(loaded[0][0], is_train=False)(tile_dict(ImagePair("pair", *images)))
     prediction = PairPredictor(loaded, parse_views(views))(pair)
     write_tile(*outputs, *prediction.rasterize(rule))
 
@@ -179,7 +179,7 @@ def infer_folder(
     (loaded, rule), views = load_models(models, overrides), parse_views(options.views)
     pairs, cfg = find_pairs(images), loaded[0][0]
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
-    tiles = [_tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
+    tiles = [tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
     predictor = PairPredictor(loaded, views)
     claim(
         output,
@@ -204,7 +204,12 @@ def infer_folder(
     return len(tiles)
 
 
-def _tile_dict(pair: ImagePair) -> dict[str, Any]:
+def tile_dict(pair: ImagePair) -> dict[str, Any]:
+    """A pair as ``PairMapper`` takes it.
+
+    Raises:
+        InputError: an image cannot be read, or they are of two sizes.
+    """
     sizes = [sure_image_size(path) for path in (pair.pre, pair.post)]
     if sizes[0] != sizes[1]:
         raise InputError(

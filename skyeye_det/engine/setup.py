@@ -19,6 +19,7 @@ from torch import nn
 import skyeye_det.modeling.backbones
 import skyeye_det.modeling.boundary_mask_head
 import skyeye_det.modeling.building_map
+import skyeye_det.modeling.footprint_rcnn
 import skyeye_det.modeling.hybrid_rcnn
 import skyeye_det.modeling.pair_rcnn
 import skyeye_det.modeling.roi_heads

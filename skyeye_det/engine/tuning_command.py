@@ -9,8 +9,8 @@ from typing import Any
 from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.inference_folder import _config_sha256, _sha256
-from skyeye_det.engine.predictor import ModelFiles, PairPredictor, _tile_dict, read_pairs
+from skyeye_det.engine.inference_folder import config_sha256, file_sha256
+from skyeye_det.engine.predictor import ModelFiles, PairPredictor, read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.views import parse_views
 from skyeye_det.evaluation.truth import tiles_from_labels
@@ -40,7 +40,7 @@ class TunedModel:
 
 
 def tune_postprocess(
-    tuned: TunedModel, output: Path, work: Path | None = None, options: TuningOptions = TuningOptions()
+    tuned: TunedModel, output: Path, work: Path | None, options: TuningOptions
 ) -> dict[str, Any]:
     """Predicts, or takes up what an earlier run predicted, tunes the rule and writes it.
 
@@ -51,8 +51,8 @@ def tune_postprocess(
         options: folds, seed, workers and draws.
 
     Returns:
-        The report of ``evaluation.tuning.tune_rule`` with ``model``: ``config_files``, ``weights``, ``splits``
-        and ``views``.
+        The report of ``evaluation.tuning.tune_rule`` with ``model``: ``config_files``, ``weights``,
+        ``splits`` and ``views``.
 
     Raises:
         InputError: config, weights, labels, images or folds are not what they should be, or ``work`` holds
@@ -95,7 +95,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
     }
     scenes = sorted(truths)
     tiles = [
-        _tile_dict(ImagePair(name, files[name].pre_image, files[name].post_image)) | {"image_id": number}
+        tile_dict(ImagePair(name, files[name].pre_image, files[name].post_image)) | {"image_id": number}
         for number, name in enumerate(scenes, start=1)
     ]
     todo = [tile for tile in tiles if not tile_path(folder, tile["scene"]).is_file()]
@@ -105,9 +105,10 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
         {
             "weights": [each.weights for each in tuned.models],
             "weights_sha256": [
-                _sha256(Path(each.weights)) if Path(each.weights).is_file() else None for each in tuned.models
+                file_sha256(Path(each.weights)) if Path(each.weights).is_file() else None
+                for each in tuned.models
             ],
-            "config_sha256": [_config_sha256(cfg) for cfg, _ in loaded],
+            "config_sha256": [config_sha256(cfg) for cfg, _ in loaded],
             "tiles_sha256": _tiles_sha256([files[name] for name in scenes]),
             "views": tuned.views,
         },

@@ -19,7 +19,6 @@ SHARPEST, FLATTEST = 0.1, 10.0
 
 BINS = 10
 _HALVINGS = 50
-_NEWTON_STEPS = 15
 
 Floats = NDArray[np.floating]
 
@@ -54,37 +53,6 @@ def fit_temperature(probs: Floats, grades: NDArray[np.integer], weights: Floats 
         middle = (low + high) / 2
         low, high = (middle, high) if slope(math.exp(middle)) < 0 else (low, middle)
     return math.exp(-(low + high) / 2)
-
-
-def fit_class_factors(
-    probs: Floats, grades: NDArray[np.integer], weights: Floats | None = None
-) -> NDArray[np.float64]:
-    """Factors of the classes' probabilities that make them as frequent as they are.
-
-    The likeliest biases of the logits (bias-corrected scaling, Alexandari, Kundaje and Shrikumar, ICML 2020,
-    arXiv:1901.06852), under a normal prior of variance 1, by Newton's method.
-
-    Args:
-        probs: (N, 4), calibrated, rows sum to 1.
-        grades: (N,), true class 0..3.
-        weights: (N,), how much each row counts, 0 or more; None for 1 each.
-
-    Returns:
-        float64 (4,), natural logarithms, with the sum 0; all 0 where there is nothing to learn from.
-    """
-    logs = np.log(np.maximum(np.asarray(probs, np.float64), FLOOR))
-    amounts = np.ones(len(logs)) if weights is None else np.asarray(weights, np.float64)
-    true = np.bincount(np.asarray(grades, np.int64), amounts, logs.shape[1])
-    factors = np.zeros(logs.shape[1])
-    for _ in range(_NEWTON_STEPS):
-        raised = np.exp(logs + factors - (logs + factors).max(axis=1, keepdims=True))
-        expected = raised / raised.sum(axis=1, keepdims=True)
-        weighed = expected * amounts[:, None]
-        slope = weighed.sum(axis=0) - true + factors
-        curve = np.diag(weighed.sum(axis=0) + 1) - weighed.T @ expected
-        # Steps of at most 1: far from the optimum a full one may go astray.
-        factors -= np.clip(np.linalg.solve(curve, slope), -1, 1)
-    return factors - factors.mean()
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,14 @@ from skyeye_det.evaluation.tuning_painting import painting_numbers
 from skyeye_det.evaluation.tuning_report import ARGMAX, DEFAULT, FLATTERING, TUNED, row_figures, share_higher
 from skyeye_det.evaluation.tuning_search import Search, tuned_rule
 from skyeye_det.evaluation.tuning_tiles import (
-    FoldCounts,
+    BlockCounts,
     count_truth,
+    deal_blocks,
     deal_folds,
     judge_buildings,
     repainted,
 )
+from skyeye_det.evaluation.tuning_weights import SPREAD_COST
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
@@ -97,15 +99,16 @@ def tune_rule(
 
 def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) -> list[DecisionRule]:
     """A rule tuned without each fold, and last the one tuned on all of them."""
-    table = FoldCounts(paths, folds, options.workers)
+    blocks = deal_blocks(folds)
+    table = BlockCounts(paths, blocks, options.workers)
     names = painting_numbers(load_tile(paths[0]).prediction)
-    everything = list(range(options.folds))
-    chosen = [[fold for fold in everything if fold != left_out] for left_out in everything] + [everything]
 
-    def tuned(training: list[int]) -> DecisionRule:
-        return tuned_rule(Search(partial(table.paint, chosen=training), names, DecisionRule()))
+    def tuned(left_out: int | None) -> DecisionRule:
+        chosen = np.unique(blocks[folds != left_out] if left_out is not None else blocks).tolist()
+        return tuned_rule(Search(partial(table.paint, chosen=chosen), names, DecisionRule(), options.seed))
 
-    return [tuned(training) for training in progress(chosen, len(chosen), "tune", "fold")]
+    turns = [*range(options.folds), None]
+    return [tuned(left_out) for left_out in progress(turns, len(turns), "tune", "fold")]
 
 
 def _judged(
@@ -141,8 +144,8 @@ def rule_remarks(report: dict[str, Any], source: str) -> list[str]:
     return [
         f"Tuned by tools/tune_postprocess.py on {source}: {len(report['tiles']['scenes'])} tiles, seed"
         f" {options['seed']}.",
-        "Thresholds, areas, map weight and damage weights by search for the official score, the weights then"
-        " drawn back to equal ones as far as left-out folds ask; the temperature by likelihood.",
+        "Thresholds, areas, map weight and damage weights by search for the official score (weights: cost"
+        f" {SPREAD_COST} of their spread, mean over resampled tiles); the temperature by likelihood.",
         f"Score, cross-fitted over {options['folds']} folds of tiles: {figures[TUNED]:.4f} (argmax at the"
         f" same thresholds {figures[ARGMAX]:.4f}, default rule {figures[DEFAULT]:.4f}).",
         f"Score on the tiles that it was tuned on, which flatters: {figures[FLATTERING]:.4f}.",

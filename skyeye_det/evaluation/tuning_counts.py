@@ -5,7 +5,7 @@ group, an instance or pixels of one damage distribution. How they are graded (te
 *grading*) decides the class of each group. So a tile is painted once for each painting, and every grading
 is a sum over groups, exactly that of repainting.
 
-Glossary: ``G`` groups; ``B`` buildings; ``D`` gradings; ``T`` tiles. Truth 0 is background or un-classified,
+Glossary: ``G`` groups; ``D`` gradings; ``T`` tiles. Truth 0 is background or un-classified,
 1..4 the damage class + 1, as in the official targets.
 """
 
@@ -22,7 +22,7 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 _TRUTHS = 1 + NUM_DAMAGE_CLASSES
-MOST_CELLS = 8_000
+MOST_CELLS = 2_000
 """Groups kept apart; where there are more (single pixels' distributions), near ones are joined."""
 
 _FINEST = 256
@@ -31,23 +31,22 @@ _BLOCK = 1 << 21  # group times grading worked out at a time
 
 @dataclass(frozen=True, eq=False)
 class PaintedCounts:
-    """Pixels and buildings of one or more tiles under one painting; adds up.
+    """Pixels of one or more tiles under one painting; adds up.
 
     Attributes:
         localization: int64 (3,), true positive, false positive and false negative pixels.
         true: int64 (4,), pixels of each class in the damage target, wherever the prediction is.
         probs: float32 (G, 4), damage probabilities as the model gave them, rows sum to 1.
         pixels: int64 (G, 5), pixels of each group by truth.
-        building_probs: float32 (B, 4), of each painted building that has classified truth under it.
-        building_grades: int64 (B,), the class 0..3 that most of those pixels have.
+        evidence: int64 (G, 4), what the temperature is fitted on, by true class: 1 for a building, of the
+            class that most of its classified pixels have; of single pixels their number.
     """
 
     localization: Counts
     true: Counts
     probs: Floats
     pixels: Counts
-    building_probs: Floats
-    building_grades: Counts
+    evidence: Counts
 
     @classmethod
     def zero(cls) -> "PaintedCounts":
@@ -57,8 +56,7 @@ class PaintedCounts:
             np.zeros(NUM_DAMAGE_CLASSES, np.int64),
             np.zeros((0, NUM_DAMAGE_CLASSES), np.float32),
             np.zeros((0, _TRUTHS), np.int64),
-            np.zeros((0, NUM_DAMAGE_CLASSES), np.float32),
-            np.zeros(0, np.int64),
+            np.zeros((0, NUM_DAMAGE_CLASSES), np.int64),
         )
 
     @classmethod
@@ -70,11 +68,12 @@ class PaintedCounts:
             np.sum([part.true for part in parts], axis=0),
             *(
                 np.concatenate([getattr(part, name) for part in parts])
-                for name in ("probs", "pixels", "building_probs", "building_grades")
+                for name in ("probs", "pixels", "evidence")
             ),
         )
-        probs, pixels = joined_cells(joined.probs, joined.pixels, most_cells)
-        return replace(joined, probs=probs, pixels=pixels)
+        both = np.concatenate([joined.pixels, joined.evidence], axis=1)
+        probs, both = joined_cells(joined.probs, both, most_cells)
+        return replace(joined, probs=probs, pixels=both[:, :_TRUTHS], evidence=both[:, _TRUTHS:])
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -122,34 +121,34 @@ def _chosen(calibrated: Floats, weights: Floats) -> NDArray[np.uint8]:
     return chosen
 
 
-def joined_cells(probs: Floats, pixels: Counts, most_cells: int = MOST_CELLS) -> tuple[Floats, Counts]:
+def joined_cells(probs: Floats, counts: Counts, most_cells: int = MOST_CELLS) -> tuple[Floats, Counts]:
     """Joins groups of nearly the same probabilities until there are few enough.
 
     Equal ones are joined first, which changes nothing. If too many are left, those of one cell of a grid, of
-    1/256, 1/128, ..., become one with their mean probabilities, weighted by pixels: an approximation, so a
+    1/256, 1/128, ..., become one with their mean probabilities, weighted by counts: an approximation, so a
     rule found with it is to be judged by repainting.
 
     Args:
         probs: float32 (G, 4).
-        pixels: int64 (G, 5).
+        counts: int64 (G, columns).
         most_cells: groups that may stay.
 
     Returns:
-        probs and pixels of the groups that are left; as they were where ``G`` is small enough.
+        probs and counts of the groups that are left; as they were where ``G`` is small enough.
     """
     steps = _FINEST
     while len(probs) > most_cells:
         cells = np.round(probs * np.float32(steps)).astype(np.int64)
         code = cells @ (np.int64(_FINEST + 1) ** np.arange(NUM_DAMAGE_CLASSES))
         _, cell = np.unique(code, return_inverse=True)
-        amount = pixels.sum(axis=1).astype(np.float64)
+        amount = counts.sum(axis=1).astype(np.float64)
         total = np.bincount(cell, amount)
         mean = np.stack([np.bincount(cell, amount * column) for column in probs.T], axis=1)
-        joined = np.zeros((len(total), _TRUTHS), np.int64)
-        np.add.at(joined, cell, pixels)
-        probs, pixels = (mean / np.maximum(total, 1)[:, None]).astype(np.float32), joined
+        joined = np.zeros((len(total), counts.shape[1]), np.int64)
+        np.add.at(joined, cell, counts)
+        probs, counts = (mean / np.maximum(total, 1)[:, None]).astype(np.float32), joined
         steps //= 2
-    return probs, pixels
+    return probs, counts
 
 
 def truth_codes(localization: NDArray[np.uint8], damage: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -172,31 +171,34 @@ def code_table(groups: NDArray[np.integer], codes: NDArray[np.uint8], count: int
     return np.bincount(both, minlength=count * 2 * _TRUTHS).reshape(count, 2, _TRUTHS)
 
 
-def counts_of_groups(
-    table: Counts, probs: Floats, totals: Counts, buildings: tuple[Floats, Counts] | None = None
-) -> PaintedCounts:
+def counts_of_groups(table: Counts, probs: Floats, totals: Counts, *, of_buildings: bool) -> PaintedCounts:
     """Counts of a tile whose building pixels belong to groups.
 
     Args:
         table: int64 (G, 2, 5), painted building pixels of each group, see ``code_table``.
-        probs: float32 (G, 4), damage probabilities of the groups.
+        probs: float32 (G, 4), damage probabilities of the groups; rows of 0 where nothing is known.
         totals: int64 (2, 5), all pixels of the tile by truth.
-        buildings: probabilities and pixels (B, 5) of single buildings; None: the groups are buildings.
+        of_buildings: whether a group is a building, or pixels of equal probabilities.
     """
     pixels = table.sum(axis=1)
     hits, painted, there = int(table[:, 1].sum()), int(table.sum()), int(totals[1].sum())
+    evidence = majority(pixels) if of_buildings else pixels[:, 1:]
     held = pixels.any(axis=1)
-    alone, alone_pixels = (probs, pixels) if buildings is None else buildings
-    classified = alone_pixels[:, 1:]
-    known = classified.any(axis=1) & alone.any(axis=1)
     return PaintedCounts(
         np.array([hits, painted - hits, there - hits], np.int64),
         totals.sum(axis=0)[1:],
         probs[held],
         pixels[held],
-        alone[known],
-        classified[known].argmax(axis=1).astype(np.int64),
+        (evidence * (probs.max(axis=1, keepdims=True) > 0))[held],
     )
+
+
+def majority(pixels: Counts) -> Counts:
+    """int64 (B, 4): 1 at the class that most classified pixels (B, 5) of a building have, 0 without any."""
+    classified = pixels[:, 1:]
+    chosen = np.zeros_like(classified)
+    chosen[np.arange(len(pixels)), classified.argmax(axis=1)] = classified.any(axis=1)
+    return chosen
 
 
 def unit_probs(values: NDArray[np.uint8]) -> Floats:

@@ -58,14 +58,15 @@ def save_tile(path: Path, tile: KeptTile) -> None:
             f"{path.stem}: expected labels for a tile of {shape[1]} x {shape[0]} px as its images have, "
             f"found {localization.shape[1]} x {localization.shape[0]} px; check with tools/check_dataset.py"
         )
-    values = {
-        _PREFIX + field.name: np.asarray(value)
-        for field in fields(tile.prediction)
-        if (value := getattr(tile.prediction, field.name)) is not None
+    values: dict[str, Any] = {
+        _KIND: np.asarray(type(tile.prediction).__name__),
+        _TRUTH: ((localization > 0) * np.uint8(_LOCALIZATION_BIT)) | damage.astype(np.uint8),
     }
-    truth = ((localization > 0) * np.uint8(_LOCALIZATION_BIT)) | damage.astype(np.uint8)
+    for field in fields(tile.prediction):
+        if (value := getattr(tile.prediction, field.name)) is not None:
+            values[_PREFIX + field.name] = np.asarray(value)
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **{_KIND: np.asarray(type(tile.prediction).__name__), _TRUTH: truth}, **values)
+        np.savez(file, **values)
 
 
 def load_tile(path: Path) -> KeptTile:

@@ -6,10 +6,12 @@ that differ in less.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.evaluation.tuning_counts import (
     Counts,
     PaintedCounts,
@@ -78,7 +80,7 @@ def _of_hybrid(
         thresholds = np.array([rules[number].pixel_threshold for number in numbers], np.float32)
         tables = _level_tables(kept[key], thresholds, key[1:], codes)
         for number, table in zip(numbers, tables, strict=True):
-            counts[number] = counts_of_groups(table, kept[key].damage_probs, totals)
+            counts[number] = counts_of_groups(table, kept[key].damage_probs, totals, of_buildings=True)
     return [counts[number] for number in range(len(rules))]
 
 
@@ -123,22 +125,52 @@ def _of_instances(
             np.maximum(place, crop[:height, :width], out=place)
     painted = winner > 0
     owner = order[count - winner[painted].astype(np.int64)]
-    return counts_of_groups(code_table(owner, codes[painted], count), found.damage_probs, totals)
+    table = code_table(owner, codes[painted], count)
+    return counts_of_groups(table, found.damage_probs, totals, of_buildings=True)
 
 
 def _of_pixels(
     prediction: PixelPrediction, rule: DecisionRule, codes: NDArray[np.uint8], totals: Counts
 ) -> PaintedCounts:
-    """Each pixel is graded by itself; those of equal probabilities are a group, a region is a building."""
+    """Each pixel is graded by itself; those of equal probabilities are a group."""
     building = prediction.decided(rule).building_map > 0
-    truth = codes[building]
     values = np.ascontiguousarray(prediction.damage_map[:, building].T)
     distinct, group = np.unique(values.view(np.uint32).ravel(), return_inverse=True)
     probs = unit_probs(distinct.view(np.uint8).reshape(-1, values.shape[1]))
-    regions = connected_regions(building)
-    label, count = regions.labels[building], len(regions.areas)
-    sums = np.stack([np.bincount(label, column, count) for column in probs[group].T], axis=1)
-    # Pixels of which nothing is known have no say.
-    means = (sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
-    pixels = code_table(label, truth, count).sum(axis=1)
-    return counts_of_groups(code_table(group, truth, len(distinct)), probs, totals, (means, pixels))
+    table = code_table(group, codes[building], len(distinct))
+    return counts_of_groups(table, probs, totals, of_buildings=False)
+
+
+def graded_buildings(
+    prediction: Prediction, rule: DecisionRule, truth: Truth
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The painted buildings that have classified truth under them.
+
+    Args:
+        prediction: before any decision.
+        rule: its damage weights have no effect.
+        truth: localization 0/1 and damage 0..4, uint8 (h, w).
+
+    Returns:
+        Damage probabilities float32 (B, 4) at the rule's temperature, of single pixels their mean; and the
+        class int64 (B,), 0..3, that most of those pixels have.
+    """
+    if isinstance(prediction, PixelPrediction):
+        building = prediction.decided(rule).building_map > 0
+        regions = connected_regions(building)
+        label, count = regions.labels[building], len(regions.areas)
+        pixel_probs = rule.calibrated(unit_probs(prediction.damage_map[:, building].T))
+        sums = np.stack([np.bincount(label, column, count) for column in pixel_probs.T], axis=1)
+        # Pixels of which nothing is known have no say.
+        probs = (sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
+        pixels = code_table(label, truth_codes(*truth)[building], count).sum(axis=1)
+    else:
+        (counts,) = painted_counts(prediction, [painting_of(rule)], truth)
+        probs, pixels = rule.calibrated(counts.probs), counts.pixels
+    known = probs.any(axis=1) & pixels[:, 1:].any(axis=1)
+    return probs[known], pixels[known, 1:].argmax(axis=1)
+
+
+def painting_of(rule: DecisionRule) -> DecisionRule:
+    """The rule without what decides about grades alone."""
+    return replace(rule, temperature=1.0, damage_weights=(1.0,) * NUM_DAMAGE_CLASSES)

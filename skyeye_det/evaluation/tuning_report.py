@@ -1,6 +1,7 @@
 """The report of a tuned rule as text, and the comparison of two that were tuned on the same tiles."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ ROWS = {
 COMPARED = ("score", "localization_f1", "damage_f1")
 _CLASS_KEYS = tuple(f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES)
 _FIGURES = (*COMPARED, *_CLASS_KEYS)
+_CALIBRATION_HEADS = "held-out buildings", "number", "ECE", "log loss", "accuracy", "confidence"
+_BIN_HEADS = "confidence", "before: number", "mean", "accuracy", "after: number", "mean", "accuracy"
 _ALL = np.ones(NUM_DAMAGE_CLASSES, bool)
 
 
@@ -178,12 +181,12 @@ def _number(value: Any) -> str:
 def _calibration(report: dict[str, Any]) -> str:
     """Reliability before and after."""
     calibration = report["calibration"]
-    rows = [("held-out buildings", "number", "ECE", "log loss", "accuracy", "confidence")]
+    rows: list[Sequence[str]] = [_CALIBRATION_HEADS]
     for key, words in (("before", "as the model says"), ("after", "at the fitted temperature")):
         found = calibration[key]
-        cells = (figure(found[name]) for name in ("ece", "nll", "accuracy", "confidence"))
-        rows.append((words, str(found["buildings"]), *cells))
-    bins = [("confidence", "before: number", "mean", "accuracy", "after: number", "mean", "accuracy")]
+        figures = (figure(found[name]) for name in ("ece", "nll", "accuracy", "confidence"))
+        rows.append((words, str(found["buildings"]), *figures))
+    bins: list[Sequence[str]] = [_BIN_HEADS]
     numbers = sorted({row["low"] for key in ("before", "after") for row in calibration[key]["bins"]})
     for low in numbers:
         cells = [f"{low:.1f} to {low + 0.1:.1f}"]
@@ -191,7 +194,7 @@ def _calibration(report: dict[str, Any]) -> str:
             row = next((row for row in calibration[key]["bins"] if row["low"] == low), None)
             values = (row["confidence"], row["accuracy"]) if row else (math.nan, math.nan)
             cells += [str(row["buildings"]) if row else "0", *map(figure, values)]
-        bins.append(tuple(cells))
+        bins.append(cells)
     return aligned(rows) + f"\ntemperature {calibration['temperature']:g}\n\n" + aligned(bins, ">")
 
 

@@ -5,12 +5,14 @@ areas) are changed one at a time, or two where they act together, over grids; da
 logarithmic grid that is refined around its best places. The two take turns until neither helps.
 
 Against overfitting: of paintings that score the same within ``TIE`` the one nearest the default is taken, and
-damage weights are drawn back at the end, see ``tuning_weights.settled_rule``.
+damage weights are settled at the end, see ``tuning_weights``.
 """
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -61,18 +63,19 @@ class Search:
 
 
 def tuned_rule(search: Search) -> DecisionRule:
-    """Searches paintings and gradings in turn, and draws the damage weights back at the end."""
-    best = graded_rule(search.default, *search.paint([search.default]))
+    """Searches paintings and gradings in turn, and settles the damage weights at the end."""
+    best = graded_rule(search.default, search.paint([search.default])[0])
     best_value = rule_score(search.paint([best])[0], best)
     for _ in range(_MOST_ROUNDS):
-        rule = _painted_rule(best, search)
-        (parts,) = search.paint([rule])
-        rule = graded_rule(rule, parts)
+        painted = _painted_rule(best, search)
+        (parts,) = search.paint([painted])
+        # The temperature moves with the painting, which is no part of the search and may cost score.
+        rule = max(graded_rule(painted, parts), painted, key=partial(rule_score, parts))
         value = rule_score(parts, rule)
         if value <= best_value + TIE:
             break
         best, best_value = rule, value
-    return settled_rule(best, *search.paint([best]), search.seed)
+    return settled_rule(best, search.paint([best])[0], search.seed)
 
 
 def _painted_rule(rule: DecisionRule, search: Search) -> DecisionRule:
@@ -91,10 +94,10 @@ def _painted_rule(rule: DecisionRule, search: Search) -> DecisionRule:
 
 def _combinations(rule: DecisionRule, grids: Mapping[str, Sequence[float]]) -> list[DecisionRule]:
     """The rule itself and those with each combination of values."""
-    made = (
-        replace(rule, **dict(zip(grids, values, strict=True)))
-        for values in itertools.product(*grids.values())
-    )
+    made = []
+    for values in itertools.product(*grids.values()):
+        changes: dict[str, Any] = dict(zip(grids, values, strict=True))
+        made.append(replace(rule, **changes))
     return list(dict.fromkeys([rule, *made]))
 
 

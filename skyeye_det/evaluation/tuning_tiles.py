@@ -1,4 +1,4 @@
-"""Kept tiles painted by many rules: counts that add up over the tiles of a fold, and exact repainting."""
+"""Kept tiles painted by many rules: counts that add up over a block of tiles, and exact repainting."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,19 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.calibration import Reliability
 from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
 from skyeye_det.evaluation.tuning_files import load_tile
-from skyeye_det.evaluation.tuning_painting import painted_counts
+from skyeye_det.evaluation.tuning_painting import graded_buildings, painted_counts, painting_of
 from skyeye_det.evaluation.xview2_metrics import count_pixels
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.workers import ordered_map
 
-_MOST_KEPT = 400
-"""Paintings whose counts are kept, for each fold at most ``MOST_CELLS`` groups."""
+_MOST_KEPT = 150
+"""Paintings whose counts are kept, at most ``MOST_CELLS`` groups of each block."""
+
+MOST_BLOCKS = 40
+"""Into which the tiles are dealt, whole folds of them; more tiles share a block, so memory is bounded."""
 
 _CHUNK = 2  # tiles handed to a worker at a time
-
-
-def painting_of(rule: DecisionRule) -> DecisionRule:
-    """The rule without what decides about grades alone."""
-    return replace(rule, temperature=1.0, damage_weights=(1.0,) * NUM_DAMAGE_CLASSES)
+_LEAST_PAINTED = 200  # tiles times rules; fewer are painted before other processes have started
 
 
 def count_truth(path: Path) -> Counts:
@@ -55,9 +54,10 @@ def judge_buildings(job: tuple[Path, DecisionRule]) -> tuple[Reliability, Reliab
     """Reliability of one kept tile's painted buildings: as the model grades them, and at the temperature."""
     path, rule = job
     tile = load_tile(path)
-    (counts,) = painted_counts(tile.prediction, [painting_of(rule)], tile.truth)
-    probs, grades = counts.building_probs, counts.building_grades
-    return Reliability.of(probs, grades), Reliability.of(rule.calibrated(probs), grades)
+    before, after = (
+        graded_buildings(tile.prediction, one, tile.truth) for one in (replace(rule, temperature=1.0), rule)
+    )
+    return Reliability.of(*before), Reliability.of(*after)
 
 
 def deal_folds(amounts: Counts, scenes: Sequence[str], folds: int, seed: int) -> Counts:
@@ -83,33 +83,50 @@ def deal_folds(amounts: Counts, scenes: Sequence[str], folds: int, seed: int) ->
     return stratify(amounts, [1 / folds] * folds, scenes, seed)
 
 
+def deal_blocks(folds: Counts) -> Counts:
+    """Parts every fold into blocks of tiles, of one tile each where there are few.
+
+    Args:
+        folds: int64 (T,), the fold 0.. of each tile.
+
+    Returns:
+        int64 (T,), the block 0.. of each tile; tiles of a block are of one fold.
+    """
+    most = max(1, MOST_BLOCKS // (int(folds.max()) + 1))
+    rank = np.zeros(len(folds), np.int64)
+    for fold in np.unique(folds):
+        own = folds == fold
+        rank[own] = np.arange(np.count_nonzero(own)) % most
+    return np.unique(folds * most + rank, return_inverse=True)[1].astype(np.int64)
+
+
 @dataclass(eq=False)
-class FoldCounts:
-    """Counts of every fold under any painting, worked out once for each.
+class BlockCounts:
+    """Counts of blocks of tiles under any painting, worked out once for each.
 
     Attributes:
         paths: kept tiles.
-        folds: int64 (T,), the fold of each.
+        blocks: int64 (T,), the block of each.
         workers: tiles painted at a time.
     """
 
     paths: Sequence[Path]
-    folds: Counts
+    blocks: Counts
     workers: int = 1
     _kept: "OrderedDict[DecisionRule, list[PaintedCounts]]" = field(default_factory=OrderedDict)
 
     def paint(self, rules: Sequence[DecisionRule], chosen: Sequence[int]) -> list[list[PaintedCounts]]:
-        """Counts of some folds, one after the other, for the painting of each rule.
+        """Counts of some blocks, one after the other, for the painting of each rule.
 
         Args:
             rules: whose paintings are wanted; grading has no effect.
-            chosen: folds.
+            chosen: blocks.
         """
         paintings = [painting_of(rule) for rule in rules]
         missing = [one for one in dict.fromkeys(paintings) if one not in self._kept]
         if missing:
             self._kept |= zip(missing, self._painted(missing), strict=True)
-        found = [[self._kept[one][fold] for fold in chosen] for one in paintings]
+        found = [[self._kept[one][block] for block in chosen] for one in paintings]
         for one in dict.fromkeys(paintings):
             self._kept.move_to_end(one)
         while len(self._kept) > max(_MOST_KEPT, len(rules)):
@@ -117,11 +134,12 @@ class FoldCounts:
         return found
 
     def _painted(self, rules: list[DecisionRule]) -> list[list[PaintedCounts]]:
-        totals = [[PaintedCounts.zero() for _ in range(int(self.folds.max()) + 1)] for _ in rules]
-        tiles = ordered_map(partial(paint_tile, rules=rules), self.paths, self.workers, _CHUNK)
-        for fold, counts in zip(self.folds.tolist(), tiles, strict=True):
+        totals = [[PaintedCounts.zero() for _ in range(int(self.blocks.max()) + 1)] for _ in rules]
+        workers = self.workers if len(rules) * len(self.paths) >= _LEAST_PAINTED else 1
+        tiles = ordered_map(partial(paint_tile, rules=rules), self.paths, workers, _CHUNK)
+        for block, counts in zip(self.blocks.tolist(), tiles, strict=True):
             for total, one in zip(totals, counts, strict=True):
-                total[fold] = PaintedCounts.total([total[fold], one])
+                total[block] = PaintedCounts.total([total[block], one])
         return totals
 
 

@@ -1,10 +1,11 @@
 """Damage weights of the best official score, and how far to trust them.
 
 A search on the counts of all tiles finds the weights that fit them best. They hang on the few tiles that have
-a rare class, and other tiles want others. So at the end they are settled by bootstrap (Efron and Tibshirani
-1997, the out-of-bag estimate): weights found on resampled tiles are judged on the tiles left out of the sample,
-drawn back by several powers to equal weights or to those of the class frequencies (few numbers, by
-likelihood, that hardly overfit); the form that wins is taken of the mean over samples (bagging).
+a rare class, and other tiles want others. So unequal weights cost a little (``SPREAD_COST``), and at the end
+they are settled by bagging (Breiman 1996): the mean, as logarithms, of the best weights of resampled sets of
+tiles. On made-up predictions of 25 real tiles, cross-fitted over six deals, this took nothing where argmax
+was right (the plain search took 0.01 of the score), and gave up to 0.02 more than it where classes were
+biased.
 
 Glossary: ``D`` sets of weights; ``K`` blocks of tiles; ``R`` resamples. Logarithms of weights are binary.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.evaluation.bootstrap import score_draws
-from skyeye_det.evaluation.calibration import fit_class_factors, fit_temperature
+from skyeye_det.evaluation.calibration import fit_temperature
 from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
 from skyeye_det.evaluation.xview2_metrics import LOCALIZATION_WEIGHT
 from skyeye_det.postprocessing.decision import DecisionRule
@@ -27,21 +28,15 @@ Floats = NDArray[np.float64]
 Parts = Sequence[PaintedCounts]
 """Counts of the blocks to tune on."""
 
-POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Tried of the found weights, against what they are drawn back to."""
-
-SETTLE_TIE = 2e-3
-"""Of the mean out-of-bag score: a smaller gain is not worth going further from equal weights."""
-
-_SPREAD_COST = 1e-3
-"""Score that a variance of 1 of the logarithms costs: of like weights the nearer to equal."""
+SPREAD_COST = 0.01
+"""Score that a variance of 1 of the logarithms costs, as of factors 1/2 and 2."""
 
 _RESAMPLES = 100
-_LARGEST = 4.0
-_COARSE = tuple(float(step) for step in range(-3, 4))
-_FINE = tuple(0.5 * step for step in range(-7, 8))
+_LARGEST = 6.0
+_COARSE = tuple(1.5 * step for step in range(-4, 5))
 _STARTS = 3  # places of the coarse grid that are refined
-_STEPS = (0.5, 0.25, 0.125)
+_STEPS = (1.0, 0.5, 0.25, 0.125)
+_AROUND = tuple(0.5 * step for step in range(-6, 7))
 
 
 def scores(pixels: NDArray[np.integer] | Floats) -> Floats:
@@ -65,14 +60,17 @@ def rule_score(parts: Parts, rule: DecisionRule) -> float:
 def graded_rule(rule: DecisionRule, parts: Parts) -> DecisionRule:
     """The rule with the temperature and damage weights that fit the counts best; its painting stays.
 
-    The temperature is that of the likeliest buildings, and no part of the search. Weights are relative to
+    The temperature is the likeliest, and no part of the search. Weights are relative to
     the first class that the truth has; classes that it lacks keep 1.
 
     Args:
         rule: what the counts were painted by.
         parts: counts to tune on.
     """
-    temperature = fit_temperature(*_buildings(parts))
+    probs = np.concatenate([part.probs for part in parts])
+    evidence = np.concatenate([part.evidence for part in parts])
+    rows, grades = np.nonzero(evidence)
+    temperature = fit_temperature(probs[rows], grades, evidence[rows, grades])
     temperature = float(f"{temperature:.4g}")
     return replace(rule, temperature=temperature, damage_weights=_weights(_found_logs(parts, temperature)))
 
@@ -81,7 +79,7 @@ def settled_rule(rule: DecisionRule, parts: Parts, seed: int) -> DecisionRule:
     """The rule with damage weights that hold on tiles they were not found on.
 
     Args:
-        rule: painting and temperature.
+        rule: graded on the counts.
         parts: counts of each block to tune on; of less than two the rule comes back as it is.
         seed: of the resamples.
     """
@@ -89,57 +87,23 @@ def settled_rule(rule: DecisionRule, parts: Parts, seed: int) -> DecisionRule:
     if len(parts) < 2 or len(known) < 2:
         return rule
     draws = np.random.default_rng(seed).integers(len(parts), size=(_RESAMPLES, len(parts)))
-    taken = np.stack([np.bincount(row, minlength=len(parts)) for row in draws])
-    found = _best_of_grid(parts, rule.temperature, taken, known)
-    centres = np.stack([_frequency_logs(parts, rule, row, known) for row in taken])
-    candidates = _candidates(found, centres)
-    form = _best_form(parts, rule.temperature, candidates, taken)
-    logs = candidates[form].mean(axis=0)
-    return replace(rule, damage_weights=_weights(logs))
+    times = np.stack([np.bincount(row, minlength=len(parts)) for row in draws])
+    found = _best_of_resamples(rule, parts, times, known)
+    return replace(rule, damage_weights=_weights(found.mean(axis=0)))
 
 
-def _candidates(found: Floats, centres: Floats) -> Floats:
-    """Logarithms (forms, R, 4), from the most cautious on: all equal, by frequency, then towards the found."""
-    forms = []
-    for power in POWERS:
-        forms += [power * found, power * found + (1 - power) * centres]
-    return np.stack(forms[:-1])  # at power 1 both are the same
-
-
-def _best_form(parts: Parts, temperature: float, candidates: Floats, taken: Counts) -> int:
-    """The first form whose score, on the blocks that a sample left out, is within the tie of the best."""
-    weights = 2.0 ** candidates.reshape(-1, NUM_DAMAGE_CLASSES)
-    counts = np.stack([part.pixel_counts(temperature, weights) for part in parts])
-    counts = counts.reshape(len(parts), *candidates.shape[:2], *counts.shape[2:])
-    left_out = (taken == 0).astype(np.float64)
-    usable = left_out.any(axis=1)  # a sample may hold every block
-    if not usable.any():
-        return 0
-    sums = np.einsum("rk,kfrij->frij", left_out, counts)[:, usable]
-    values = scores(sums.reshape(-1, *sums.shape[2:])).reshape(sums.shape[:2]).mean(axis=1)
-    return int(np.flatnonzero(values >= values.max() - SETTLE_TIE)[0])
-
-
-def _best_of_grid(parts: Parts, temperature: float, taken: Counts, known: NDArray[np.int64]) -> Floats:
-    """Logarithms (R, 4) of the best weights of each resample, on the fine grid."""
-    logs = _grid(_FINE, known[1:])
-    cost = _SPREAD_COST * logs[:, known].var(axis=1)
-    counts = np.stack([part.pixel_counts(temperature, 2.0**logs).reshape(len(logs), -1) for part in parts])
+def _best_of_resamples(rule: DecisionRule, parts: Parts, times: Counts, known: NDArray[np.int64]) -> Floats:
+    """Logarithms (R, 4) of the best weights of each resample, on a grid between equal ones and the rule's."""
+    centre = np.round(np.log2(rule.damage_weights)) / 2  # half way, in steps of 0.5
+    logs = _grid(_AROUND, known[1:]) + centre
+    cost = SPREAD_COST * logs[:, known].var(axis=1)
+    weights = 2.0**logs
+    counts = np.stack([part.pixel_counts(rule.temperature, weights).reshape(-1) for part in parts])
     best = []
-    for row in taken.astype(np.float64):
-        sums = np.tensordot(row, counts, axes=1).reshape(len(logs), 3, -1)
+    for row in times.astype(np.float64):
+        sums = (row @ counts).reshape(len(logs), 3, -1)
         best.append(logs[np.argmax(np.round(scores(sums) - cost, 12))])
     return np.stack(best)
-
-
-def _frequency_logs(parts: Parts, rule: DecisionRule, times: Counts, known: NDArray[np.int64]) -> Floats:
-    """Logarithms (4,) that make the classes as frequent as they are among a resample's buildings."""
-    probs, grades = _buildings(parts)
-    amounts = np.repeat(times, [len(part.building_grades) for part in parts]).astype(np.float64)
-    logs = fit_class_factors(rule.calibrated(probs), grades, amounts) / np.log(2)
-    relative = np.zeros(NUM_DAMAGE_CLASSES)
-    relative[known] = np.clip(logs[known] - logs[known[0]], -_LARGEST, _LARGEST)
-    return relative
 
 
 def _found_logs(parts: Parts, temperature: float) -> Floats:
@@ -150,7 +114,7 @@ def _found_logs(parts: Parts, temperature: float) -> Floats:
         return np.zeros(NUM_DAMAGE_CLASSES)
 
     def values(logs: Floats) -> Floats:
-        cost = _SPREAD_COST * logs[:, known].var(axis=1)
+        cost = SPREAD_COST * logs[:, known].var(axis=1)
         return np.asarray(scores(_summed(parts, temperature, 2.0**logs)) - cost)
 
     coarse = _grid(_COARSE, free)
@@ -193,14 +157,6 @@ def _known(parts: Parts) -> NDArray[np.int64]:
 
 def _summed(parts: Parts, temperature: float, weights: Floats) -> Counts:
     return np.sum([part.pixel_counts(temperature, weights) for part in parts], axis=0, dtype=np.int64)
-
-
-def _buildings(parts: Parts) -> tuple[NDArray[np.float32], Counts]:
-    """Damage probabilities (B, 4) and true classes (B,) of all blocks."""
-    return (
-        np.concatenate([part.building_probs for part in parts]),
-        np.concatenate([part.building_grades for part in parts]),
-    )
 
 
 def _weights(logs: Floats) -> tuple[float, ...]:

@@ -5,6 +5,8 @@ It supplies the recall that proposals lack on small buildings; the edges take to
 Shapes: N pairs, H x W px.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
@@ -45,7 +47,7 @@ class BuildingMapHead(SemSegFPNHead):
         losses: PixelLosses,
         conv_dims: int,
         norm: str = "",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(input_shape, conv_dims=conv_dims, norm=norm, **kwargs | {"num_classes": 1})
         # SemSegFPNHead's layers() ends in it.

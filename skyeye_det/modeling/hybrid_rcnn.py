@@ -1,15 +1,16 @@
 """Meta-architecture of the hybrid: instances, and a semantic building map that fills what they miss."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.structures import Boxes, Instances
-from torch import Tensor, nn
+from torch import Tensor
 
-from skyeye_det.modeling.building_map import map_probabilities, stacked_targets
+from skyeye_det.modeling.building_map import BuildingMapHead, map_probabilities, stacked_targets
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 
 MapInstances = Callable[[np.ndarray, np.ndarray, Instances | None], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -34,7 +35,7 @@ class HybridRCNN(PairRCNN):
     """
 
     @configurable
-    def __init__(self, *, building_map_head: nn.Module, **kwargs):
+    def __init__(self, *, building_map_head: BuildingMapHead, **kwargs: Any):
         super().__init__(**kwargs)
         self.building_map_head = building_map_head
         self.map_instances: MapInstances | None = None
@@ -58,7 +59,8 @@ class HybridRCNN(PairRCNN):
             for key in ("sem_seg", "seams")
         )
         features = self.backbone(images.tensor)
-        losses = self.building_map_head.losses(self.building_map_head(features, size), sem_seg, seams)
+        head = self.building_map_head
+        losses = head.losses(head(features, size), sem_seg, seams)
         proposals, proposal_losses = self.proposal_generator(images, features, truth)
         _, detector_losses = self.roi_heads(images, features, proposals, truth)
         return losses | proposal_losses | detector_losses
@@ -73,8 +75,8 @@ class HybridRCNN(PairRCNN):
         del do_postprocess
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        maps = map_probabilities(self.building_map_head(features, tuple(images.tensor.shape[-2:])))
-        maps = [each[:, :h, :w] for each, (h, w) in zip(maps, images.image_sizes, strict=True)]
+        padded = map_probabilities(self.building_map_head(features, tuple(images.tensor.shape[-2:])))
+        maps = [each[:, :h, :w] for each, (h, w) in zip(padded, images.image_sizes, strict=True)]
         if detected_instances is not None:
             given = [each.to(self.device) for each in detected_instances]
             found = self.roi_heads.forward_with_given_boxes(features, given)
@@ -89,17 +91,20 @@ class HybridRCNN(PairRCNN):
             for instances, each, offered in zip(found, maps, proposals, strict=True)
         ]
 
-    def _components(self, maps: Tensor, found: Instances | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _components(
+        self, find: MapInstances, maps: Tensor, found: Instances | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         building, seam = maps.cpu().numpy()
-        arrays = self.map_instances(building, seam, found)
-        boxes, masks, scores = (torch.from_numpy(each).to(self.device) for each in arrays)
+        boxes, masks, scores = (
+            torch.from_numpy(each).to(self.device) for each in find(building, seam, found)
+        )
         return boxes, masks, scores
 
     def _with_map_boxes(self, proposals: Instances, maps: Tensor) -> Instances:
         """Puts the components' boxes before the RPN's proposals; as many of those give way."""
         if self.map_instances is None:
             return proposals
-        boxes, _, scores = self._components(maps, None)
+        boxes, _, scores = self._components(self.map_instances, maps, None)
         added = Instances(proposals.image_size)
         added.proposal_boxes = Boxes(boxes)
         added.objectness_logits = torch.logit(scores, eps=1e-4).to(proposals.objectness_logits.dtype)
@@ -114,7 +119,7 @@ class HybridRCNN(PairRCNN):
             return found
         added = []
         for instances, each in zip(found, maps, strict=True):
-            boxes, masks, scores = self._components(each, instances)
+            boxes, masks, scores = self._components(self.map_instances, each, instances)
             extra = Instances(instances.image_size)
             extra.pred_boxes, extra.scores = Boxes(boxes), scores.to(instances.scores.dtype)
             extra.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=self.device)

@@ -41,7 +41,8 @@ def folded_network(network: nn.Module, images: Tensor) -> nn.Module:
     count = sum(_fold_children(module) for module in list(folded.modules()))
     if not count:
         raise InputError("the backbone has no BatchNorm behind a convolution that could be folded")
-    with torch.no_grad():
+    # TensorFloat-32 alone would differ by more than is allowed here.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         before, after = network(images), folded(images)
     for name, features in before.items():
         if (features - after[name]).abs().max() > _TOLERANCE * features.abs().max():

@@ -10,10 +10,11 @@ from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
 from detectron2.structures import Boxes, ImageList, Instances
-from torch import Tensor, nn
+from torch import Tensor
 
 from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.damage_head import DamageHead
+from skyeye_det.modeling.tile_shift import tile_shift
 
 _FINE = 4
 """Mask pixels along each side of a bin of the damage pooler, before they are averaged."""
@@ -37,9 +38,10 @@ class BuildingROIHeads(StandardROIHeads):
         self,
         *,
         damage_in_features: list[str],
-        damage_pooler: nn.Module,
+        damage_pooler: ROIPooler,
         damage_head: DamageHead,
         context_scale: float,
+        aligns_tile: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -47,6 +49,7 @@ class BuildingROIHeads(StandardROIHeads):
         self.damage_pooler = damage_pooler
         self.damage_head = damage_head
         self.context_scale = context_scale
+        self.aligns_tile = aligns_tile
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -66,6 +69,7 @@ class BuildingROIHeads(StandardROIHeads):
             "damage_pooler": pooler,
             "damage_head": DamageHead(cfg, pooled),
             "context_scale": cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE,
+            "aligns_tile": cfg.MODEL.DAMAGE_HEAD.ALIGNMENT == "tile",
         }
 
     def forward(
@@ -78,7 +82,7 @@ class BuildingROIHeads(StandardROIHeads):
         """As StandardROIHeads.forward, with ``loss_damage`` in training."""
         instances, losses = super().forward(images, features, proposals, targets)
         if self.training:
-            losses.update(self._damage_losses(features, instances))
+            losses.update(self.damage_losses(features, instances))
         return instances, losses
 
     def forward_with_given_boxes(
@@ -98,7 +102,8 @@ class BuildingROIHeads(StandardROIHeads):
         self.damage_head.inference(self._damage_logits(features, boxes, masks), instances)
         return instances
 
-    def _damage_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
+    def damage_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
+        """``loss_damage`` of proposals matched to buildings: ``proposal_boxes`` and ``gt_*``."""
         foreground, _ = select_foreground_proposals(proposals, self.num_classes)
         boxes = [found.proposal_boxes for found in foreground]
         # Images without buildings get no gt_* fields from detectron2, and no foreground.
@@ -128,10 +133,17 @@ class BuildingROIHeads(StandardROIHeads):
     def _damage_logits(self, features: dict[str, Tensor], boxes: list[Boxes], masks: Tensor | None) -> Tensor:
         enlarged = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
         pre = self.damage_pooler([features[name] for name in self.damage_in_features], enlarged)
-        post = self.damage_pooler(
-            [features[name + POST_SUFFIX] for name in self.damage_in_features], enlarged
-        )
+        beside = self._in_post(features, enlarged) if self.aligns_tile else enlarged
+        post = self.damage_pooler([features[name + POST_SUFFIX] for name in self.damage_in_features], beside)
         return self.damage_head(pre, post, masks, [image_boxes.tensor for image_boxes in boxes])
+
+    def _in_post(self, features: dict[str, Tensor], boxes: list[Boxes]) -> list[Boxes]:
+        """The boxes where the post image shows what the pre image shows in them."""
+        finest = self.damage_in_features[0]
+        stride = 1 / self.damage_pooler.level_poolers[0].spatial_scale
+        with torch.no_grad():
+            shifts = tile_shift(features[finest], features[finest + POST_SUFFIX]) * stride
+        return [Boxes(each.tensor + shift.repeat(2)) for each, shift in zip(boxes, shifts, strict=True)]
 
 
 def mask_in_enlarged_box(masks: Tensor, scale: float, bins: int) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 from model_tasks import tiny_settings, tiny_task
 from tiny_model import CONFIGS
 
-from skyeye_det.benchmark import model_command
+from skyeye_det.benchmark import model_child, model_command
 from skyeye_det.benchmark.model_command import BrokenChildError, run_child, run_model_benchmark
 from skyeye_det.benchmark.model_settings import Task
 from skyeye_det.errors import InputError
@@ -79,6 +79,10 @@ def test_a_child_is_judged_by_its_end(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(model_command, "_CHILD", "silent")
     with pytest.raises(BrokenChildError, match="ended with code 0: it said nothing"):
         run_child(task)
+
+
+def test_the_child_is_the_module_that_measures() -> None:
+    assert model_child.__name__ == model_command._CHILD
 
 
 def test_wrong_input_of_a_child_is_the_commands_own(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_child_measures_and_writes_json(task: Task, tmp_path: Path) -> None:
 
 
 def test_the_hybrid_tells_of_its_map(task: Task) -> None:
-    hybrid = str(CONFIGS / "xbd_hybrid.yaml")
+    hybrid = str(CONFIGS / "xbd_mrcnn.yaml")
     overrides = tuple(tiny_overrides(MODEL__FPN__OUT_CHANNELS=32, **HYBRID))
     measured = measure_speed(replace(task, config=hybrid, overrides=overrides))
     assert {"semantic map", "map instances"} <= set(measured["stages"]["ours"])

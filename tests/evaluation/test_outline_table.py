@@ -4,95 +4,23 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from outline_folders import SHAPE, mask, result, right_answer, scene, write_found, write_truth
 
-from skyeye_det.data.targets import fill_polygons
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.bootstrap import Resampling
-from skyeye_det.evaluation.outline_rows import MASK_ROW, ROWS, OutlineRow
+from skyeye_det.evaluation.outline_rows import MASK_ROW, ROWS, OutlineCounts, OutlineRow, draw_tile
 from skyeye_det.evaluation.outline_table import compare_outlines, format_outlines
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
-from skyeye_det.postprocessing.png import encode_class_png
-from skyeye_det.postprocessing.rasterize import encode_crop
 from skyeye_det.postprocessing.submission import write_submission_pngs
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPE = (80, 100)
-GRADES = ("no-damage", "minor-damage", "major-damage", "destroyed")
 OPTIONS = ScoreOptions(resampling=Resampling(200))
-
-
-def ring(column: int) -> np.ndarray:
-    left, top = 4 + 24 * column, 10 + column
-    return np.array([[left, top], [left + 12, top + 3], [left + 9, top + 15], [left - 3, top + 12]], float)
-
-
-def wkt(column: int) -> str:
-    vertices = [*ring(column), ring(column)[0]]
-    return f"POLYGON (({', '.join(f'{x:g} {y:g}' for x, y in vertices)}))"
-
-
-def mask(column: int) -> np.ndarray:
-    return fill_polygons(((ring(column),),), SHAPE)
-
-
-def write_truth(root: Path, scene: str, grades: tuple[str, ...] = GRADES) -> None:
-    """One building a grade, in columns."""
-    for kind in ("images", "labels"):
-        (root / "val" / kind).mkdir(parents=True, exist_ok=True)
-    for phase in ("pre", "post"):
-        features = [
-            {
-                "properties": {"feature_type": "building", "uid": f"u{column}"}
-                | ({"subtype": grade} if phase == "post" else {}),
-                "wkt": wkt(column),
-            }
-            for column, grade in enumerate(grades)
-        ]
-        metadata = {"width": SHAPE[1], "height": SHAPE[0], "disaster": "a-flood"}
-        stem = f"{scene}_{phase}_disaster"
-        label = {"features": {"xy": features, "lng_lat": []}, "metadata": metadata}
-        (root / "val" / "labels" / f"{stem}.json").write_text(json.dumps(label))
-        (root / "val" / "images" / f"{stem}.png").write_bytes(encode_class_png(np.zeros(SHAPE, np.uint8)))
-
-
-def result(scene: str, plane: np.ndarray, damage: int, score: float = 0.9, **other: Any) -> dict[str, Any]:
-    probs = [0.1, 0.1, 0.1, 0.1]
-    probs[damage] = 0.7
-    return {
-        "scene": scene,
-        "segmentation": encode_crop((0, 0), plane > 0, SHAPE),
-        "score": score,
-        "damage": damage,
-        "damage_probs": probs,
-    } | other
-
-
-def write_found(
-    folder: Path, scene: str, results: list[dict[str, Any]], png_damage: int | None = None
-) -> None:
-    """Instances and both PNGs; all in one class where ``png_damage`` says so."""
-    from pycocotools import mask as coco_mask
-
-    damage = np.zeros(SHAPE, np.uint8)
-    for each in results:
-        value = each["damage"] + 1 if png_damage is None else png_damage
-        damage[coco_mask.decode(each["segmentation"]) > 0] = value
-    write_submission_pngs(folder, scene, (damage > 0).astype(np.uint8), damage)
-    (folder / "instances").mkdir(exist_ok=True)
-    (folder / "instances" / f"{scene}.json").write_text(json.dumps(results))
-
-
-def scene(number: int) -> str:
-    return f"a-flood_{number:08d}"
-
-
-def right_answer(name: str, grades: int = 4) -> list[dict[str, Any]]:
-    return [result(name, mask(column), column) for column in range(grades)]
 
 
 def rows_of(report: dict[str, Any]) -> dict[OutlineRow, dict[str, Any]]:
@@ -113,6 +41,7 @@ def test_right_masks_score_one_and_other_rules_lose_their_edges(tmp_path: Path) 
     for row in (MASK_ROW, OutlineRow("written", "-", "-"), OutlineRow("exact", "own", "official")):
         assert rows[row]["official"]["score"] == pytest.approx(1)
         assert rows[row]["against_mask"] == 0
+    assert rows[OutlineRow("exact", "own", "official")]["higher_share"] == 0  # as high is not higher
     assert rows[OutlineRow("labels", "own", "official")]["official"]["score"] == pytest.approx(1)
     for outline in ("exact", "labels"):
         for rule in ("pixel-centre", "eroded"):
@@ -144,6 +73,29 @@ def test_the_masks_score_as_the_pngs_that_were_painted_of_them(tmp_path: Path) -
     for row in (MASK_ROW, OutlineRow("written", "-", "-")):
         assert rows[row]["official"] == expected["official"]
         assert rows[row]["interval"] == expected["intervals"]["score"]
+
+
+def test_true_outlines_that_overlap_lie_as_in_the_targets(tmp_path: Path) -> None:
+    write_truth(tmp_path / "xbd", scene(0), columns=(0, 0.25, 1, 2))
+    write_found(tmp_path / "p", scene(0), [])
+    labels = rows_of(compare(tmp_path))[OutlineRow("labels", "own", "official")]
+    assert labels["official"]["score"] == pytest.approx(1)
+
+
+def test_seconds_are_of_a_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_two_seconds(*arguments: Any, **options: Any) -> OutlineCounts:
+        counts = draw_tile(*arguments, **options)
+        assert (counts.seconds > 0).sum() == len(ROWS) - 4  # nothing is drawn for the PNGs and the labels
+        return replace(counts, seconds=counts.seconds * 0 + 2)
+
+    monkeypatch.setattr("skyeye_det.evaluation.outline_table.draw_tile", in_two_seconds)
+    for number in range(3):
+        write_truth(tmp_path / "xbd", scene(number))
+        write_found(tmp_path / "p", scene(number), right_answer(scene(number)))
+    seconds = {row["outline"]: row["seconds"] for row in compare(tmp_path)["rows"]}
+    assert seconds["mask"] == seconds["right-angled"] == 2
+    assert math.isnan(seconds["written"])
+    assert math.isnan(seconds["labels"])
 
 
 def test_majority_follows_the_damage_png(tmp_path: Path) -> None:

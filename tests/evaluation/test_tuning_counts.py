@@ -6,8 +6,12 @@ from tuning_tiles import KINDS, SHAPE, random_instances, random_pixels, random_t
 
 from skyeye_det.evaluation.tuning_counts import PaintedCounts, joined_cells
 from skyeye_det.evaluation.tuning_files import KeptTile, Prediction
-from skyeye_det.evaluation.tuning_painting import painted_counts, painting_numbers
-from skyeye_det.evaluation.tuning_tiles import painting_of
+from skyeye_det.evaluation.tuning_painting import (
+    graded_buildings,
+    painted_counts,
+    painting_numbers,
+    painting_of,
+)
 from skyeye_det.evaluation.xview2_metrics import count_pixels
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
@@ -56,9 +60,8 @@ def test_counts_of_tiles_add_up(kind: str) -> None:
     rule = dataclasses.replace(
         rule, score_threshold=0.3, presence_threshold=0.0, pixel_threshold=0.2, min_area=0.0
     )
-    total = PaintedCounts.total(
-        painted_counts(tile.prediction, [painting_of(rule)], tile.truth)[0] for tile in tiles
-    )
+    counts = [painted_counts(tile.prediction, [painting_of(rule)], tile.truth)[0] for tile in tiles]
+    total = PaintedCounts.total(counts, most_cells=100_000)
     expected = sum(repainted(tile, rule) for tile in tiles)
     assert expected[0, 1:].any()
     np.testing.assert_array_equal(counted(total, rule), expected)
@@ -90,7 +93,8 @@ def test_tile_where_nothing_is_found_misses_what_is_there(kind: str, classes: tu
         (counts,) = painted_counts(tile.prediction, [painting_of(rule)], tile.truth)
         np.testing.assert_array_equal(counted(counts, rule), repainted(tile, rule))
         assert counts.localization.tolist() == [0, 0, np.count_nonzero(tile.truth[0])]
-        assert len(counts.building_probs) == 0
+        assert len(counts.probs) == 0
+        assert len(graded_buildings(tile.prediction, rule, tile.truth)[1]) == 0
     assert counts.present.tolist() == [grade in classes for grade in (1, 2, 3, 4)]
 
 
@@ -98,16 +102,22 @@ def test_tile_where_nothing_is_found_misses_what_is_there(kind: str, classes: tu
 def test_buildings_have_the_class_that_most_of_their_pixels_have(kind: str) -> None:
     tile = random_tile(kind, 3)
     damage = np.zeros(SHAPE, np.uint8)
-    damage[:, : SHAPE[1] // 2] = 3  # the right half is un-classified
+    damage[:, :22] = 3  # the others are un-classified
     rule = DecisionRule(score_threshold=0.0, pixel_threshold=0.4)
-    (counts,) = painted_counts(tile.prediction, [rule], (np.ones(SHAPE, np.uint8), damage))
-    assert set(counts.building_grades) == {2}
-    assert counts.building_probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    painted = tile.prediction.rasterize(rule)[0]
-    if kind != "pixels":
+    truth = np.ones(SHAPE, np.uint8), damage
+    (counts,) = painted_counts(tile.prediction, [rule], truth)
+    probs, grades = graded_buildings(tile.prediction, dataclasses.replace(rule, temperature=2.0), truth)
+    assert set(grades) == {2}
+    assert probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert counts.evidence[:, [0, 1, 3]].sum() == 0
+    assert counts.pixels.sum() == tile.prediction.rasterize(rule)[0].sum()
+    if kind == "pixels":
+        assert counts.evidence.sum() == counts.pixels[counts.probs.any(axis=1), 3].sum()
+    else:
         touched = counts.pixels[:, 3] > 0
-        np.testing.assert_array_equal(counts.building_probs, counts.probs[touched])
-    assert counts.pixels.sum() == painted.sum()
+        assert 0 < touched.sum() < len(touched)
+        np.testing.assert_array_equal(counts.evidence[:, 2], touched)
+        np.testing.assert_array_equal(probs, DecisionRule(temperature=2.0).calibrated(counts.probs[touched]))
 
 
 def test_pixels_of_a_building_give_its_mean_probabilities() -> None:
@@ -118,10 +128,14 @@ def test_pixels_of_a_building_give_its_mean_probabilities() -> None:
     damage_map[:, 5, 5] = 51, 0, 0, 204
     prediction = PixelPrediction(building_map, damage_map, SHAPE)
     truth = (building_map > 0).astype(np.uint8), (building_map > 0) * np.uint8(2)
+    probs, grades = graded_buildings(prediction, DecisionRule(), truth)
+    np.testing.assert_allclose(probs, [[(19 + 0.2) / 40, 20 / 40, 0, 0.8 / 40]], atol=1e-6)
+    assert grades.tolist() == [1]
+    sharp, _ = graded_buildings(prediction, DecisionRule(temperature=0.5), truth)
+    np.testing.assert_allclose(sharp, [[(19 + 1 / 17) / 40, 20 / 40, 0, 16 / 17 / 40]], atol=1e-6)
     (counts,) = painted_counts(prediction, [DecisionRule()], truth)
-    np.testing.assert_allclose(counts.building_probs, [[(19 + 0.2) / 40, 20 / 40, 0, 0.8 / 40]], atol=1e-6)
-    assert counts.building_grades.tolist() == [1]
     assert len(counts.probs) == 4
+    assert counts.evidence.sum(axis=0).tolist() == [0, 40, 0, 0]
 
 
 def test_near_groups_are_joined_only_where_there_are_too_many() -> None:

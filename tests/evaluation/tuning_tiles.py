@@ -54,3 +54,34 @@ def random_tile(kind: str, seed: int, count: int = 12) -> KeptTile:
     if kind == "pixels":
         return KeptTile(random_pixels(rng), random_truth(rng))
     return KeptTile(random_instances(rng, count, with_map=kind == "hybrid"), random_truth(rng))
+
+
+def village(seed: int, rare: bool = True) -> KeptTile:
+    """Twelve squares found to the pixel, and faint false ones; minor damage looks a bit more like none.
+
+    Plain argmax never says minor damage; of the truly undamaged only few look as the minor ones do.
+    """
+    rng = np.random.default_rng(seed)
+    localization, damage = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    boxes, probs, scores = [], [], []
+    for number in range(12):
+        y, x = 4 + 24 * (number // 4), 3 + 22 * (number % 4)
+        grade = int(rng.choice(4, p=(0.55, 0.15, 0.15, 0.15))) if rare else 0
+        row = np.full(4, 0.05) + 0.8 * np.eye(4)[grade]
+        if grade == 1 or (grade == 0 and rng.random() < 0.1):
+            row = np.array([0.5, 0.35, 0.1, 0.05]) + rng.uniform(0, 0.02, 4)
+        boxes.append((x, y, x + 14, y + 14))
+        probs.append(row / row.sum())
+        scores.append(0.9)
+        localization[y : y + 14, x : x + 14] = 1
+        damage[y : y + 14, x : x + 14] = grade + 1
+    for y, x in rng.integers(0, 60, (4, 2)):
+        boxes.append((x, y, x + 8, y + 8))
+        probs.append(np.full(4, 0.25))
+        scores.append(0.3)
+    probs = np.array(probs, np.float32)
+    masks = np.ones((len(boxes), 7, 7), np.float32)
+    prediction = TilePrediction(
+        np.array(boxes, np.float32), masks, np.array(scores, np.float32), probs, probs.argmax(1), SHAPE
+    )
+    return KeptTile(prediction, (localization, damage))

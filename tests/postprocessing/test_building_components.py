@@ -106,6 +106,14 @@ def test_a_rim_outside_the_seams_of_a_map_too_wide_is_no_building() -> None:
     assert boxes.tolist() == [[18, 13, 52, 42]]
 
 
+def test_a_speck_that_the_seams_leave_is_no_building() -> None:
+    row = [(10, 10, 30, 30), (30, 10, 50, 30)]
+    seam_map = seams(*row)
+    seam_map[18:25, 36:43] = 1
+    seam_map[21, 39:42] = 0
+    assert len(building_components(drawn(*row), seam_map, None, 0.5, 1)[0]) == 2
+
+
 def test_a_building_that_is_all_seam_is_whole() -> None:
     small = (30, 10, 34, 14)
     assert building_components(drawn(small), seams(small), None, 0.5, 1)[0].tolist() == [[30, 10, 34, 14]]

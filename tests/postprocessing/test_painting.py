@@ -93,6 +93,14 @@ def test_the_larger_probability_owns_an_overlap_under_a_map() -> None:
     assert owner[5, [5, 15, 25]].tolist() == [0, 1, 1]
 
 
+def test_a_pixel_where_instances_are_faint_goes_to_the_nearest_sure_one() -> None:
+    boxes, masks, scores = arrays([[0, 0, 60, 40], [10, 10, 20, 20]], [0.9, 0.9])
+    masks[0] *= 0.1  # 0.09 all over the tile
+    masks[0, :, 20:] = 1  # and 0.9 from x = 43 on
+    owner, _ = owner_map(boxes, masks, scores, SHAPE, drawn((0, 0, 60, 40)), 0.5)
+    assert owner[15, [5, 15, 22, 50]].tolist() == [1, 1, 1, 0]
+
+
 def test_a_region_of_the_map_without_object_is_left_out_of_both_images() -> None:
     damage = painted([[10, 10, 20, 20]], [0.8], drawn((10, 10, 20, 20), (40, 20, 50, 30)))
     assert not damage[:, 30:].any()
@@ -171,8 +179,9 @@ def test_of_equal_probabilities_the_first_listed_owns_the_pixel() -> None:
     assert owner[10, 10] == 1
 
 
-def test_masks_of_zero_own_nothing() -> None:
-    owner, probability = strongest_instances(*arrays([[5, 5, 15, 15]], [0.9], mask=-0.0), SHAPE)
+@pytest.mark.parametrize(("score", "mask"), [(0.9, 0.0), (-0.0, 1.0), (0.0, 1.0)])
+def test_masks_and_scores_of_zero_own_nothing(score: float, mask: float) -> None:
+    owner, probability = strongest_instances(*arrays([[5, 5, 15, 15]], [score], mask), SHAPE)
     assert (owner == -1).all()
     assert not probability.any()
 

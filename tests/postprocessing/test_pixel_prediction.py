@@ -60,6 +60,7 @@ def test_smaller_components_are_left_out_of_both_outputs() -> None:
     found = prediction(((2, 2, 4, 4), 0.9, MINOR), ((10, 2, 13, 5), 0.9, MINOR))
     rule = DecisionRule(min_area=5)
     assert found.rasterize(rule)[0].sum() == 9
+    assert found.rasterize(DecisionRule(pixel_threshold=0, min_area=5))[0].sum() == 9
     assert [one["bbox"] for one in found.decided(rule).coco_results("a", 1, "a")] == [[10, 2, 3, 3]]
 
 
@@ -119,10 +120,11 @@ def test_deciding_again_by_the_same_rule_changes_nothing_and_by_another_is_refus
         decided.rasterize(DecisionRule(pixel_threshold=0.1))
 
 
-def test_pixels_and_results_show_the_same_buildings() -> None:
+@pytest.mark.parametrize("temperature", [1, 1.3])
+def test_pixels_and_results_show_the_same_buildings(temperature: float) -> None:
     rng = np.random.default_rng(0)
     probs = rng.random((5, 64, 90), np.float32) ** 2
-    rule = DecisionRule(pixel_threshold=0.5, min_area=4, presence_threshold=0.2, temperature=1.3)
+    rule = DecisionRule(pixel_threshold=0.5, min_area=4, presence_threshold=0.2, temperature=temperature)
     decided = PixelPrediction.from_pixel_probs(probs).decided(rule)
     shown = np.zeros((64, 90), np.uint8)
     for result in decided.coco_results("a", 1, "a"):

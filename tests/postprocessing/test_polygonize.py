@@ -170,15 +170,21 @@ def test_an_l_keeps_its_six_corners():
 
 
 def test_a_shape_that_right_angles_do_not_fit_stays_simplified():
-    rows = np.arange(40)
-    thin = np.abs(rows[:, None] + rows[None] - 40) < 4
-    cross = thin | thin[::-1]
-    cross[:4] = True  # a bar: its direction is the main one, and the diagonals have none of it
-    simple = polygonize(cross, tolerance=1.0)
-    assert all(
-        (one == two).all()
-        for one, two in zip(simple[0], polygonize(cross, (0, 0), 1.0, True)[0], strict=True)
-    )
+    triangle = np.array([[5.0, 5], [75, 5], [5, 45]])
+    mask = fill_polygons(((triangle,),), (60, 80)) > 0
+    ((ring,),) = polygonize(mask, tolerance=1.5, right_angled=True)
+    assert len(ring) == 3
+    assert sorted(ring.tolist()) == sorted(triangle.tolist())
+    assert len(right_angled_ring(ring, main_direction(ring))) == 4  # its box, which is twice as large
+
+
+@pytest.mark.parametrize("tolerance", [1.0, 3.0, 4.5, 6.0])
+def test_a_thin_ring_stays_a_valid_ring(tolerance: float):
+    rows, columns = np.indices((60, 60)) - 30
+    mask = np.abs(np.hypot(rows, columns * 1.3) - 22) < 2
+    ((polygon),) = polygonize(mask, (0, 0), tolerance)
+    assert len(polygon) == 2
+    assert shapely.Polygon(polygon[0], polygon[1:]).is_valid
 
 
 def test_short_steps_are_taken_out_and_long_ones_stay():

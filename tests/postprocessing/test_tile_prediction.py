@@ -100,7 +100,7 @@ def test_damage_is_calibrated_once_however_often_it_is_decided():
     # 0.36 against 4.5 * 0.01; uncalibrated probabilities would be 0.6 against 0.45
     assert decided.damage.tolist() == [2]
     assert decided.rasterize(rule)[1].max() == found.rasterize(rule)[1].max() == 3
-    assert DecisionRule(damage_weights=(1, 1, 1, 7)).damage(found.damage_probs).tolist() == [3]
+    assert found.decided(DecisionRule(0.5, damage_weights=(1, 1, 1, 7))).damage.tolist() == [3]
 
 
 def test_deciding_by_another_rule_afterwards_is_refused():
