@@ -108,6 +108,7 @@ TORCH_FREE = (
     "evaluation.official_truth",
     "evaluation.outline_*",
     "evaluation.prediction_files",
+    "evaluation.proposal_recall",
     "evaluation.report_table",
     "evaluation.run_lengths",
     "evaluation.submission_score",

@@ -7,7 +7,7 @@ from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.modeling.packaged_weights import load_packaged_weights
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
+FILES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "ablations")
 ON_CPU = ["MODEL.DEVICE", "cpu"]
 
 

@@ -25,6 +25,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shifts", type=whole, nargs="+", default=[0], help="px, such as 0 2 4 8 12 (default: 0)"
     )
+    parser.add_argument(
+        "--cross-fit",
+        action="store_true",
+        help="add a row, at shift 0, whose damage weights are tuned on the other tiles",
+    )
     parser.add_argument("--json", type=report_file, help="write the rows to this file too")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE ... of the config")
     return parser.parse_args()
@@ -37,7 +42,12 @@ def main() -> None:
     from skyeye_det.engine.footprint_score import format_footprint_scores, score_footprints
 
     rows = score_footprints(
-        arguments.config_file, arguments.weights, arguments.dataset, arguments.shifts, arguments.opts
+        arguments.config_file,
+        arguments.weights,
+        arguments.dataset,
+        arguments.shifts,
+        arguments.opts,
+        cross_fit=arguments.cross_fit,
     )
     print(format_footprint_scores(rows))
     if arguments.json:

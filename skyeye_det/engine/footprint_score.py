@@ -19,13 +19,16 @@ from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.official_truth import paint_annotations
+from skyeye_det.evaluation.tuning import TuningOptions
+from skyeye_det.evaluation.tuning_counts import PaintedCounts
+from skyeye_det.evaluation.tuning_grades import counts_of_owners, cross_fitted_grades
 from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
 
-_DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,21 @@ class FootprintScore:
     Attributes:
         shift: px by which the post images were moved, each tile in one of four directions in turn.
         counts: pixels of all tiles; localization is that of the true outlines.
+        fold_rules: what each fold was decided by where that was tuned on the others; empty where
+            ``TEST.DECISIONS`` decided.
     """
 
     shift: int
     counts: PixelCounts
+    fold_rules: tuple[DecisionRule, ...] = ()
 
-    def as_dict(self) -> dict[str, float]:
-        """``shift`` and the official score's parts, 0..1."""
-        return {"shift": self.shift} | self.counts.score()
+    def as_dict(self) -> dict[str, Any]:
+        """``shift``, the official score's parts, 0..1, and ``fold_rules``: temperature and damage weights."""
+        rules = [
+            {"temperature": rule.temperature, "damage_weights": list(rule.damage_weights)}
+            for rule in self.fold_rules
+        ]
+        return {"shift": self.shift} | self.counts.score() | {"fold_rules": rules}
 
 
 def score_footprints(
@@ -51,6 +61,8 @@ def score_footprints(
     dataset: str,
     shifts: Sequence[int] = (0,),
     overrides: Sequence[str] = (),
+    *,
+    cross_fit: bool = False,
 ) -> list[FootprintScore]:
     """Grades every true building of a data set and scores the result, once for each shift.
 
@@ -62,17 +74,22 @@ def score_footprints(
         dataset: name of a converted split, such as ``xbd_val``.
         shifts: px, 0 or more.
         overrides: ``KEY VALUE ...`` of the config.
+        cross_fit: whether to add a row, at shift 0, in which each tile is decided by the temperature and
+            damage weights tuned on the other folds of tiles.
 
     Returns:
-        A row for each shift, in their order.
+        A row for each shift, in their order, and last the cross-fitted one where it was asked for.
 
     Raises:
-        InputError: data, config or weights are not what they should be, or the model has no instances.
+        InputError: data, config or weights are not what they should be, the model has no instances, or there
+            is too little to cross-fit on.
     """
     cfg = load_config(config_file, overrides)
     register_datasets([dataset])
     tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
     rule = read_rule(cfg.TEST.DECISIONS)
+    if cross_fit:
+        _check_cross_fit(shifts, len(tiles))
     model = build_pair_model(cfg).eval()
     if not isinstance(model, PairRCNN):
         raise InputError(
@@ -82,14 +99,38 @@ def score_footprints(
     SkyeyeCheckpointer(model).load_whole_model(weights)
     side = 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
     totals = [PixelCounts.zero() for _ in shifts]
+    kept: list[PaintedCounts] = []  # of shift 0, for the cross-fit; smaller than the annotations
     with told_in_a_sentence():
         for number, tile in enumerate(progress(iter(tiles), len(tiles), "grade", "tile")):
             pair, truth = mapper(tile), paint_annotations(tile)
             footprints = footprint_instances(tile, side)
-            for row, image in enumerate(_shifted(pair["image"], shifts, _DIRECTIONS[number % 4])):
-                graded = _graded(model, {**pair, "image": image}, footprints, rule)
-                totals[row] += count_pixels(*paint_annotations(_with_damage(tile, graded)), *truth)
-    return [FootprintScore(shift, counts) for shift, counts in zip(shifts, totals, strict=True)]
+            for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
+                probs = _damage_probs(model, {**pair, "image": image}, footprints)
+                graded = with_damage(tile, rule.damage(probs))
+                totals[row] += count_pixels(*paint_annotations(graded), *truth)
+                if cross_fit and row == shifts.index(0):
+                    kept.append(counts_of_owners(footprint_owners(tile), probs, truth))
+    rows = [FootprintScore(shift, counts) for shift, counts in zip(shifts, totals, strict=True)]
+    if cross_fit:
+        counts, rules = cross_fitted_grades(kept, [tile["scene"] for tile in tiles], _folds(len(tiles)))
+        rows.append(FootprintScore(0, PixelCounts(*counts), tuple(rules)))
+    return rows
+
+
+def _folds(tiles: int) -> int:
+    return min(TuningOptions().folds, tiles)
+
+
+def _check_cross_fit(shifts: Sequence[int], tiles: int) -> None:
+    if 0 not in shifts:
+        raise InputError(
+            f"--cross-fit: expected 0 among --shifts, since it judges images in place, found {list(shifts)}"
+        )
+    if tiles < 2:
+        raise InputError(
+            f"--cross-fit: expected at least 2 tiles, to tune on one and judge by the other, found {tiles}; "
+            "choose another --dataset"
+        )
 
 
 def footprint_instances(tile: dict[str, Any], side: int) -> Instances:
@@ -117,17 +158,25 @@ def footprint_instances(tile: dict[str, Any], side: int) -> Instances:
     return footprints
 
 
+def footprint_owners(tile: dict[str, Any]) -> np.ndarray:
+    """Which annotation each pixel belongs to, as the targets are painted: int32 (h, w), -1 for none."""
+    shape = tile["height"], tile["width"]
+    owner = np.full(shape, -1, np.int32)
+    for number, annotation in enumerate(tile["annotations"]):
+        mask, (x0, y0) = building_mask(parts_from_segmentation(annotation["segmentation"]), shape)
+        owner[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]][mask > 0] = number
+    return owner
+
+
 @torch.inference_mode()
-def _graded(model: PairRCNN, pair: dict[str, Any], footprints: Instances, rule: DecisionRule) -> np.ndarray:
-    """Classes (N,) 0..3 of a tile's buildings."""
+def _damage_probs(model: PairRCNN, pair: dict[str, Any], footprints: Instances) -> np.ndarray:
+    """Damage probabilities float32 (N, 4) of a tile's buildings."""
     given = Instances(footprints.image_size, **footprints.get_fields())
     (graded,) = model.grade([pair], [given])
-    return rule.damage(graded.pred_damage_probs.float().cpu().numpy())
+    return np.asarray(graded.pred_damage_probs.float().cpu().numpy())
 
 
-def _shifted(
-    image: torch.Tensor, shifts: Sequence[int], direction: tuple[int, int]
-) -> Iterator[torch.Tensor]:
+def shifted(image: torch.Tensor, shifts: Sequence[int], direction: tuple[int, int]) -> Iterator[torch.Tensor]:
     """The pair (6, H, W) with its post half moved by each of the shifts."""
     pre, post = image.split(3)
     planes = np.ascontiguousarray(post.permute(1, 2, 0).numpy())
@@ -136,7 +185,8 @@ def _shifted(
         yield torch.cat([pre, torch.from_numpy(np.ascontiguousarray(moved)).permute(2, 0, 1)])
 
 
-def _with_damage(tile: dict[str, Any], damage: np.ndarray) -> dict[str, Any]:
+def with_damage(tile: dict[str, Any], damage: np.ndarray) -> dict[str, Any]:
+    """The dataset dict with other damage (N,), 0..3, of its buildings."""
     graded = zip(tile["annotations"], damage.tolist(), strict=True)
     return {**tile, "annotations": [{**annotation, "damage": grade} for annotation, grade in graded]}
 
@@ -149,6 +199,7 @@ def format_footprint_scores(rows: Sequence[FootprintScore]) -> str:
         values = row.as_dict()
         kept = values["damage_f1"] / first if first else float("nan")
         cells = [values["score"], values["damage_f1"], kept]
-        cells += [values[f"damage_f1_{name.replace(chr(45), chr(95))}"] for name in CLASS_NAMES]
-        lines.append([f"{row.shift} px", *(f"{value:.3f}" for value in cells)])
+        cells += [values[f"damage_f1_{name.replace('-', '_')}"] for name in CLASS_NAMES]
+        label = f"{row.shift} px, weights cross-fitted" if row.fold_rules else f"{row.shift} px"
+        lines.append([label, *(f"{value:.3f}" for value in cells)])
     return aligned(lines)

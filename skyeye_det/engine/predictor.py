@@ -1,5 +1,6 @@
 """From images to instances: one pair, or a folder of them that a killed run can take up again."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.engine.views import View, parse_views, predict_views
 from skyeye_det.errors import InputError
 from skyeye_det.files import write_json
+from skyeye_det.modeling.norm_folding import folded_network
+from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.postprocessing.merging import Prediction, merge_predictions
 from skyeye_det.postprocessing.model_output import graded, prediction_from_output
@@ -70,6 +73,7 @@ class PairPredictor:
         self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
         for model, (_, weights) in zip(self.models, models, strict=True):
             SkyeyeCheckpointer(model).load_whole_model(weights)
+            _fold_batch_norm(model)
 
     @torch.inference_mode()
     def __call__(self, pair: dict[str, Any]) -> Prediction:
@@ -77,6 +81,17 @@ class PairPredictor:
         return merge_predictions(
             [predict_views(partial(_predict, model), pair, self.views) for model in self.models]
         )
+
+
+def _fold_batch_norm(model: nn.Module) -> None:
+    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded."""
+    if not isinstance(model, PairRCNN):
+        return
+    sample = torch.zeros(1, 6, 64, 64, device=model.device) + torch.linspace(-2, 2, 64, device=model.device)
+    try:
+        model.backbone = folded_network(model.backbone, sample)
+    except InputError as error:  # the same results, without the gain
+        logging.getLogger(__name__).info("%s", error)
 
 
 def _predict(model: nn.Module, pair: dict[str, Any]) -> Prediction:

@@ -111,7 +111,8 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     Raises:
         InputError: a data set is not there, or the output folder cannot be written.
     """
-    register_datasets([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+    learned_from = () if getattr(args, "eval_only", False) else cfg.DATASETS.TRAIN
+    register_datasets([*learned_from, *cfg.DATASETS.TEST])
     try:
         default_setup(cfg, args)
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="skyeye_det")

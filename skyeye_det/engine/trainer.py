@@ -88,7 +88,7 @@ class PairTrainer(DefaultTrainer):
         return DatasetEvaluators(
             [
                 XView2Evaluator(tiles, rule),
-                BuildingEvaluator(tiles),
+                BuildingEvaluator(tiles, rule),
                 PictureEvaluator(tiles[:_PICTURES], rule.score_threshold, cfg.INPUT.FORMAT),
             ]
         )

@@ -35,6 +35,12 @@ class FootprintRCNN(HybridRCNN):
         """As HybridRCNN's."""
         return super().from_config(cfg)
 
+    def train(self, mode: bool = True) -> "FootprintRCNN":
+        """Sets the mode of all but the backbone, whose BatchNorm would count on."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """``loss_damage`` in training, else see ``inference``."""
         if not self.training:
@@ -43,10 +49,10 @@ class FootprintRCNN(HybridRCNN):
         with torch.no_grad():
             features = self.backbone(images.tensor)
         truth = [each["instances"].to(self.device) for each in batched_inputs]
-        return self.roi_heads.damage_losses(features, [_as_proposals(each) for each in truth])
+        return self.roi_heads.damage_losses(features, [as_proposals(each) for each in truth])
 
 
-def _as_proposals(truth: Instances) -> Instances:
+def as_proposals(truth: Instances) -> Instances:
     """The true buildings as if they had been proposed, a little beside their boxes."""
     boxes = truth.gt_boxes.tensor
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)

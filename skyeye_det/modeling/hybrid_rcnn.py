@@ -71,25 +71,26 @@ class HybridRCNN(PairRCNN):
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
     ) -> list[dict]:
-        """As PairRCNN's, with ``building_map`` and ``seam_map`` (float32 (H, W), 0..1) and ``proposals``."""
+        """As PairRCNN's, with ``building_map`` and ``seam_map`` (float32 (H, W), 0..1) and ``proposals``.
+
+        Where boxes are given there are no proposals.
+        """
         del do_postprocess
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         padded = map_probabilities(self.building_map_head(features, tuple(images.tensor.shape[-2:])))
         maps = [each[:, :h, :w] for each, (h, w) in zip(padded, images.image_sizes, strict=True)]
+        outputs = [{"building_map": each[0], "seam_map": each[1]} for each in maps]
         if detected_instances is not None:
             given = [each.to(self.device) for each in detected_instances]
             found = self.roi_heads.forward_with_given_boxes(features, given)
-            proposals = found
         else:
             proposals, _ = self.proposal_generator(images, features, None)
             proposals = [self._with_map_boxes(*pair) for pair in zip(proposals, maps, strict=True)]
             found, _ = self.roi_heads(images, features, proposals, None)
             found = self._with_uncovered(features, found, maps)
-        return [
-            {"instances": instances, "building_map": each[0], "seam_map": each[1], "proposals": offered}
-            for instances, each, offered in zip(found, maps, proposals, strict=True)
-        ]
+            outputs = [each | {"proposals": one} for each, one in zip(outputs, proposals, strict=True)]
+        return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
 
     def _components(
         self, find: MapInstances, maps: Tensor, found: Instances | None
@@ -101,15 +102,15 @@ class HybridRCNN(PairRCNN):
         return boxes, masks, scores
 
     def _with_map_boxes(self, proposals: Instances, maps: Tensor) -> Instances:
-        """Puts the components' boxes before the RPN's proposals; as many of those give way."""
+        """Puts the components' boxes before the RPN's proposals, of which the last give way at the limit."""
         if self.map_instances is None:
             return proposals
         boxes, _, scores = self._components(self.map_instances, maps, None)
         added = Instances(proposals.image_size)
         added.proposal_boxes = Boxes(boxes)
         added.objectness_logits = torch.logit(scores, eps=1e-4).to(proposals.objectness_logits.dtype)
-        kept = max(len(proposals) - len(added), 0)
-        return Instances.cat([added, proposals[:kept]])
+        limit = self.proposal_generator.post_nms_topk[False]  # that of inference
+        return Instances.cat([added, proposals])[:limit]
 
     def _with_uncovered(
         self, features: dict[str, Tensor], found: list[Instances], maps: list[Tensor]

@@ -11,7 +11,8 @@ class PairRCNN(GeneralizedRCNN):
     Input: detectron2's dicts, ``image`` (6, H, W) with pre-disaster channels first. Output in inference: a
     dict a pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the tile, ``scores`` (M,),
     ``pred_classes`` (M,), ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs``
-    (M, 4), ``pred_damage`` (M,). Pasting 1,000 masks into the tile takes over 1 GB;
+    (M, 4), ``pred_damage`` (M,); and ``proposals``: ``proposal_boxes`` (P, 4) likewise and
+    ``objectness_logits`` (P,), unless boxes were given. Pasting 1,000 masks into the tile takes over 1 GB;
     :mod:`skyeye_det.postprocessing` works inside the boxes.
     """
 
@@ -23,8 +24,18 @@ class PairRCNN(GeneralizedRCNN):
     ) -> list[dict]:
         """See the class; ``do_postprocess`` is ignored, as tiles are seen in their own size."""
         del do_postprocess
-        results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
-        return [{"instances": instances} for instances in results]
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        if detected_instances is not None:
+            given = [each.to(self.device) for each in detected_instances]
+            found = self.roi_heads.forward_with_given_boxes(features, given)
+            return [{"instances": instances} for instances in found]
+        proposals, _ = self.proposal_generator(images, features, None)
+        found, _ = self.roi_heads(images, features, proposals, None)
+        return [
+            {"instances": instances, "proposals": offered}
+            for instances, offered in zip(found, proposals, strict=True)
+        ]
 
     def grade(self, batched_inputs: list[dict], footprints: list[Instances]) -> list[Instances]:
         """Damage of known buildings.

@@ -14,7 +14,7 @@ HYBRID = {"MODEL__SEM_SEG_HEAD__CONVS_DIM": 32}
 
 def tiny_settings(**changes: Any) -> ModelSettings:
     settings: dict[str, Any] = {
-        "configs": (CONFIGS / "xbd_mrcnn.yaml",),
+        "configs": (CONFIGS / "xbd_mrcnn_plain.yaml",),
         "tiles": 2,
         "sample_size": 128,
         "detections": 20,

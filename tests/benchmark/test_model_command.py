@@ -114,9 +114,12 @@ def test_the_tool_ends_with_the_code_that_the_bars_say(tmp_path: Path) -> None:
         *("--opts", *settings.overrides),
     )
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == ["xbd_mrcnn inference", "xbd_mrcnn post-processing"]
+    assert [row["name"] for row in rows] == [
+        "xbd_mrcnn_plain inference",
+        "xbd_mrcnn_plain post-processing",
+    ]
     assert done.returncode == (0 if all(row["met"] for row in rows) else 1), done.stderr
-    assert "xbd_mrcnn, stage" in done.stdout
+    assert "xbd_mrcnn_plain, stage" in done.stdout
 
 
 def test_the_tool_refuses_in_one_sentence(tmp_path: Path) -> None:

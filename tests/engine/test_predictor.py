@@ -27,12 +27,13 @@ INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
 SCENES = ("storm_00000001", "storm_00000002", "storm_00000003")
 WIDTH, HEIGHT = 131, 97  # neither square nor a multiple of any stride
 RULES = {
-    "all": DecisionRule(score_threshold=0.0, pixel_threshold=0.01),
+    "all": DecisionRule(score_threshold=0.0, pixel_threshold=0.01, map_weight=0.0),
+    "map": DecisionRule(score_threshold=0.0, pixel_threshold=0.2, map_weight=1.0),
     "none": DecisionRule(score_threshold=1.0),
     "other": DecisionRule(score_threshold=0.7),
 }
 DECISIONS: dict[str, list[str]] = {name: [] for name in RULES}
-PAINT_ALL, PAINT_NONE, PAINT_OTHER = DECISIONS.values()
+PAINT_ALL, PAINT_MAP, PAINT_NONE, PAINT_OTHER = DECISIONS.values()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -81,6 +82,16 @@ def pngs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.png")}
 
 
+def boxes_of(results: list[dict]) -> np.ndarray:
+    """Pixels in a box or beside one."""
+    boxes = np.zeros((HEIGHT, WIDTH), bool)
+    for result in results:
+        x, y, width, height = result["bbox"]
+        rows = slice(max(int(y) - 1, 0), int(y + height) + 2)
+        boxes[rows, max(int(x) - 1, 0) : int(x + width) + 2] = True
+    return boxes
+
+
 def test_every_pair_gets_two_pngs_of_its_size_and_its_instances(weights, images, tmp_path):
     assert predict(weights, images, tmp_path / "out") == len(SCENES)
     results = json.loads((tmp_path / "out" / "instances.json").read_text())
@@ -92,16 +103,31 @@ def test_every_pair_gets_two_pngs_of_its_size_and_its_instances(weights, images,
             for kind in ("localization", "damage")
         )
         assert localization.shape == damage.shape == (HEIGHT, WIDTH)
-        boxes = np.zeros((HEIGHT, WIDTH), bool)
-        for result in (result for result in results if result["scene"] == scene):
-            x, y, width, height = result["bbox"]
-            boxes[int(y) : int(y + height) + 2, int(x) : int(x + width) + 2] = True
+        found = [result for result in results if result["scene"] == scene]
+        for result in found:
             assert run_lengths.decode(result["segmentation"]).shape == (HEIGHT, WIDTH)
             assert sum(result["damage_probs"]) == pytest.approx(1, abs=1e-4)
             assert int(np.argmax(result["damage_probs"])) == result["damage"]
         assert localization.any()
-        assert not localization[~boxes].any()
+        assert not localization[~boxes_of(found)].any()
         np.testing.assert_array_equal(damage > 0, localization > 0)
+
+
+def test_pixels_of_the_map_belong_to_instances(weights, images, tmp_path):
+    predict(weights, images, tmp_path / "out", PAINT_MAP)
+    results = json.loads((tmp_path / "out" / "instances.json").read_text())
+    off_boxes = 0
+    for scene in SCENES:
+        localization, damage = (
+            read_class_png(tmp_path / "out" / f"{scene}_{kind}_prediction.png")
+            for kind in ("localization", "damage")
+        )
+        np.testing.assert_array_equal(damage > 0, localization > 0)
+        found = [result for result in results if result["scene"] == scene]
+        assert set(np.unique(damage)) - {0} <= {1 + result["damage"] for result in found}
+        boxes = boxes_of(found)
+        off_boxes += int(localization[~boxes].sum())
+    assert off_boxes > 0
 
 
 def test_nothing_above_the_threshold_gives_zero_pngs(weights, images, tmp_path):
@@ -110,8 +136,15 @@ def test_nothing_above_the_threshold_gives_zero_pngs(weights, images, tmp_path):
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
 
 
-def test_no_detection_at_all_gives_an_empty_list(weights, images, tmp_path):
-    predict(weights, images, tmp_path / "out", ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "1.1"])
+def test_no_detection_at_all_gives_an_empty_list(images, tmp_path):
+    model = PairTrainer.build_model(tiny_config())
+    last = model.building_map_head.finer[-1]
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.constant_(last.bias, -20.0)  # the map is black
+    SkyeyeCheckpointer(model, str(tmp_path)).save("blind")
+    predict(
+        str(tmp_path / "blind.pth"), images, tmp_path / "out", ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "1.1"]
+    )
     assert json.loads((tmp_path / "out" / "instances.json").read_text()) == []
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
 

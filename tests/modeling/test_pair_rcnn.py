@@ -1,5 +1,8 @@
+from typing import Any
+
 import pytest
 import torch
+from detectron2.config import CfgNode
 from tiny_model import tiny_config, training_input
 
 from skyeye_det.engine.setup import build_pair_model
@@ -7,8 +10,12 @@ from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 
+def plain_config(**changes: Any) -> CfgNode:
+    return tiny_config(MODEL__META_ARCHITECTURE="PairRCNN", **changes)
+
+
 def test_output_fields_have_their_shapes_and_types() -> None:
-    model = build_pair_model(tiny_config()).eval()
+    model = build_pair_model(plain_config()).eval()
     with torch.no_grad():
         (output,) = model([training_input([])])
     found = output["instances"]
@@ -32,7 +39,7 @@ def test_output_fields_have_their_shapes_and_types() -> None:
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 71)])
 def test_tile_without_detections_gives_two_empty_images(shape: tuple[int, int]) -> None:
-    model = build_pair_model(tiny_config(MODEL__ROI_HEADS__SCORE_THRESH_TEST=1.0)).eval()
+    model = build_pair_model(plain_config(MODEL__ROI_HEADS__SCORE_THRESH_TEST=1.0)).eval()
     with torch.no_grad():
         (output,) = model([{"image": torch.zeros(6, *shape, dtype=torch.uint8)}])
     prediction = TilePrediction.from_instances(output["instances"])
@@ -50,7 +57,7 @@ def test_dense_tile_can_give_a_thousand_detections() -> None:
         "MODEL__RPN__NMS_THRESH": 1.0,
         "MODEL__ROI_HEADS__NMS_THRESH_TEST": 1.0,
     }
-    cfg = tiny_config(**changes)
+    cfg = plain_config(**changes)
     assert cfg.TEST.DETECTIONS_PER_IMAGE == 1000
     model = build_pair_model(cfg).eval()
     with torch.no_grad():

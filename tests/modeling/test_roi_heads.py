@@ -1,13 +1,13 @@
 import pytest
 import torch
-from detectron2.structures import Boxes
+from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from tiny_model import tiny_config, training_input
 
 from skyeye_det.engine.setup import build_pair_model
 from skyeye_det.modeling.fusion import FUSIONS
 from skyeye_det.modeling.ordinal import ORDINAL_FORMS
-from skyeye_det.modeling.roi_heads import enlarge_boxes
+from skyeye_det.modeling.roi_heads import enlarge_boxes, mask_in_enlarged_box
 
 BATCHES = {
     "regular": [[0, 1, 2, 3], [3, 0]],
@@ -20,7 +20,7 @@ LOSSES = {"loss_cls", "loss_box_reg", "loss_mask", "loss_damage", "loss_rpn_cls"
 
 def build(**changes: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_pair_model(tiny_config(**changes))
+    return build_pair_model(tiny_config(MODEL__META_ARCHITECTURE="PairRCNN", **changes))
 
 
 def losses_of(model: torch.nn.Module, batch: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -86,3 +86,150 @@ def test_boxes_are_enlarged_around_their_centres() -> None:
     found = enlarge_boxes(Boxes(torch.tensor([[10.0, 20.0, 20.0, 40.0]])), 1.4)
     torch.testing.assert_close(found.tensor, torch.tensor([[8.0, 16.0, 22.0, 44.0]]))
     assert len(enlarge_boxes(Boxes(torch.zeros(0, 4)), 1.4)) == 0
+
+
+@pytest.mark.parametrize("value", [1.0, 0.4])
+def test_mask_lies_in_the_middle_of_the_enlarged_box_and_nothing_outside(value: float) -> None:
+    found = mask_in_enlarged_box(torch.full((2, 1, 28, 28), value), scale=1.4, bins=7)
+    expected = torch.zeros(2, 1, 7, 7)
+    expected[..., 1:6, 1:6] = value
+    torch.testing.assert_close(found, expected)
+
+
+def test_each_part_of_the_mask_stays_in_its_place() -> None:
+    mask = torch.zeros(1, 1, 28, 28)
+    mask[..., :14, 14:] = 1
+    found = mask_in_enlarged_box(mask, scale=2.0, bins=8)[0, 0]
+    assert found[2:4, 4:6].min() > 0.9
+    found[2:4, 4:6] = 0
+    assert found.max() < 0.15
+
+
+def test_a_bin_that_the_mask_fills_by_half_has_half() -> None:
+    mask = torch.zeros(1, 1, 28, 28)
+    mask[..., :14] = 1
+    found = mask_in_enlarged_box(mask, scale=1.0, bins=7)[0, 0]
+    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 0.5, 0, 0, 0]).expand(7, 7))
+
+
+def test_no_masks_give_no_masks() -> None:
+    assert mask_in_enlarged_box(torch.zeros(0, 1, 28, 28), scale=1.4, bins=7).shape == (0, 1, 7, 7)
+
+
+def seen_by_damage_head(heads: torch.nn.Module) -> list[tuple]:
+    """What the damage head is called with from now on."""
+    calls: list[tuple] = []
+    heads.damage_head.register_forward_pre_hook(lambda _, arguments: calls.append(arguments))
+    return calls
+
+
+def feature_maps(dx: int = 0, dy: int = 0, pairs: int = 1) -> dict[str, torch.Tensor]:
+    """Features of noise; what the post image shows lies (dx, dy) cells of p2 beside."""
+    features = {}
+    for number, stride in enumerate((4, 8, 16, 32), start=2):
+        generator = torch.Generator().manual_seed(number)
+        pre = torch.randn(pairs, 16, 128 // stride, 128 // stride, generator=generator)
+        features |= {f"p{number}": pre, f"p{number}_post": torch.roll(pre, (dy, dx), dims=(2, 3))}
+    return features
+
+
+def instances_at(*boxes: tuple[float, float, float, float]) -> Instances:
+    found = Instances((128, 128))
+    found.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    found.pred_masks = torch.ones(len(boxes), 1, 28, 28)
+    return found
+
+
+@pytest.mark.parametrize(("alignment", "factor"), [("tile", 4), ("none", 0)])
+@pytest.mark.parametrize("shift", [(0, 0), (2, -1)])
+def test_tile_alignment_moves_the_boxes_in_post_alone(
+    shift: tuple[int, int], alignment: str, factor: int
+) -> None:
+    heads = build(MODEL__DAMAGE_HEAD__ALIGNMENT=alignment).eval().roi_heads
+    pooled_at: list[list[Boxes]] = []
+    heads.damage_pooler.register_forward_pre_hook(lambda _, arguments: pooled_at.append(arguments[1]))
+    found = instances_at((50, 50, 70, 70), (30, 60, 50, 74))
+    with torch.no_grad():
+        heads.grade(feature_maps(*shift), [found])
+    ((pre,), (post,)) = pooled_at
+    torch.testing.assert_close(pre.tensor, enlarge_boxes(found.pred_boxes, heads.context_scale).tensor)
+    expected = pre.tensor + factor * torch.tensor([*shift, *shift])
+    torch.testing.assert_close(post.tensor, expected, atol=0.5, rtol=0)
+
+
+def test_tile_alignment_pools_in_post_what_it_pools_in_pre() -> None:
+    """At p2, whose cells the shift is counted in."""
+    pooled = []
+    for alignment in ("tile", "none"):
+        heads = build(MODEL__DAMAGE_HEAD__ALIGNMENT=alignment).eval().roi_heads
+        calls = seen_by_damage_head(heads)
+        with torch.no_grad():
+            heads.grade(feature_maps(2, 1), [instances_at((50, 50, 70, 70))])
+        pre, post = calls[0][:2]
+        pooled.append((pre - post).abs().mean() / pre.abs().mean())
+    assert pooled[0] < 0.2 < 0.8 < pooled[1]
+
+
+@pytest.mark.parametrize("counts", [(2, 0), (0, 0), (1, 3)])
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("alignment", ["none", "correlation", "tile"])
+def test_given_buildings_are_graded_image_by_image(
+    alignment: str, masks: bool, counts: tuple[int, int]
+) -> None:
+    heads = build(MODEL__DAMAGE_HEAD__ALIGNMENT=alignment, MODEL__DAMAGE_HEAD__MASK_POOLING=masks)
+    heads = heads.eval().roi_heads
+    every = [instances_at(*[(10 + 20 * n, 40, 26 + 20 * n, 60) for n in range(count)]) for count in counts]
+    with torch.no_grad():
+        graded = heads.grade(feature_maps(pairs=2), every)
+    for found, count in zip(graded, counts, strict=True):
+        assert found.pred_damage_probs.shape == (count, 4)
+        torch.testing.assert_close(found.pred_damage_probs.sum(dim=1), torch.ones(count))
+        assert torch.equal(found.pred_damage, found.pred_damage_probs.argmax(dim=1))
+
+
+def test_the_mask_of_a_building_changes_its_grade() -> None:
+    heads = build(MODEL__DAMAGE_HEAD__MASK_POOLING=True).eval().roi_heads
+    whole, half = instances_at((40, 40, 72, 72)), instances_at((40, 40, 72, 72))
+    half.pred_masks[..., :14] = 0
+    with torch.no_grad():
+        heads.grade(feature_maps(), [whole])
+        heads.grade(feature_maps(), [half])
+    assert (whole.pred_damage_probs - half.pred_damage_probs).abs().max() > 1e-6
+
+
+def true_buildings(*boxes: tuple[int, int, int, int], gap: int = 0) -> Instances:
+    """Proposals that lie on true buildings, whose upper right corner of ``gap`` px is missing."""
+    found = Instances((128, 128))
+    masks = torch.zeros(len(boxes), 128, 128, dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+        mask[y0 : y0 + gap, x1 - gap : x1] = False
+    found.proposal_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    found.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
+    found.gt_masks = BitMasks(masks)
+    found.gt_damage = torch.ones(len(boxes), dtype=torch.int64)
+    return found
+
+
+def test_training_reads_the_true_masks_as_inference_reads_the_found() -> None:
+    heads = build(MODEL__DAMAGE_HEAD__MASK_POOLING=True).roi_heads
+    calls = seen_by_damage_head(heads)
+    truth = true_buildings((40, 40, 68, 68), (4, 90, 32, 118), gap=14)
+    elsewhere = true_buildings((90, 8, 118, 36), gap=14)
+    heads.damage_losses(feature_maps(pairs=3), [truth, true_buildings(), elsewhere])
+    masks = calls[0][2]
+    in_box = torch.ones(3, 1, 28, 28)
+    in_box[..., :14, 14:] = 0
+    expected = mask_in_enlarged_box(in_box, heads.context_scale, 7)
+    torch.testing.assert_close(masks, expected, atol=0.07, rtol=0)
+    assert (masks.mean(dim=(1, 2, 3)) * 7 * 7 / 25).tolist() == pytest.approx([0.75] * 3, abs=0.03)
+
+
+def test_true_masks_of_no_foreground_are_none() -> None:
+    heads = build(MODEL__DAMAGE_HEAD__MASK_POOLING=True).roi_heads
+    calls = seen_by_damage_head(heads)
+    background = true_buildings((40, 40, 68, 68))
+    background.gt_classes += 1
+    losses = heads.damage_losses(feature_maps(pairs=2), [background, true_buildings()])
+    assert calls[0][2].shape == (0, 1, 7, 7)
+    assert losses["loss_damage"].item() == 0

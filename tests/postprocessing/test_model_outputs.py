@@ -6,6 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.postprocessing.model_output import graded, prediction_from_output
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
@@ -45,3 +46,61 @@ def test_a_tensor_of_probabilities_is_kept_as_bytes() -> None:
     assert found.damage_map.shape == (4, 32, 64)
     assert found.building_map.dtype == found.damage_map.dtype == np.uint8
     assert found.damage_map[:, 3, 4].tolist() == [128, 255, 255, 64]
+
+
+def pixel_probs(building: float) -> torch.Tensor:
+    """One square of 10 px at this probability, of major damage with 0.6."""
+    probs = torch.tensor([0, 0.1, 0.2, 0.6, 0.1]).reshape(5, 1, 1).repeat(1, 32, 64)
+    probs[0, 2:12, 2:12] = building
+    return probs
+
+
+def test_an_output_with_pixels_is_that_of_a_semantic_model() -> None:
+    found = prediction_from_output({"pixel_probs": pixel_probs(1.0)})
+    assert isinstance(found, PixelPrediction)
+    assert found.rule is None
+    assert (found.building_map > 0).sum() == 100
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_output_with_instances_takes_its_map_where_it_has_one(count: int) -> None:
+    output = {"instances": instances(count), "proposals": Instances((32, 64))}
+    plain = prediction_from_output(output)
+    hybrid = prediction_from_output(output | {"building_map": torch.ones(32, 64), "seam_map": None})
+    assert isinstance(plain, TilePrediction)
+    assert isinstance(hybrid, TilePrediction)
+    assert plain.building_map is None
+    assert hybrid.building_map is not None
+    assert hybrid.building_map.min() == 255
+    assert plain.boxes.shape == hybrid.boxes.shape == (count, 4)
+    assert plain.masks.shape == (count, 28, 28)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_grading_keeps_faint_instances_and_takes_the_rules_class(count: int) -> None:
+    rule = DecisionRule(
+        score_threshold=1.0,
+        min_area=1e4,
+        presence_threshold=1.0,
+        damage_weights=(1, 9, 1, 1),
+        temperature=2.0,
+    )
+    before = prediction_from_output({"instances": instances(count)})
+    found = graded(before, rule)
+    assert isinstance(found, TilePrediction)
+    assert found.scores.tolist() == before.scores.tolist()
+    assert found.damage.tolist() == [1] * count
+    np.testing.assert_allclose(found.damage_probs, rule.calibrated(before.damage_probs))
+    np.testing.assert_allclose(found.damage_probs.sum(axis=1), 1, rtol=1e-5)
+    assert before.damage.tolist() == [2] * count
+    assert len(found.coco_results("scene", 1, "a.png")) == count
+
+
+@pytest.mark.parametrize(("building", "count"), [(0.0, 0), (0.45, 0), (0.55, 1), (1.0, 1)])
+def test_buildings_of_pixels_come_to_be_by_the_rule(building: float, count: int) -> None:
+    rule = DecisionRule(pixel_threshold=0.5, damage_weights=(1, 9, 1, 1))
+    found = graded(prediction_from_output({"pixel_probs": pixel_probs(building)}), rule)
+    assert found.rule == rule
+    results = found.coco_results("scene", 1, "a.png")
+    assert [result["damage"] for result in results] == [1] * count
+    assert [result["bbox"] for result in results] == [[2, 2, 10, 10]] * count

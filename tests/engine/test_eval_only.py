@@ -1,0 +1,45 @@
+"""``tools/train_net.py --eval-only``: which figures it reports of which model."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from test_footprint_score import CONFIG, SEMANTIC
+from tiny_model import CONFIGS, tiny_overrides
+
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.engine.trainer import train
+
+SIZES = ("below_16", "16_32", "above_32")
+PROPOSALS = {"proposal_recall50", *(f"proposal_recall50_{size}" for size in SIZES)}
+MASKS = {"AP", "AP50", "AP75", "AR", "recall50", *(f"recall50_{size}" for size in SIZES)}
+SMALL = {"MODEL__BACKBONE__NAME": "tu-test_efficientnet"}
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "has_proposals"),
+    [
+        (CONFIG, {}, True),
+        (str(CONFIGS / "xbd_mrcnn_plain.yaml"), {}, True),
+        (SEMANTIC, SMALL, False),
+    ],
+    ids=["hybrid", "plain", "semantic"],
+)
+def test_masks_are_measured_always_and_proposals_where_there_are_some(
+    tiny_datasets: Path, tmp_path: Path, config: str, changes: dict, has_proposals: bool
+) -> None:
+    output = {"DATASETS__TRAIN": "()", "DATASETS__TEST": "('tiny_val',)", "OUTPUT_DIR": tmp_path}
+    opts = tiny_overrides(**changes, **output)
+    torch.manual_seed(0)
+    SkyeyeCheckpointer(build_pair_model(load_config(config, opts)), str(tmp_path)).save("model_final")
+    opts += ["MODEL.WEIGHTS", str(tmp_path / "model_final.pth")]
+    found = train(argparse.Namespace(config_file=config, opts=opts, resume=False, eval_only=True))
+    figures = found["segm"]
+    assert set(figures) >= MASKS
+    assert bool(set(figures) & PROPOSALS) == has_proposals
+    if has_proposals:
+        assert set(figures) >= PROPOSALS
+        assert 0 <= figures["proposal_recall50"] <= 100
+    assert 0 <= found["xview2"]["score"] <= 1

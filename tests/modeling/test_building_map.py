@@ -1,0 +1,131 @@
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from tiny_model import tiny_config
+
+from skyeye_det.errors import InputError
+from skyeye_det.modeling.building_map import BuildingMapHead, map_probabilities, stacked_targets
+from skyeye_det.modeling.pixel_losses import IGNORE_PIXEL
+
+CHANNELS = 16
+STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
+LOSSES = {"loss_building_bce", "loss_building_dice", "loss_seam_bce"}
+
+
+def head_of(**changes: object) -> BuildingMapHead:
+    torch.manual_seed(0)
+    shapes = {name: ShapeSpec(channels=CHANNELS, stride=stride) for name, stride in STRIDES.items()}
+    return BuildingMapHead(tiny_config(**changes), shapes)
+
+
+def features_of(count: int, side: int = 64) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randn(count, CHANNELS, side // stride, side // stride, generator=generator)
+        for name, stride in STRIDES.items()
+    }
+
+
+def targets_of(count: int, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """A building of every class and one without."""
+    sem_seg = torch.zeros(count, side, side, dtype=torch.uint8)
+    for value in range(1, 6):
+        sem_seg[:, 4:20, 12 * value - 10 : 12 * value] = value
+    seams = torch.zeros_like(sem_seg)
+    seams[:, 4:6] = sem_seg[:, 4:6] > 0
+    return sem_seg, seams
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 61)])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_map_has_two_channels_at_the_size_asked_for(count: int, size: tuple[int, int]) -> None:
+    logits = head_of()(features_of(count), size)
+    assert (logits.shape, logits.dtype) == ((count, 2, *size), torch.float32)
+    assert logits.isfinite().all()
+
+
+def test_an_untrained_map_says_building_of_few_pixels() -> None:
+    probabilities = map_probabilities(head_of()(features_of(2), (64, 64)))
+    assert 0.02 < probabilities.mean() < 0.3
+    assert probabilities.std() > 0
+
+
+@pytest.mark.parametrize(("stride", "inputs"), [(4, "['p2','p3','p4','p5']"), (8, "['p3','p5']")])
+@pytest.mark.parametrize("norm", ["GN", ""])
+def test_losses_reach_every_parameter(norm: str, stride: int, inputs: str) -> None:
+    head = head_of(
+        MODEL__SEM_SEG_HEAD__NORM=norm,
+        MODEL__SEM_SEG_HEAD__COMMON_STRIDE=stride,
+        MODEL__SEM_SEG_HEAD__IN_FEATURES=inputs,
+    )
+    losses = head.losses(head(features_of(2), (64, 64)), *targets_of(2))
+    assert set(losses) == LOSSES
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in head.parameters())
+
+
+def test_right_logits_cost_little_and_wrong_ones_much() -> None:
+    sem_seg, seams = targets_of(1)
+    right = torch.stack([(sem_seg > 0).float(), seams.float()], dim=1) * 20 - 10
+    head = head_of()
+    assert all(loss < 0.01 for loss in head.losses(right, sem_seg, seams).values())
+    assert all(loss > 0.5 for loss in head.losses(-right, sem_seg, seams).values())
+
+
+@pytest.mark.parametrize("value", [0, 5, IGNORE_PIXEL], ids=["background", "un-classified", "padding"])
+def test_uniform_targets_give_finite_losses(value: int) -> None:
+    head = head_of()
+    sem_seg = torch.full((1, 64, 64), value, dtype=torch.uint8)
+    losses = head.losses(head(features_of(1), (64, 64)), sem_seg, torch.zeros_like(sem_seg))
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
+    assert (losses["loss_building_bce"] > 0) == (value != IGNORE_PIXEL)
+    assert (losses["loss_seam_bce"] > 0) == (value == 5)
+
+
+def test_targets_of_smaller_images_are_padded_by_what_is_ignored() -> None:
+    images = [torch.ones(4, 6, dtype=torch.uint8), torch.full((3, 2), 5, dtype=torch.uint8)]
+    batch = stacked_targets(images, (4, 8))
+    assert (batch.shape, batch.dtype) == ((2, 4, 8), torch.uint8)
+    assert (batch[0, :, :6] == 1).all()
+    assert (batch[1, :3, :2] == 5).all()
+    assert (batch == IGNORE_PIXEL).sum() == 4 * 2 + 4 * 8 - 3 * 2
+
+
+def test_padding_changes_no_loss() -> None:
+    head = head_of()
+    sem_seg, seams = (stacked_targets(list(each), (64, 96)) for each in targets_of(1))
+    logits = torch.randn(1, 2, 64, 96)
+    other = logits.clone()
+    other[..., 64:] = 50
+    first, second = (head.losses(each, sem_seg, seams) for each in (logits, other))
+    assert {name: loss.item() for name, loss in first.items()} == pytest.approx(
+        {name: loss.item() for name, loss in second.items()}
+    )
+
+
+def test_probabilities_are_float32_under_mixed_precision() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head_of()(features_of(1), (64, 64))
+    probabilities = map_probabilities(logits.bfloat16())
+    assert logits.dtype == probabilities.dtype == torch.float32
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_a_few_steps_fit_one_map() -> None:
+    head, features, targets = head_of(), features_of(1), targets_of(1)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
+    course = []
+    for _ in range(20):
+        loss = sum(head.losses(head(features, (64, 64)), *targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        course.append(loss.item())
+    assert course[-1] < 0.6 * course[0]
+
+
+def test_losses_of_what_the_map_does_not_show_are_refused() -> None:
+    with pytest.raises(InputError, match=r"MODEL\.SEM_SEG_HEAD\.LOSSES: expected"):
+        head_of(MODEL__SEM_SEG_HEAD__LOSSES="[['damage','cross_entropy',1.0]]")
