@@ -25,7 +25,7 @@ def with_detections(cfg: CfgNode, count: int | None) -> CfgNode:
 
     Nothing is suppressed and no score is too low, so the ``count`` best proposals are the detections of any
     model with any weights: with random ones the thresholds of the config would let through as many as chance
-    has it, and another number in each model.
+    has it, and another number in each model. A hybrid adds what components of its map they leave uncovered.
     """
     if count is None:
         return cfg

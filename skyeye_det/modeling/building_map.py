@@ -16,6 +16,7 @@ from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
+from skyeye_det.errors import InputError
 from skyeye_det.modeling.pixel_losses import IGNORE_PIXEL, PixelLosses, pixel_targets
 
 MAP_CHANNELS = ("building", "seam")
@@ -37,6 +38,9 @@ class BuildingMapHead(SemSegFPNHead):
         conv_dims: channels of the convolutions.
         norm: their normalisation.
         kwargs: of SemSegFPNHead.
+
+    Raises:
+        InputError: there is no feature, or one finer than ``COMMON_STRIDE``.
     """
 
     @configurable
@@ -49,6 +53,12 @@ class BuildingMapHead(SemSegFPNHead):
         norm: str = "",
         **kwargs: Any,
     ):
+        finest = min((shape.stride for shape in input_shape.values()), default=0)
+        if not finest or finest < kwargs["common_stride"]:
+            raise InputError(
+                "MODEL.SEM_SEG_HEAD.IN_FEATURES: expected features of COMMON_STRIDE or coarser, "
+                f"found stride {kwargs['common_stride']} and features {sorted(input_shape)}"
+            )
         super().__init__(input_shape, conv_dims=conv_dims, norm=norm, **kwargs | {"num_classes": 1})
         # SemSegFPNHead's layers() ends in it.
         self.predictor = Conv2d(

@@ -129,3 +129,8 @@ def test_a_few_steps_fit_one_map() -> None:
 def test_losses_of_what_the_map_does_not_show_are_refused() -> None:
     with pytest.raises(InputError, match=r"MODEL\.SEM_SEG_HEAD\.LOSSES: expected"):
         head_of(MODEL__SEM_SEG_HEAD__LOSSES="[['damage','cross_entropy',1.0]]")
+
+
+def test_features_finer_than_the_common_stride_are_refused() -> None:
+    with pytest.raises(InputError, match=r"IN_FEATURES: expected features of COMMON_STRIDE or coarser"):
+        head_of(MODEL__SEM_SEG_HEAD__COMMON_STRIDE=8)
