@@ -69,7 +69,8 @@ def compare_heads(
 
     All heads see the same crops in the same order, begin from the same seed, and learn from the true
     footprints for ``SOLVER.MAX_ITER`` iterations; the rest of the model stays as it is. Held against joint
-    training this costs a backbone's forward pass for all of them together.
+    training this costs a backbone's forward pass for all of them together. Classes are the likeliest ones:
+    a rule belongs to one head.
 
     Args:
         config_file: YAML of the model.
@@ -171,12 +172,11 @@ def _score(
     for contender in contenders:
         contender.heads.eval()
     for number, tile in enumerate(progress(iter(tiles), len(tiles), "score", "tile")):
-        pair, truth = mapper(tile), paint_annotations(tile)
+        pair, truth, footprints = mapper(tile), paint_annotations(tile), footprint_instances(tile, side)
         for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
             features = trunk.backbone(trunk.preprocess_image([{**pair, "image": image}]).tensor)
             for contender, by_shift in zip(contenders, counts, strict=True):
-                footprints = footprint_instances(tile, side).to(trunk.device)
-                (graded,) = contender.heads.grade(features, [footprints])
+                (graded,) = contender.heads.grade(features, [footprints.to(trunk.device)])
                 damage = graded.pred_damage.cpu().numpy()
                 by_shift[row].append(count_pixels(*paint_annotations(with_damage(tile, damage)), *truth))
     return counts

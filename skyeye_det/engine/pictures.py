@@ -9,7 +9,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.events import get_event_storage, has_event_storage
 
 from skyeye_det.data.targets import parts_from_segmentation
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
+from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.postprocessing.model_output import prediction_from_output
 from skyeye_det.visualization.outlines import DrawnBuilding, buildings_from_parts, buildings_from_results
 from skyeye_det.visualization.panel import PairPicture, panel
 
@@ -24,13 +25,13 @@ class PictureEvaluator(DatasetEvaluator):
 
     Args:
         tiles: dataset dicts with ``image_id``, ``height``, ``width`` and ``annotations``.
-        score_threshold: instances below are not drawn.
+        rule: what the buildings are decided by.
         image_format: "RGB" or "BGR", the channel order of the model's input.
     """
 
-    def __init__(self, tiles: list[dict[str, Any]], score_threshold: float, image_format: str):
+    def __init__(self, tiles: list[dict[str, Any]], rule: DecisionRule, image_format: str):
         self._tiles = {tile["image_id"]: tile for tile in tiles}
-        self._score_threshold, self._image_format = score_threshold, image_format
+        self._rule, self._image_format = rule, image_format
 
     def reset(self) -> None:
         """Has nothing to forget: each picture is put away as soon as it is drawn."""
@@ -61,7 +62,7 @@ class PictureEvaluator(DatasetEvaluator):
                 post,
                 truth=_truth(tile),
                 prediction=self._found(output),
-                prediction_note=f"score >= {self._score_threshold:g}",
+                prediction_note=f"score >= {self._rule.score_threshold:g}",
             )
         )
         if picture.shape[1] > LARGEST_WIDTH:
@@ -70,9 +71,8 @@ class PictureEvaluator(DatasetEvaluator):
         return np.asarray(picture, np.uint8)
 
     def _found(self, output: dict[str, Any]) -> list[DrawnBuilding]:
-        instances = output["instances"]
-        kept = instances[instances.scores >= self._score_threshold]
-        return buildings_from_results(TilePrediction.from_instances(kept).coco_results("", 0, ""))
+        found = prediction_from_output(output).decided(self._rule)
+        return buildings_from_results(found.coco_results("", 0, ""))
 
 
 def _truth(tile: dict[str, Any]) -> list[DrawnBuilding]:

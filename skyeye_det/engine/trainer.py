@@ -89,7 +89,7 @@ class PairTrainer(DefaultTrainer):
             [
                 XView2Evaluator(tiles, rule),
                 BuildingEvaluator(tiles, rule),
-                PictureEvaluator(tiles[:_PICTURES], rule.score_threshold, cfg.INPUT.FORMAT),
+                PictureEvaluator(tiles[:_PICTURES], rule, cfg.INPUT.FORMAT),
             ]
         )
 

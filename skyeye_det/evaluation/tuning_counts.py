@@ -9,7 +9,7 @@ Glossary: ``G`` groups; ``D`` gradings; ``T`` tiles. Truth 0 is background or un
 1..4 the damage class + 1, as in the official targets.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -205,8 +205,3 @@ def unit_probs(values: NDArray[np.uint8]) -> Floats:
     """float32 (n, 4), rows sum to 1, of probabilities uint8 (n, 4), as ``PixelPrediction`` reads them."""
     probs = values.astype(np.float32)
     return probs / np.maximum(probs.sum(axis=1, keepdims=True), np.float32(1))
-
-
-def stacked(counts: Sequence[Counts]) -> Counts:
-    """int64 (T, 3, 5), also of no tile."""
-    return np.array(counts, np.int64).reshape(-1, 3, _TRUTHS)

@@ -10,10 +10,10 @@ import numpy as np
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.postprocessing.merging import Prediction
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
-Prediction = TilePrediction | PixelPrediction
 Truth = tuple[np.ndarray, np.ndarray]
 """localization 0/1 and damage 0..4, uint8 (h, w)"""
 

@@ -20,8 +20,9 @@ from skyeye_det.evaluation.tuning_counts import (
     truth_codes,
     unit_probs,
 )
-from skyeye_det.evaluation.tuning_files import Prediction, Truth
+from skyeye_det.evaluation.tuning_files import Truth
 from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.postprocessing.merging import Prediction
 from skyeye_det.postprocessing.painting import OWNER_FLOOR, owner_map
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
 from skyeye_det.postprocessing.regions import connected_regions

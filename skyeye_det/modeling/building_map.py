@@ -93,7 +93,8 @@ class BuildingMapHead(SemSegFPNHead):
     def losses(self, logits: Tensor, sem_seg: Tensor, seams: Tensor) -> dict[str, Tensor]:
         """Losses of (N, 2, H, W) logits against (N, H, W) ``sem_seg`` and ``seams`` of the mapper."""
         by_name = {name: logits[:, index : index + 1] for index, name in enumerate(MAP_CHANNELS)}
-        return self.pixel_losses(by_name, pixel_targets(sem_seg, seams))
+        losses = self.pixel_losses(by_name, pixel_targets(sem_seg, seams))
+        return {name: loss * self.loss_weight for name, loss in losses.items()}
 
 
 def stacked_targets(images: list[Tensor], size: tuple[int, int]) -> Tensor:

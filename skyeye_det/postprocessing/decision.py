@@ -89,7 +89,10 @@ def read_rule(path: str | Path) -> DecisionRule:
     if not str(path):
         return DecisionRule()
     try:
-        content = yaml.safe_load(read_bytes(Path(path))[:_LARGEST_FILE])
+        text = read_bytes(Path(path))
+        if len(text) > _LARGEST_FILE:
+            raise ValueError(f"{len(text)} bytes")
+        content = yaml.safe_load(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"decisions {path}: expected plain YAML, found other; {_MEND}") from error
     known = {field.name for field in fields(DecisionRule)}
