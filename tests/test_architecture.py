@@ -19,6 +19,7 @@ LEAVES = (
     "progress",
     "text_table",
     "workers",
+    "yaml_text",
 )
 MAY_IMPORT = {
     "arguments": (),
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "progress": (),
     "text_table": ("errors",),
     "workers": ("errors",),
+    "yaml_text": (),
     "config": LEAVES,
     "data": (*LEAVES, "config", "data"),
     "modeling": (*LEAVES, "config", "modeling"),

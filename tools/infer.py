@@ -51,6 +51,8 @@ def main() -> None:
             "expected either --images and --output, or four paths PRE POST LOC_OUT DMG_OUT, found --images "
             f"{args.images}, --output {args.output} and {len(args.paths)} paths; see tools/infer.py --help"
         )
+    if pair_form and len({path.resolve() for path in args.paths}) < 4:
+        raise InputError("PRE POST LOC_OUT DMG_OUT: expected four files, found one of them named twice")
     if pair_form and args.numbered:
         raise InputError("--numbered: expected with --images and --output alone, found it with four paths")
     require_detectron2("inference")

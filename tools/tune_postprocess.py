@@ -59,6 +59,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("expected --config-file and the rest, or --json with --against, found neither")
     if arguments.against and not arguments.json:
         parser.error("--against goes with --json, the report that is compared")
+    if arguments.tunes and arguments.json and arguments.json.resolve() == arguments.output.resolve():
+        parser.error("--output and --json: expected two files, found one; name another for the report")
     return arguments
 
 

@@ -20,7 +20,7 @@ from skyeye_det.data.loading import build_pair_train_loader
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.footprint_score import DIRECTIONS, footprint_instances, shifted, with_damage
-from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.engine.setup import build_pair_model, check_training, load_config
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.bootstrap import Resampling
@@ -33,6 +33,7 @@ from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.modeling.roi_heads import BuildingROIHeads
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
+from skyeye_det.yaml_text import parse_yaml
 
 _MOST_VARIANTS = 64
 
@@ -89,6 +90,7 @@ def compare_heads(
         InputError: a file is not what it should be, or a variant changes something else than the head.
     """
     cfg = load_config(config_file, overrides)
+    check_training(cfg, 1)
     changes = read_variants(variants)
     register_datasets([*cfg.DATASETS.TRAIN, dataset])
     trunk = build_pair_model(cfg).eval()
@@ -119,7 +121,7 @@ def read_variants(path: Path) -> dict[str, list[str]]:
         InputError: the file is no mapping of names to ``[KEY, VALUE, ...]`` of ``MODEL.DAMAGE_HEAD``.
     """
     try:
-        content = yaml.safe_load(read_bytes(path))
+        content = parse_yaml(read_bytes(path))
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected plain YAML, found other") from error
     if not isinstance(content, Mapping) or not 0 < len(content) <= _MOST_VARIANTS:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from skyeye_det.engine.faults import one_line
 from skyeye_det.engine.map_instances import components_as_instances
 from skyeye_det.errors import InputError
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
+from skyeye_det.yaml_text import parse_yaml
 
 
 def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -74,7 +76,7 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
 def _check_mapping(config_file: Path) -> None:
     """Refuses YAML that is no mapping, of which detectron2 would tell in Python's words."""
     try:
-        content = yaml.safe_load(config_file.read_bytes())
+        content = parse_yaml(config_file.read_bytes())
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         told = one_line(error)
         raise InputError(f"config {config_file}: expected plain YAML, found other ({told})") from error
@@ -131,8 +133,8 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         processes: how many take part, over all machines.
 
     Raises:
-        InputError: AMP without CUDA, several processes without CUDA, or a batch that cannot be shared out
-            evenly.
+        InputError: no iteration, AMP without CUDA, several processes without CUDA, or a batch that cannot be
+            shared out evenly.
     """
     on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
     if cfg.SOLVER.AMP.ENABLED and not on_cuda:
@@ -150,6 +152,8 @@ def check_training(cfg: CfgNode, processes: int) -> None:
             f"SOLVER.IMS_PER_BATCH: expected a multiple of the {processes} process(es), found "
             f"{cfg.SOLVER.IMS_PER_BATCH}"
         )
+    if cfg.SOLVER.MAX_ITER < 1:
+        raise InputError(f"SOLVER.MAX_ITER: expected 1 or more, found {cfg.SOLVER.MAX_ITER}")
     if cfg.SOLVER.OPTIMIZER not in ("SGD", "AdamW"):
         raise InputError(f"SOLVER.OPTIMIZER: expected SGD or AdamW, found {cfg.SOLVER.OPTIMIZER}")
 
@@ -169,6 +173,13 @@ def _check(cfg: CfgNode) -> None:
         raise InputError(
             "VIS_PERIOD: expected 0, since detectron2 draws images of 3 channels; evaluation and "
             "tools/visualize.py draw pairs"
+        )
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", str(cfg.MODEL.DEVICE)):
+        raise InputError(f"MODEL.DEVICE: expected cpu, cuda or cuda:N, found {cfg.MODEL.DEVICE}")
+    if cfg.DATALOADER.NUM_WORKERS < 0 or min(cfg.MODEL.PIXEL_STD) <= 0:
+        raise InputError(
+            "DATALOADER.NUM_WORKERS and MODEL.PIXEL_STD: expected 0 or more and numbers above 0, found "
+            f"{cfg.DATALOADER.NUM_WORKERS} and {list(cfg.MODEL.PIXEL_STD)}"
         )
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(

@@ -186,6 +186,7 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
     cfg = load_config(args.config_file, args.opts)
     if not args.eval_only:
         check_training(cfg, comm.get_world_size())
+    read_rule(cfg.TEST.DECISIONS)  # a fault in it shall not end a training at its first evaluation
     set_up(cfg, args)
     with told_in_a_sentence():
         if args.eval_only:

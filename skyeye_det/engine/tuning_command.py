@@ -13,6 +13,7 @@ from skyeye_det.engine.inference_folder import config_sha256, file_sha256
 from skyeye_det.engine.predictor import ModelFiles, PairPredictor, read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.views import parse_views
+from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import tiles_from_labels
 from skyeye_det.evaluation.tuning import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.evaluation.tuning_files import KeptTile, claim_folder, save_tile, tile_path
@@ -58,6 +59,8 @@ def tune_postprocess(
         InputError: config, weights, labels, images or folds are not what they should be, or ``work`` holds
             tiles of something else.
     """
+    if not output.name:
+        raise InputError(f"--output {output}: expected a file, found a folder")
     paths = keep_tiles(tuned, work or output.with_name(f"{output.stem}.tiles"))
     rule, report = tune_rule(paths, options)
     report["model"] = {

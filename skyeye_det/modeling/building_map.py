@@ -59,6 +59,10 @@ class BuildingMapHead(SemSegFPNHead):
                 "MODEL.SEM_SEG_HEAD.IN_FEATURES: expected features of COMMON_STRIDE or coarser, "
                 f"found stride {kwargs['common_stride']} and features {sorted(input_shape)}"
             )
+        if norm == "GN" and conv_dims % 32:
+            raise InputError(
+                f"MODEL.SEM_SEG_HEAD.CONVS_DIM: expected a multiple of 32 with NORM GN, found {conv_dims}"
+            )
         super().__init__(input_shape, conv_dims=conv_dims, norm=norm, **kwargs | {"num_classes": 1})
         # SemSegFPNHead's layers() ends in it.
         self.predictor = Conv2d(

@@ -69,6 +69,11 @@ class DamageHead(nn.Module):
                 f"(no-damage to destroyed), found {list(class_weights)}"
             )
         channels, bins = input_shape.channels, input_shape.height
+        if min(bins, conv_dim, fc_dim) < 1 or num_conv < 0:
+            raise InputError(
+                "MODEL.DAMAGE_HEAD: expected POOLER_RESOLUTION, CONV_DIM and FC_DIM of 1 or more and "
+                f"NUM_CONV of 0 or more, found {bins}, {conv_dim}, {fc_dim} and {num_conv}"
+            )
         self.alignment = build_alignment(alignment, channels, bins)
         self.fusion = build_fusion(fusion, channels, bins)
         self.needs_masks = mask_pooling

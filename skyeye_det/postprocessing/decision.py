@@ -12,10 +12,14 @@ import numpy as np
 import yaml
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_bytes, write_bytes
+from skyeye_det.yaml_text import parse_yaml
 
 _LARGEST_FILE = 1 << 16
+_LARGEST_NUMBER = 1e9
+_TEMPERATURES = 0.01, 100.0
+_WEIGHTS = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,19 @@ class DecisionRule:
         """Raises ValueError where a value means nothing."""
         numbers = [*(getattr(self, name) for name in _NUMBERS), *self.damage_weights]
         if not all(_is_number(value) for value in numbers):
-            raise ValueError(f"expected finite numbers, found {numbers}")
+            raise ValueError(f"expected numbers of at most {_LARGEST_NUMBER:g}, found {shown(str(numbers))}")
         for name in ("score_threshold", "pixel_threshold", "map_weight", "presence_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0..1, found {getattr(self, name)}")
         if self.min_area < 0:
             raise ValueError(f"min_area: expected 0 px or more, found {self.min_area}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature: expected above 0, found {self.temperature}")
-        if len(self.damage_weights) != NUM_DAMAGE_CLASSES or min(self.damage_weights) <= 0:
-            raise ValueError(f"damage_weights: expected 4 numbers above 0, found {list(self.damage_weights)}")
+        if not _TEMPERATURES[0] <= self.temperature <= _TEMPERATURES[1]:
+            raise ValueError(f"temperature: expected {_TEMPERATURES}, found {self.temperature}")
+        weights, (least, most) = self.damage_weights, _WEIGHTS
+        if len(weights) != NUM_DAMAGE_CLASSES or min(weights) < least or max(weights) > most:
+            raise ValueError(
+                f"damage_weights: expected 4 numbers of {least} to {most}, found {list(weights)}"
+            )
 
     def calibrated(self, damage_probs: np.ndarray) -> np.ndarray:
         """Damage probabilities (..., 4) float32 at ``temperature``; rows still sum to 1."""
@@ -77,7 +84,8 @@ _NUMBERS = tuple(field.name for field in fields(DecisionRule) if field.name != "
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
 
 
 def read_rule(path: str | Path) -> DecisionRule:
@@ -92,7 +100,7 @@ def read_rule(path: str | Path) -> DecisionRule:
         text = read_bytes(Path(path))
         if len(text) > _LARGEST_FILE:
             raise ValueError(f"{len(text)} bytes")
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"decisions {path}: expected plain YAML, found other; {_MEND}") from error
     known = {field.name for field in fields(DecisionRule)}
@@ -104,7 +112,7 @@ def read_rule(path: str | Path) -> DecisionRule:
     weights = content.get("damage_weights", [1.0] * NUM_DAMAGE_CLASSES)
     try:
         if not isinstance(weights, Sequence) or isinstance(weights, str):
-            raise ValueError(f"damage_weights: expected 4 numbers above 0, found {weights!r}")
+            raise ValueError("damage_weights: expected a list of 4 numbers, found something else")
         return DecisionRule(**content | {"damage_weights": tuple(weights)})
     except ValueError as error:
         raise InputError(f"decisions {path}: {error}; {_MEND}") from error
