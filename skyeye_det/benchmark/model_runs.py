@@ -17,9 +17,8 @@ from skyeye_det.benchmark.model_options import Precision
 from skyeye_det.benchmark.model_stages import POSTPROCESSING, StageClock, watched_stages
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
+from skyeye_det.postprocessing.model_output import prediction_from_output
 from skyeye_det.postprocessing.submission import write_submission_pngs
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 _SEED = 5
 _TINY_RATE = 1e-8
@@ -85,11 +84,7 @@ class PairRun:
             return self.model([pair])[0]
 
     def _write(self, pair: dict[str, Any], output: Mapping[str, Any]) -> None:
-        prediction: TilePrediction | PixelPrediction
-        if "pixel_probs" in output:
-            prediction = PixelPrediction.from_pixel_probs(output["pixel_probs"])
-        else:
-            prediction = TilePrediction.from_instances(output["instances"], output.get("building_map"))
+        prediction = prediction_from_output(output)
         write_submission_pngs(self.folder, pair["scene"], *prediction.rasterize(self.rule))
 
 

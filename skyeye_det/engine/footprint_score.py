@@ -16,7 +16,7 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.targets import building_mask, parts_from_segmentation
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.engine.setup import build_pair_model, load_config, mask_side
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.evaluation.tuning import TuningOptions
@@ -97,7 +97,7 @@ def score_footprints(
             f"{cfg.MODEL.META_ARCHITECTURE}"
         )
     SkyeyeCheckpointer(model).load_whole_model(weights)
-    side = 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
+    side = mask_side(cfg)
     totals = [PixelCounts.zero() for _ in shifts]
     kept: list[PaintedCounts] = []  # of shift 0, for the cross-fit; smaller than the annotations
     with told_in_a_sentence():

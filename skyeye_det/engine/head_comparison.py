@@ -20,7 +20,7 @@ from skyeye_det.data.loading import build_pair_train_loader
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.footprint_score import DIRECTIONS, footprint_instances, shifted, with_damage
-from skyeye_det.engine.setup import build_pair_model, check_training, load_config
+from skyeye_det.engine.setup import build_pair_model, check_training, load_config, mask_side
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.bootstrap import Resampling
@@ -169,7 +169,7 @@ def _score(
 ) -> list[list[list[PixelCounts]]]:
     """Pixel counts by contender, shift and tile."""
     tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
-    side = 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
+    side = mask_side(cfg)
     counts: list[list[list[PixelCounts]]] = [[[] for _ in shifts] for _ in contenders]
     for contender in contenders:
         contender.heads.eval()

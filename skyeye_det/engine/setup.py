@@ -103,8 +103,13 @@ def build_pair_model(cfg: CfgNode) -> nn.Module:
     except KeyError as error:  # of detectron2's registries
         raise InputError(f"config: {one_line(error)}") from error
     if isinstance(model, HybridRCNN):
-        model.map_instances = partial(components_as_instances, 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION)
+        model.map_instances = partial(components_as_instances, mask_side(cfg))
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.DEVICE == "cpu" else model
+
+
+def mask_side(cfg: CfgNode) -> int:
+    """S of the soft masks (M, 1, S, S): the mask head doubles its pooled resolution once."""
+    return 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """From a model's output for one pair to a prediction, whichever model it was."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 
-def prediction_from_output(output: dict[str, Any]) -> Prediction:
+def prediction_from_output(output: Mapping[str, Any]) -> Prediction:
     """Takes over ``instances``, with the hybrid's ``building_map``, or a semantic model's ``pixel_probs``."""
     if "pixel_probs" in output:
         return PixelPrediction.from_pixel_probs(output["pixel_probs"])
