@@ -21,8 +21,8 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.evaluation.tuning import TuningOptions
 from skyeye_det.evaluation.tuning_counts import PaintedCounts
-from skyeye_det.evaluation.tuning_grades import counts_of_owners, cross_fitted_grades
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
+from skyeye_det.evaluation.tuning_grades import counts_by_rule, counts_of_owners, cross_fitted_grades
+from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.progress import progress
@@ -98,26 +98,26 @@ def score_footprints(
         )
     SkyeyeCheckpointer(model).load_whole_model(weights)
     side = mask_side(cfg)
-    totals = [PixelCounts.zero() for _ in shifts]
-    kept: list[PaintedCounts] = []  # of shift 0, for the cross-fit; smaller than the annotations
+    kept: list[list[PaintedCounts]] = [[] for _ in shifts]  # smaller than the annotations
     with told_in_a_sentence():
         for number, tile in enumerate(progress(iter(tiles), len(tiles), "grade", "tile")):
-            pair, truth = mapper(tile), paint_annotations(tile)
-            footprints = footprint_instances(tile, side)
+            pair, footprints = mapper(tile), footprint_instances(tile, side)
+            truth, owner = paint_annotations(tile), footprint_owners(tile)
             for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
                 probs = _damage_probs(model, {**pair, "image": image}, footprints)
-                graded = with_damage(tile, rule.damage(probs))
-                totals[row] += count_pixels(*paint_annotations(graded), *truth)
-                if cross_fit and row == shifts.index(0):
-                    kept.append(counts_of_owners(footprint_owners(tile), probs, truth))
-    rows = [FootprintScore(shift, counts) for shift, counts in zip(shifts, totals, strict=True)]
+                kept[row].append(counts_of_owners(owner, probs, truth))
+    counts = [sum((counts_by_rule(tile, rule) for tile in row), np.zeros((3, 5), np.int64)) for row in kept]
+    rows = [FootprintScore(shift, PixelCounts(*found)) for shift, found in zip(shifts, counts, strict=True)]
     if cross_fit:
-        counts, rules = cross_fitted_grades(kept, [tile["scene"] for tile in tiles], _folds(len(tiles)))
-        rows.append(FootprintScore(0, PixelCounts(*counts), tuple(rules)))
+        judged, rules = cross_fitted_grades(
+            kept[shifts.index(0)], [tile["scene"] for tile in tiles], folds_of(len(tiles))
+        )
+        rows.append(FootprintScore(0, PixelCounts(*judged.sum(axis=0)), tuple(rules)))
     return rows
 
 
-def _folds(tiles: int) -> int:
+def folds_of(tiles: int) -> int:
+    """Folds of a cross-fit over so many tiles, as ``tools/tune_postprocess.py`` deals them."""
     return min(TuningOptions().folds, tiles)
 
 
@@ -183,12 +183,6 @@ def shifted(image: torch.Tensor, shifts: Sequence[int], direction: tuple[int, in
     for shift in shifts:
         moved = ShiftTransform(shift * direction[0], shift * direction[1]).apply_image(planes)
         yield torch.cat([pre, torch.from_numpy(np.ascontiguousarray(moved)).permute(2, 0, 1)])
-
-
-def with_damage(tile: dict[str, Any], damage: np.ndarray) -> dict[str, Any]:
-    """The dataset dict with other damage (N,), 0..3, of its buildings."""
-    graded = zip(tile["annotations"], damage.tolist(), strict=True)
-    return {**tile, "annotations": [{**annotation, "damage": grade} for annotation, grade in graded]}
 
 
 def format_footprint_scores(rows: Sequence[FootprintScore]) -> str:

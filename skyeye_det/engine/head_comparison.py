@@ -19,18 +19,27 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.loading import build_pair_train_loader
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.footprint_score import DIRECTIONS, footprint_instances, shifted, with_damage
+from skyeye_det.engine.footprint_score import (
+    DIRECTIONS,
+    folds_of,
+    footprint_instances,
+    footprint_owners,
+    shifted,
+)
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, mask_side
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.official_truth import paint_annotations
+from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
+from skyeye_det.evaluation.tuning_grades import counts_by_rule, counts_of_owners, cross_fitted_grades
 from skyeye_det.evaluation.tuning_report import share_higher
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
+from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts
 from skyeye_det.files import read_bytes
 from skyeye_det.modeling.footprint_rcnn import as_proposals
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.modeling.roi_heads import BuildingROIHeads
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
 from skyeye_det.yaml_text import parse_yaml
@@ -70,8 +79,9 @@ def compare_heads(
 
     All heads see the same crops in the same order, begin from the same seed, and learn from the true
     footprints for ``SOLVER.MAX_ITER`` iterations; the rest of the model stays as it is. Held against joint
-    training this costs a backbone's forward pass for all of them together. Classes are the likeliest ones:
-    a rule belongs to one head.
+    training this costs a backbone's forward pass for all of them together. Classes are the likeliest ones,
+    and in one more row, of shift 0, those by weights that are tuned for this head on the other folds of
+    tiles: which of two heads is the better may turn on it.
 
     Args:
         config_file: YAML of the model.
@@ -84,7 +94,8 @@ def compare_heads(
     Returns:
         For each variant: ``name``, ``loss`` (smoothed, at the end), and for each shift a row in ``rows`` with
         the official score's parts and ``above_first``, the share of paired draws of tiles in which its damage
-        F1 exceeds that of the first variant.
+        F1 exceeds that of the first variant; the row of tuned weights, which only 2 tiles or more have, is
+        ``cross_fitted``.
 
     Raises:
         InputError: a file is not what it should be, or a variant changes something else than the head.
@@ -100,14 +111,16 @@ def compare_heads(
     contenders = [_contender(config_file, overrides, *item) for item in changes.items()]
     with told_in_a_sentence():
         _train(cfg, trunk, contenders)
-        counts = _score(cfg, trunk, contenders, dataset, shifts)
+        painted = _score(cfg, trunk, contenders, dataset, shifts)
+    scenes = [tile["scene"] for tile in DatasetCatalog.get(dataset)]
+    judged = [_judged(by_shift, shifts, scenes) for by_shift in painted]
     return [
         {
             "name": each.name,
             "loss": each.loss,
             "rows": [
-                {"shift": shift, **_figures(counts[index][row], counts[0][row])}
-                for row, shift in enumerate(shifts)
+                {"shift": shift, "cross_fitted": fitted, **_figures(counts, judged[0][shift, fitted])}
+                for (shift, fitted), counts in judged[index].items()
             ],
         }
         for index, each in enumerate(contenders)
@@ -166,30 +179,41 @@ def _train(cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[_Contender]) -> N
 @torch.inference_mode()
 def _score(
     cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[_Contender], dataset: str, shifts: Sequence[int]
-) -> list[list[list[PixelCounts]]]:
-    """Pixel counts by contender, shift and tile."""
+) -> list[list[list[PaintedCounts]]]:
+    """What the buildings of each tile are graded, by contender, shift and tile."""
     tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
     side = mask_side(cfg)
-    counts: list[list[list[PixelCounts]]] = [[[] for _ in shifts] for _ in contenders]
+    painted: list[list[list[PaintedCounts]]] = [[[] for _ in shifts] for _ in contenders]
     for contender in contenders:
         contender.heads.eval()
     for number, tile in enumerate(progress(iter(tiles), len(tiles), "score", "tile")):
-        pair, truth, footprints = mapper(tile), paint_annotations(tile), footprint_instances(tile, side)
+        pair, footprints = mapper(tile), footprint_instances(tile, side)
+        truth, owner = paint_annotations(tile), footprint_owners(tile)
         for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
             features = trunk.backbone(trunk.preprocess_image([{**pair, "image": image}]).tensor)
-            for contender, by_shift in zip(contenders, counts, strict=True):
+            for contender, by_shift in zip(contenders, painted, strict=True):
                 (graded,) = contender.heads.grade(features, [footprints.to(trunk.device)])
-                damage = graded.pred_damage.cpu().numpy()
-                by_shift[row].append(count_pixels(*paint_annotations(with_damage(tile, damage)), *truth))
-    return counts
+                probs = graded.pred_damage_probs.float().cpu().numpy()
+                by_shift[row].append(counts_of_owners(owner, probs, truth))
+    return painted
 
 
-def _figures(counts: Sequence[PixelCounts], first: Sequence[PixelCounts]) -> dict[str, float | None]:
-    share = None
-    if counts is not first:
-        own, other = (np.stack([np.stack([c.tp, c.fp, c.fn]) for c in each]) for each in (counts, first))
-        share = share_higher(own, other, Resampling())["damage_f1"]
-    return PixelCounts.total(counts).score() | {"above_first": share}
+def _judged(
+    painted: Sequence[Sequence[PaintedCounts]], shifts: Sequence[int], scenes: Sequence[str]
+) -> dict[tuple[int, bool], Counts]:
+    """Counts (T, 3, 5) by shift, the likeliest classes and, of shift 0, the cross-fitted ones."""
+    plain = DecisionRule()
+    judged = {}
+    for shift, tiles in zip(shifts, painted, strict=True):
+        judged[shift, False] = np.array([counts_by_rule(tile, plain) for tile in tiles]).reshape(-1, 3, 5)
+        if shift == 0 and len(tiles) > 1:
+            judged[shift, True], _ = cross_fitted_grades(tiles, scenes, folds_of(len(tiles)))
+    return judged
+
+
+def _figures(counts: Counts, first: Counts) -> dict[str, float | None]:
+    share = None if counts is first else share_higher(counts, first, Resampling())["damage_f1"]
+    return PixelCounts(*counts.sum(axis=0)).score() | {"above_first": share}
 
 
 def format_comparison(results: Sequence[dict[str, Any]]) -> str:
@@ -201,5 +225,6 @@ def format_comparison(results: Sequence[dict[str, Any]]) -> str:
             figures = [f"{row[key]:.3f}" for key in ("damage_f1", *classes)]
             share = row["above_first"]
             told = "" if share is None else f"{share:.1%} of draws"
-            lines.append([result["name"], f"{row['shift']} px", *figures, told])
+            shift = f"{row['shift']} px" + ", cross-fitted" * row["cross_fitted"]
+            lines.append([result["name"], shift, *figures, told])
     return aligned(lines)

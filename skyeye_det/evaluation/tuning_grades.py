@@ -47,7 +47,7 @@ def cross_fitted_grades(
         seed: of the folds and of the resamples that settle the weights.
 
     Returns:
-        Pixels of all tiles int64 (3, 5), TP, FP and FN, row 0 localization; and the rule of each fold.
+        Pixels of each tile int64 (T, 3, 5), TP, FP and FN, column 0 localization; and the rule of each fold.
 
     Raises:
         InputError: fewer tiles than folds.
@@ -63,8 +63,10 @@ def cross_fitted_grades(
     for fold in range(folds):
         parts = [joined[block] for block in np.unique(blocks[dealt != fold])]
         rules.append(settled_rule(graded_rule(DecisionRule(), parts), parts, seed))
-    counts = [
-        tile.pixel_counts(rules[fold].temperature, np.array([rules[fold].damage_weights]))[0]
-        for tile, fold in zip(tiles, dealt.tolist(), strict=True)
-    ]
-    return np.sum(counts, axis=0, dtype=np.int64), rules
+    graded = [counts_by_rule(tile, rules[fold]) for tile, fold in zip(tiles, dealt.tolist(), strict=True)]
+    return np.stack(graded), rules
+
+
+def counts_by_rule(tile: PaintedCounts, rule: DecisionRule) -> Counts:
+    """Pixels int64 (3, 5) of a tile whose groups are graded by the temperature and weights of a rule."""
+    return tile.pixel_counts(rule.temperature, np.array([rule.damage_weights]))[0]

@@ -39,8 +39,9 @@ class OrdinalPredictor(nn.Module):
         nn.init.normal_(self.linear.weight, std=0.01)
         self.thresholds: nn.Parameter | None = None
         if form == "coral":
-            # Apart and in order from the start, so that each grade has some probability.
-            self.thresholds = nn.Parameter(torch.linspace(1.0, -1.0, NUM_DAMAGE_CLASSES - 1))
+            # In order and so far apart (more than 2 ln 2) that each grade is the likeliest for some score: a
+            # short training moves them little.
+            self.thresholds = nn.Parameter(torch.linspace(2.0, -2.0, NUM_DAMAGE_CLASSES - 1))
         else:
             nn.init.zeros_(self.linear.bias)
 

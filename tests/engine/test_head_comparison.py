@@ -45,9 +45,10 @@ def test_each_variant_is_trained_and_scored_at_each_shift(
     assert same["loss"] == first["loss"] != plain["loss"]
     assert same["rows"][0]["above_first"] == 0
     for result in results:
-        assert [row["shift"] for row in result["rows"]] == [0, 4]
+        told = [(row["shift"], row["cross_fitted"]) for row in result["rows"]]
+        assert told == [(0, False), (0, True), (4, False)]
         assert all(0 <= row["damage_f1"] <= 1 for row in result["rows"])
-    assert len(format_comparison(results).splitlines()) == 1 + 3 * 2
+    assert len(format_comparison(results).splitlines()) == 1 + 3 * 3
 
 
 @pytest.mark.parametrize(
