@@ -1,6 +1,7 @@
 """Files that appear whole: written beside their place under another name, then renamed."""
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -39,6 +40,51 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps a second run out of a folder while the block goes on; a killed run leaves no trace.
+
+    Where the file system knows no locks (some network mounts) nobody is kept out.
+
+    Args:
+        folder: made where it is not there.
+
+    Raises:
+        InputError: another run is at it, or it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"{folder}: another run writes to it; wait for its end, or choose another folder"
+                ) from error
+        yield
+    finally:
+        os.close(place)
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Fails now rather than after the work whose result goes to ``path``, which stays as it is.
+
+    Raises:
+        InputError: as of ``whole_file``.
+    """
+
+    class _TriedError(Exception):
+        """Leaves the block before the renaming."""
+
+    with suppress(_TriedError), whole_file(path) as partial:
+        partial.touch()
+        raise _TriedError
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

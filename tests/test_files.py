@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json, whole_file, write_bytes, write_json
+from skyeye_det.files import (
+    read_json,
+    require_writable,
+    sole_writer,
+    whole_file,
+    write_bytes,
+    write_json,
+)
 
 KILLED = """
 import sys, time
@@ -151,3 +158,27 @@ def test_missing_json_is_named(tmp_path):
         read_json(tmp_path / "a.json")
     with pytest.raises(InputError, match="cannot be read"):
         read_json(tmp_path)
+
+
+def test_what_can_be_written_is_left_as_it_is(tmp_path):
+    (tmp_path / "there").write_text("old")
+    require_writable(tmp_path / "there")
+    require_writable(tmp_path / "new" / "file")
+    assert (tmp_path / "there").read_text() == "old"
+    assert not list((tmp_path / "new").iterdir())
+    with pytest.raises(InputError, match="cannot be written"):
+        require_writable(tmp_path / "there" / "file")
+
+
+def test_a_folder_has_one_writer_until_its_block_ends(tmp_path):
+    with sole_writer(tmp_path / "out"):
+        with pytest.raises(InputError, match="another run writes to it"), sole_writer(tmp_path / "out"):
+            pass
+        with sole_writer(tmp_path / "other"):
+            pass
+    with sole_writer(tmp_path / "out"):
+        pass
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"), sole_writer(tmp_path / "file"):
+        pass

@@ -101,6 +101,9 @@ def test_results_are_drawn_beside_the_labels_from_their_score_on(root, results, 
     assert (columns(path), colors(path)) == (4, {3})
     visualize(PictureSources(root, "val", predictions=results, score_threshold=0.05), tmp_path / "out")
     assert colors(path) == {0, 3}
+    (results / "inference.json").write_text('{"least_painted_score": 0.05}')
+    visualize(PictureSources(root, "val", predictions=results), tmp_path / "told")
+    assert colors(tmp_path / "told" / "panels" / path.name) == {0, 3}
 
 
 def test_images_alone_with_results_have_no_truth(root, results, tmp_path):

@@ -18,7 +18,6 @@ from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.outline_table import compare_outlines, format_outlines
 from skyeye_det.evaluation.submission_score import ScoreOptions
 from skyeye_det.files import write_json
-from skyeye_det.postprocessing.decision import DecisionRule
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,9 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--score-threshold",
         type=float,
-        default=DecisionRule.score_threshold,
         metavar="S",
-        help="instances below it are not drawn (default: %(default)s)",
+        help="instances below it are not drawn (default: what the predictions were painted from)",
     )
     parser.add_argument(
         "--tolerance", type=float, default=1.0, metavar="PX", help="of simplified outlines (default: 1)"

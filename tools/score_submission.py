@@ -17,7 +17,6 @@ from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.files import write_json
-from skyeye_det.postprocessing.decision import DecisionRule
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,9 +32,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--score-threshold",
         type=float,
-        default=DecisionRule.score_threshold,
         metavar="S",
-        help="instances below it count as no building (default: %(default)s, as they are painted)",
+        help="instances below it count as no building (default: what the predictions were painted from)",
     )
     parser.add_argument(
         "--draws", type=int, default=1000, help="sets of tiles drawn for the intervals (default: 1000)"
@@ -44,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=report_file, help="write the report to this file too")
     parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
     arguments = parser.parse_args()
-    if arguments.targets and arguments.score_threshold != DecisionRule.score_threshold:
+    if arguments.targets and arguments.score_threshold is not None:
         parser.error("--score-threshold goes with --xbd-root: targets hold no single buildings")
     return arguments
 

@@ -21,7 +21,7 @@ from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.tuning import TuningOptions
 from skyeye_det.evaluation.tuning_report import compare_reports, format_comparison, format_tuning
-from skyeye_det.files import write_json
+from skyeye_det.files import require_writable, write_json
 
 MODEL = ("config_file", "weights", "xbd_root", "splits", "output")
 
@@ -79,6 +79,8 @@ def main() -> None:
             arguments.tta,
             arguments.opts,
         )
+        if arguments.json:
+            require_writable(arguments.json)  # before the work
         options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws)
         report = tune_postprocess(tuned, arguments.output, arguments.work, options)
         if arguments.json:

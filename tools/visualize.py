@@ -5,7 +5,6 @@ import argparse
 from pathlib import Path
 
 from skyeye_det.errors import run_command
-from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.visualization.command import ORDERS, PictureSources, SceneChoice, visualize
 from skyeye_det.visualization.gallery import PanelLook
 
@@ -40,9 +39,8 @@ def _parse() -> argparse.Namespace:
     source.add_argument(
         "--score-threshold",
         type=float,
-        default=DecisionRule.score_threshold,
         metavar="S",
-        help="least score (default: %(default)s)",
+        help="least score (default: what the predictions were painted from)",
     )
     choice = parser.add_argument_group("which scenes")
     choice.add_argument(

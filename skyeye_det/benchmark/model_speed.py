@@ -1,5 +1,6 @@
 """What a child of the model's benchmark measures of one config. Needs torch."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -12,11 +13,12 @@ from detectron2.config import CfgNode
 from skyeye_det.benchmark.measure import MIB
 from skyeye_det.benchmark.model_inputs import Inputs, pre_images, training_batch, whole_tiles
 from skyeye_det.benchmark.model_options import optioned, precision
-from skyeye_det.benchmark.model_rows import OURS, PASTED, PEER, POST, STOCK
+from skyeye_det.benchmark.model_rows import FOLDED, OURS, PASTED, PEER, POST, STOCK
 from skyeye_det.benchmark.model_runs import PairRun, StockRun, TrainingRun
 from skyeye_det.benchmark.model_settings import Task
 from skyeye_det.benchmark.model_stock import stock_model, weighted_model, with_detections
 from skyeye_det.engine.faults import one_line
+from skyeye_det.engine.predictor import fold_batch_norm
 from skyeye_det.engine.setup import load_config
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.decision import read_rule
@@ -60,6 +62,7 @@ def measure_memory(task: Task) -> dict[str, Any]:
     cfg = with_detections(_config(task, task.config), task.detections)
     tiles = whole_tiles(cfg, task)[:1]
     run = _pair_run(cfg, task.weights, tiles, task)
+    fold_batch_norm(run.model)
     run()
     device = torch.device(cfg.MODEL.DEVICE)
     if device.type == "cuda":
@@ -97,9 +100,17 @@ def _measure_inference(cfg: CfgNode, task: Task) -> dict[str, Any]:
     tiles = whole_tiles(cfg, task)
     ours = _pair_run(cfg, task.weights, tiles, task)
     stock, is_whole = stock_model(cfg, ours.model)
+    fold_batch_norm(ours.model)
+    folded = copy.deepcopy(stock.eval())
+    fold_batch_norm(folded)
     images = pre_images(tiles)
-    plain, pasted = (StockRun(stock.eval(), images, ours.synchronize, kind) for kind in (False, True))
-    works: dict[str, Callable[[], None]] = {OURS: ours, STOCK: plain, PASTED: pasted}
+    plain, pasted = (StockRun(stock, images, ours.synchronize, kind) for kind in (False, True))
+    works: dict[str, Callable[[], None]] = {
+        OURS: ours,
+        STOCK: plain,
+        PASTED: pasted,
+        FOLDED: StockRun(folded, images, ours.synchronize, pasted=False),
+    }
     if task.peer:
         peer_cfg = _config(task, task.peer)
         works[PEER] = _pair_run(peer_cfg, task.peer_weights, whole_tiles(peer_cfg, task), task)

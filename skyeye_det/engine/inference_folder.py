@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 
@@ -12,9 +13,16 @@ from skyeye_det.data.pairs import ImagePair
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, whole_file, write_json
 from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.submission import JOINED_FILE, PARTS_FOLDER, submission_names
+from skyeye_det.postprocessing.submission import (
+    JOINED_FILE,
+    LEAST_SCORE,
+    PARTS_FOLDER,
+    SETTINGS_FILE,
+    submission_names,
+)
 
-_SETTINGS_FILE = "inference.json"
+PREDICTIONS_VERSION = 2
+"""Raised when the code finds something else by the same config and weights: what was kept is then refused."""
 
 
 def part_file(output: Path, scene: str) -> Path:
@@ -34,6 +42,8 @@ def claim(
     rule: DecisionRule,
     pairs: Sequence[ImagePair],
     choices: dict[str, str | None],
+    *,
+    has_scores: bool,
 ) -> None:
     """Notes what the results come from; refuses to go on with those of something else.
 
@@ -43,22 +53,21 @@ def claim(
         rule: what the buildings are decided by.
         pairs: all pairs of the run.
         choices: further settings that change the results.
+        has_scores: whether a score decides what is painted; a semantic model's regions all are.
 
     Raises:
         InputError: the folder holds results of another model, rule or choice, or for other images.
     """
-    weights = [path for _, path in models]
     images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
     settings = {
-        "weights": weights,
-        "weights_sha256": [file_sha256(Path(path)) if Path(path).is_file() else None for path in weights],
-        "config_sha256": [config_sha256(cfg) for cfg, _ in models],
+        **origin(models),
         # Names and sizes: another pair would move the numbers of all that follow.
         "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "decisions": asdict(rule) | {"damage_weights": list(rule.damage_weights)},
+        LEAST_SCORE: rule.score_threshold if has_scores else 0.0,
         **choices,
     }
-    path = output / _SETTINGS_FILE
+    path = output / SETTINGS_FILE
     if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
         write_json(path, settings, pretty=True)
         return
@@ -85,7 +94,21 @@ def join(output: Path, parts: Sequence[Path]) -> None:
         joined.write("\n]\n")
 
 
-def config_sha256(cfg: CfgNode) -> str:
+def origin(models: Sequence[tuple[CfgNode, str]]) -> dict[str, Any]:
+    """What predictions of these models (config and weights of each) come from, as JSON values.
+
+    ``weights`` is for people: the same file may lie elsewhere.
+    """
+    weights = [path for _, path in models]
+    return {
+        "version": PREDICTIONS_VERSION,
+        "weights": weights,
+        "weights_sha256": [_file_sha256(Path(path)) if Path(path).is_file() else None for path in weights],
+        "config_sha256": [_config_sha256(cfg) for cfg, _ in models],
+    }
+
+
+def _config_sha256(cfg: CfgNode) -> str:
     """Hash of what in a config changes what the model finds."""
     model = cfg.clone()
     model.defrost()
@@ -95,7 +118,7 @@ def config_sha256(cfg: CfgNode) -> str:
     return hashlib.sha256(model.dump().encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
+def _file_sha256(path: Path) -> str:
     """Hash of a file's content, read a part at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

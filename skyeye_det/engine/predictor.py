@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
+from detectron2.modeling import GeneralizedRCNN
 from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
@@ -21,9 +22,8 @@ from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.engine.views import View, parse_views, predict_views
 from skyeye_det.errors import InputError
-from skyeye_det.files import write_json
+from skyeye_det.files import sole_writer, write_json
 from skyeye_det.modeling.norm_folding import folded_network
-from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.postprocessing.merging import Prediction, merge_predictions
 from skyeye_det.postprocessing.model_output import graded, prediction_from_output
@@ -73,7 +73,12 @@ class PairPredictor:
         self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
         for model, (_, weights) in zip(self.models, models, strict=True):
             SkyeyeCheckpointer(model).load_whole_model(weights)
-            _fold_batch_norm(model)
+            fold_batch_norm(model)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether its predictions have scored instances: a semantic model's regions are all painted."""
+        return any(isinstance(model, GeneralizedRCNN) for model in self.models)
 
     @torch.inference_mode()
     def __call__(self, pair: dict[str, Any]) -> Prediction:
@@ -83,11 +88,16 @@ class PairPredictor:
         )
 
 
-def _fold_batch_norm(model: nn.Module) -> None:
-    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded."""
-    if not isinstance(model, PairRCNN):
+def fold_batch_norm(model: nn.Module) -> None:
+    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded.
+
+    Args:
+        model: in evaluation mode, changed in place; a model without ROI heads stays as it is.
+    """
+    if not isinstance(model, GeneralizedRCNN):
         return
-    sample = torch.zeros(1, 6, 64, 64, device=model.device) + torch.linspace(-2, 2, 64, device=model.device)
+    ramp = torch.linspace(-2, 2, 64, device=model.device)
+    sample = torch.zeros(1, len(model.pixel_mean), 64, 64, device=model.device) + ramp
     try:
         model.backbone = folded_network(model.backbone, sample)
     except InputError as error:  # the same results, without the gain
@@ -196,26 +206,28 @@ def infer_folder(
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
     tiles = [tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
     predictor = PairPredictor(loaded, views)
-    claim(
-        output,
-        loaded,
-        rule,
-        pairs,
-        {"numbered": options.prefix if options.numbered else None, "views": options.views},
-    )
-    if names:
-        write_numbering(output, names)
-    todo = [tile for tile in tiles if not is_done(output, tile["scene"], names)]
-    print(f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them done before, on {cfg.MODEL.DEVICE}")
-    with told_in_a_sentence():
-        for pair in progress(read_pairs(cfg, todo), len(todo), "predict", "pair"):
-            prediction, scene = predictor(pair), pair["scene"]
-            write_submission_pngs(output, names.get(scene, scene), *prediction.rasterize(rule))
-            results = graded(prediction, rule).coco_results(
-                scene, pair["image_id"], Path(pair["file_name"]).name
-            )
-            write_json(part_file(output, scene), results)
-    join(output, [part_file(output, tile["scene"]) for tile in tiles])
+    with sole_writer(output):
+        claim(
+            output,
+            loaded,
+            rule,
+            pairs,
+            {"numbered": options.prefix if options.numbered else None, "views": options.views},
+            has_scores=predictor.has_scores,
+        )
+        if names:
+            write_numbering(output, names)
+        todo = [tile for tile in tiles if not is_done(output, tile["scene"], names)]
+        print(f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them done before, on {cfg.MODEL.DEVICE}")
+        with told_in_a_sentence():
+            for pair in progress(read_pairs(cfg, todo), len(todo), "predict", "pair"):
+                prediction, scene = predictor(pair), pair["scene"]
+                write_submission_pngs(output, names.get(scene, scene), *prediction.rasterize(rule))
+                results = graded(prediction, rule).coco_results(
+                    scene, pair["image_id"], Path(pair["file_name"]).name
+                )
+                write_json(part_file(output, scene), results)
+        join(output, [part_file(output, tile["scene"]) for tile in tiles])
     return len(tiles)
 
 

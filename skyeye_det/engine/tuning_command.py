@@ -9,7 +9,7 @@ from typing import Any
 from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.inference_folder import config_sha256, file_sha256
+from skyeye_det.engine.inference_folder import origin
 from skyeye_det.engine.predictor import ModelFiles, PairPredictor, read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.views import parse_views
@@ -17,6 +17,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import tiles_from_labels
 from skyeye_det.evaluation.tuning import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.evaluation.tuning_files import KeptTile, claim_folder, save_tile, tile_path
+from skyeye_det.files import require_writable, sole_writer
 from skyeye_det.postprocessing.decision import write_rule
 from skyeye_det.progress import progress
 
@@ -61,6 +62,8 @@ def tune_postprocess(
     """
     if not output.name:
         raise InputError(f"--output {output}: expected a file, found a folder")
+    require_writable(output)
+    options.check(len(tiles_from_labels(tuned.xbd_root, tuned.splits)))
     paths = keep_tiles(tuned, work or output.with_name(f"{output.stem}.tiles"))
     rule, report = tune_rule(paths, options)
     report["model"] = {
@@ -101,27 +104,23 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
         tile_dict(ImagePair(name, files[name].pre_image, files[name].post_image)) | {"image_id": number}
         for number, name in enumerate(scenes, start=1)
     ]
-    todo = [tile for tile in tiles if not tile_path(folder, tile["scene"]).is_file()]
-    predictor = PairPredictor(loaded, views) if todo else None
-    claim_folder(
-        folder,
-        {
-            "weights": [each.weights for each in tuned.models],
-            "weights_sha256": [
-                file_sha256(Path(each.weights)) if Path(each.weights).is_file() else None
-                for each in tuned.models
-            ],
-            "config_sha256": [config_sha256(cfg) for cfg, _ in loaded],
-            "tiles_sha256": _tiles_sha256([files[name] for name in scenes]),
-            "views": tuned.views,
-        },
-    )
-    print(f"{len(tiles)} tiles, {len(tiles) - len(todo)} of them predicted before")
-    if predictor is not None:
-        with told_in_a_sentence():
-            for pair in progress(read_pairs(loaded[0][0], todo), len(todo), "predict", "pair"):
-                scene = pair["scene"]
-                save_tile(tile_path(folder, scene), KeptTile(predictor(pair), truths[scene].read()))
+    with sole_writer(folder):
+        todo = [tile for tile in tiles if not tile_path(folder, tile["scene"]).is_file()]
+        predictor = PairPredictor(loaded, views) if todo else None
+        claim_folder(
+            folder,
+            {
+                **origin(loaded),
+                "tiles_sha256": _tiles_sha256([files[name] for name in scenes]),
+                "views": tuned.views,
+            },
+        )
+        print(f"{len(tiles)} tiles, {len(tiles) - len(todo)} of them predicted before")
+        if predictor is not None:
+            with told_in_a_sentence():
+                for pair in progress(read_pairs(loaded[0][0], todo), len(todo), "predict", "pair"):
+                    scene = pair["scene"]
+                    save_tile(tile_path(folder, scene), KeptTile(predictor(pair), truths[scene].read()))
     return [tile_path(folder, name) for name in scenes]
 
 

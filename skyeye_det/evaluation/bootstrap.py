@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skyeye_det.errors import InputError
 from skyeye_det.evaluation.object_counts import finding_figures
 from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, DAMAGE_WEIGHT, EPSILON, LOCALIZATION_WEIGHT
 
@@ -20,6 +21,8 @@ Interval = tuple[float, float]
 
 _BLOCK = 1 << 20
 """Tiles drawn at a time, over all draws of a block."""
+
+_MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ class Resampling:
     draws: int = 1000
     seed: int = 0
     level: float = 0.9
+
+    def check(self) -> None:
+        """Raises InputError where a value has no meaning, or the draws no end."""
+        if not 0 <= self.draws <= _MOST_DRAWS or self.seed < 0:
+            raise InputError(
+                f"--draws and --seed: expected 0..{_MOST_DRAWS} draws and a seed of at least 0, found"
+                f" {self.draws} and {self.seed}"
+            )
 
 
 def resampled_totals(counts: NDArray[np.int64], draws: int = 1000, seed: int = 0) -> Floats:

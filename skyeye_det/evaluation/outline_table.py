@@ -74,14 +74,15 @@ def compare_outlines(
             " run tools/infer.py to get instances"
         )
     jobs = [OutlineJob(tile, files[tile.scene], source.of_scene(tile.scene)) for tile in tiles]
-    draw = partial(draw_tile, score_threshold=options.score_threshold, tolerance=tolerance)
+    least = options.least_score(predictions)
+    draw = partial(draw_tile, score_threshold=least, tolerance=tolerance)
     drawn = ordered_map(draw, jobs, workers, chunk=2)
     counts = list(progress(drawn, len(jobs), "draw", "tile"))
     return {
         "rows": _score_rows(counts, options),
         "tiles": len(tiles),
         "buildings": sum(tile.buildings for tile in counts),
-        "score_threshold": options.score_threshold,
+        "score_threshold": least,
         "tolerance": tolerance,
         "resampling": asdict(options.resampling),
     }

@@ -23,12 +23,11 @@ from skyeye_det.evaluation.prediction_files import count_others, match_predictio
 from skyeye_det.evaluation.tile_score import TileJob, TileScore, score_tile
 from skyeye_det.evaluation.truth import TrueTile, tiles_from_labels, tiles_from_targets
 from skyeye_det.evaluation.xview2_metrics import PixelCounts
-from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.postprocessing.submission import least_painted_score
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
 
 NO_OBJECTS = "objects not scored: targets hold no single buildings; use --xbd-root"
-_MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -36,22 +35,23 @@ class ScoreOptions:
     """What can be chosen about a score.
 
     Attributes:
-        score_threshold: instances below it, 0..1, count as no building; class images have no scores.
+        score_threshold: instances below it, 0..1, count as no building; None: those that were painted, see
+            ``least_painted_score``. Class images have no scores.
         resampling: of the confidence intervals; 0 draws for none.
     """
 
-    score_threshold: float = DecisionRule.score_threshold
+    score_threshold: float | None = None
     resampling: Resampling = field(default_factory=Resampling)
+
+    def least_score(self, predictions: Path) -> float:
+        """``score_threshold``, or that of a folder of predictions."""
+        return least_painted_score(predictions) if self.score_threshold is None else self.score_threshold
 
     def check(self) -> None:
         """Raises InputError where a value has no meaning."""
-        if not 0 <= self.score_threshold <= 1:
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise InputError(f"--score-threshold: expected 0..1, found {self.score_threshold:g}")
-        if not 0 <= self.resampling.draws <= _MOST_DRAWS or self.resampling.seed < 0:
-            raise InputError(
-                f"--draws and --seed: expected 0..{_MOST_DRAWS} draws and a seed of at least 0, found"
-                f" {self.resampling.draws} and {self.resampling.seed}"
-            )
+        self.resampling.check()
 
 
 def score_submission(
@@ -107,13 +107,9 @@ def score_tiles(
     files = match_predictions(predictions, tiles)
     with_objects = all(tile.read_buildings is not None for tile in tiles)
     source = find_instances(predictions, files.keys()) if with_objects else None
+    least = options.least_score(predictions) if source else 0.0
     jobs = [
-        TileJob(
-            tile,
-            files[tile.scene],
-            source.of_scene(tile.scene) if source else None,
-            options.score_threshold,
-        )
+        TileJob(tile, files[tile.scene], source.of_scene(tile.scene) if source else None, least)
         for tile in tiles
     ]
     scores = list(progress(_score(jobs, workers, with_objects), len(jobs), "score", "tile"))
@@ -124,7 +120,7 @@ def score_tiles(
     settings = {
         "source": "instances" if source else "components",
         "least_iou": LEAST_IOU,
-        "score_threshold": options.score_threshold if source else None,
+        "score_threshold": least if source else None,
     }
     objects = _objects(scores)
     matches = [score.matches for score in scores if score.matches is not None]

@@ -23,6 +23,7 @@ from skyeye_det.evaluation.tuning_report import ARGMAX, DEFAULT, FLATTERING, TUN
 from skyeye_det.evaluation.tuning_search import Search, tuned_rule
 from skyeye_det.evaluation.tuning_tiles import (
     BlockCounts,
+    check_folds,
     count_truth,
     deal_blocks,
     deal_folds,
@@ -51,6 +52,16 @@ class TuningOptions:
     workers: int = 1
     draws: int = 1000
 
+    @property
+    def resampling(self) -> Resampling:
+        """Of the bootstrap."""
+        return Resampling(self.draws, self.seed)
+
+    def check(self, tiles: int) -> None:
+        """Raises InputError where so many tiles cannot be tuned on like this."""
+        check_folds(self.folds, tiles)
+        self.resampling.check()
+
 
 def tune_rule(
     paths: Sequence[Path], options: TuningOptions = TuningOptions()
@@ -72,6 +83,7 @@ def tune_rule(
     Raises:
         InputError: fewer tiles than folds, or a file that cannot be read.
     """
+    options.check(len(paths))
     scenes = [path.stem for path in paths]
     amounts = np.array(list(ordered_map(count_truth, paths, options.workers)), np.int64)
     folds = deal_folds(amounts, scenes, options.folds, options.seed)
@@ -79,7 +91,7 @@ def tune_rule(
     own = [rules[fold] for fold in folds.tolist()]
     counts = _judged(paths, own, rules[-1], options)
     reliability = _reliability(paths, own, options)
-    resampling = Resampling(options.draws, options.seed)
+    resampling = options.resampling
     report = {
         "rule": asdict(rules[-1]),
         "fold_rules": [asdict(rule) for rule in rules[:-1]],

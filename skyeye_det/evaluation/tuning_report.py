@@ -93,9 +93,15 @@ def compare_reports(own: Path, other: Path, resampling: Resampling) -> dict[str,
         ``difference``, its ``interval`` and ``share_higher``: the share of draws in which ``own`` is higher.
 
     Raises:
-        InputError: no such reports, or reports of different scenes.
+        InputError: no such reports, or reports of different scenes or folds.
     """
-    first, second = read_counts(own), read_counts(other)
+    resampling.check()
+    (first, options), (second, others) = read_counts(own), read_counts(other)
+    if options != others:
+        raise InputError(
+            f"{other}: expected folds {options[0]} and seed {options[1]} as in {own}, found {others[0]} and"
+            f" {others[1]}; tune both with the same --folds and --seed"
+        )
     if first.keys() != second.keys():
         different = sorted(first.keys() ^ second.keys())
         raise InputError(
@@ -119,8 +125,8 @@ def compare_reports(own: Path, other: Path, resampling: Resampling) -> dict[str,
     return {"tiles": len(scenes), "figures": figures}
 
 
-def read_counts(path: Path) -> dict[str, list[list[int]]]:
-    """Cross-fitted counts by scene of a report.
+def read_counts(path: Path) -> tuple[dict[str, list[list[int]]], tuple[Any, Any]]:
+    """Cross-fitted counts by scene of a report, and the number of its folds and their seed.
 
     Raises:
         InputError: no report of ``tools/tune_postprocess.py``.
@@ -131,6 +137,7 @@ def read_counts(path: Path) -> dict[str, list[list[int]]]:
         if not isinstance(tiles, dict):
             raise TypeError
         scenes, counts = tiles["scenes"], np.array(tiles[TUNED])
+        options = content["options"]["folds"], content["options"]["seed"]
         sound = counts.shape == (len(scenes), 3, 5) and counts.dtype.kind == "i" and bool((counts >= 0).all())
         if not sound or len({str(scene) for scene in scenes}) != len(scenes):
             raise ValueError
@@ -139,7 +146,7 @@ def read_counts(path: Path) -> dict[str, list[list[int]]]:
             f"{path}: expected a report of tools/tune_postprocess.py --json with pixel counts by scene, found"
             " something else; tune that model again with --json"
         ) from error
-    return dict(zip(map(str, scenes), counts.tolist(), strict=True))
+    return dict(zip(map(str, scenes), counts.tolist(), strict=True)), options
 
 
 def format_tuning(report: dict[str, Any]) -> str:

@@ -60,6 +60,15 @@ def judge_buildings(job: tuple[Path, DecisionRule]) -> tuple[Reliability, Reliab
     return Reliability.of(*before), Reliability.of(*after)
 
 
+def check_folds(folds: int, tiles: int) -> None:
+    """Raises InputError where so many tiles cannot be dealt into so many folds."""
+    if not 2 <= folds <= tiles:
+        raise InputError(
+            f"--folds {folds}: expected 2 to the number of tiles, found {tiles} tiles; name more --splits or"
+            " ask for fewer folds"
+        )
+
+
 def deal_folds(amounts: Counts, scenes: Sequence[str], folds: int, seed: int) -> Counts:
     """Deals tiles into folds that have about the same share of every class.
 
@@ -75,11 +84,7 @@ def deal_folds(amounts: Counts, scenes: Sequence[str], folds: int, seed: int) ->
     Raises:
         InputError: fewer tiles than folds.
     """
-    if not 2 <= folds <= len(scenes):
-        raise InputError(
-            f"--folds {folds}: expected 2 to the number of tiles, found {len(scenes)} tiles; name more"
-            " --splits or ask for fewer folds"
-        )
+    check_folds(folds, len(scenes))
     return stratify(amounts, [1 / folds] * folds, scenes, seed)
 
 

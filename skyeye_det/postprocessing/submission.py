@@ -17,7 +17,8 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.errors import InputError
-from skyeye_det.files import plain_bytes, write_bytes
+from skyeye_det.files import plain_bytes, read_json, write_bytes
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.png import encode_class_png
 
 NUMBERING_FILE = "numbering.csv"
@@ -26,11 +27,36 @@ LOCALIZATION, DAMAGE = "localization", "damage"
 PARTS_FOLDER, JOINED_FILE = "instances", "instances.json"
 """COCO results that ``tools/infer.py`` leaves beside the PNGs: one file a scene, and one of all."""
 
+SETTINGS_FILE = "inference.json"
+"""What the results of a folder come from."""
+
+LEAST_SCORE = "least_painted_score"
+"""Its key: score from which instances are painted, 0 where the model's buildings are all painted."""
+
 _ANONYMOUS_FILE = re.compile(
     r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})_prediction\.png"
 )
 _NAMED_FILE = re.compile(r"(?P<scene>.+)_(?P<kind>localization|damage)_prediction\.png")
 _COLUMNS = ["tile", "scene"]
+
+
+def least_painted_score(folder: Path) -> float:
+    """Score from which the instances of a folder were painted, 0..1; the default rule's where it is not told.
+
+    Raises:
+        InputError: the folder's settings are none of ``tools/infer.py``.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return DecisionRule.score_threshold
+    found = read_json(path)
+    score = found.get(LEAST_SCORE, DecisionRule.score_threshold) if isinstance(found, dict) else None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        raise InputError(
+            f"{path}: expected settings of tools/infer.py with {LEAST_SCORE} 0..1, found other; give"
+            " --score-threshold, or run tools/infer.py again"
+        )
+    return float(score)
 
 
 def submission_names(scene: str) -> tuple[str, str]:

@@ -9,7 +9,6 @@ import numpy as np
 from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
-from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.visualization.gallery import PanelLook, write_gallery
 from skyeye_det.visualization.outlines import DrawnBuilding, read_image
 from skyeye_det.visualization.panel import PairPicture
@@ -35,7 +34,8 @@ class PictureSources:
         annotations: converted split, in place of ``xbd_root``.
         images: folder of pairs; with ``annotations`` the root of their file names.
         predictions: folder of ``tools/infer.py``.
-        score_threshold: instances of ``predictions`` below it are left out.
+        score_threshold: instances of ``predictions`` below it are left out; None: those that were not
+            painted.
     """
 
     xbd_root: Path | None = None
@@ -43,7 +43,7 @@ class PictureSources:
     annotations: Path | None = None
     images: Path | None = None
     predictions: Path | None = None
-    score_threshold: float = DecisionRule.score_threshold
+    score_threshold: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from skyeye_det.postprocessing.png import read_class_png
 from skyeye_det.postprocessing.submission import (
     JOINED_FILE,
     PARTS_FOLDER,
+    least_painted_score,
     read_numbering,
     submission_names,
 )
@@ -115,21 +116,24 @@ def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], sh
 class ResultFolder:
     """What ``tools/infer.py`` left in a folder: instances where there are any, else PNGs of each scene."""
 
-    def __init__(self, folder: Path, score_threshold: float) -> None:
+    def __init__(self, folder: Path, score_threshold: float | None = None) -> None:
         """Looks what is there.
 
         Args:
             folder: with ``instances/<scene>.json``, ``instances.json``, or the PNGs of a submission.
-            score_threshold: instances below it are left out; PNGs have no scores.
+            score_threshold: instances below it are left out; None: those that were not painted, see
+                ``least_painted_score``. PNGs have no scores.
 
         Raises:
             InputError: no such folder, or nothing of these in it.
         """
-        self.folder, self.score_threshold = Path(folder), score_threshold
+        self.folder = Path(folder)
         if not self.folder.is_dir():
             raise InputError(
                 f"{folder}: expected a folder of results of tools/infer.py, found none; check the path"
             )
+        given = score_threshold is not None
+        self.score_threshold = score_threshold if given else least_painted_score(self.folder)
         self._parts = {path.stem: path for path in (self.folder / PARTS_FOLDER).glob("[!.]*.json")}
         joined = self.folder / JOINED_FILE
         self._joined = results_by_scene(joined) if not self._parts and joined.exists() else None

@@ -122,7 +122,8 @@ def test_d4_turns_its_finds_as_the_tile_is_turned(weights, semantic_weights, kin
 
 def test_views_are_part_of_what_a_folder_holds(weights, images, everything, tmp_path):
     assert predict(weights[0], images, tmp_path / "out", everything, views="d4") == 1
-    assert json.loads((tmp_path / "out" / "inference.json").read_text())["views"] == "d4"
+    settings = json.loads((tmp_path / "out" / "inference.json").read_text())
+    assert (settings["views"], settings["least_painted_score"]) == ("d4", EVERYTHING.score_threshold)
     predict(weights[0], images, tmp_path / "plain", everything)
     name = "instances.json"
     assert (tmp_path / "out" / name).read_bytes() != (tmp_path / "plain" / name).read_bytes()

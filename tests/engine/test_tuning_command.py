@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
+from skyeye_det.engine import inference_folder
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.predictor import ModelFiles
 from skyeye_det.engine.trainer import PairTrainer
@@ -18,6 +19,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import tiles_from_labels
 from skyeye_det.evaluation.tuning import TuningOptions
 from skyeye_det.evaluation.tuning_files import load_tile
+from skyeye_det.files import sole_writer
 from skyeye_det.postprocessing.decision import read_rule
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
@@ -108,6 +110,40 @@ def test_the_command_writes_rule_and_report_and_compares(weights, tiny_datasets,
     run = subprocess.run(compare, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "report (this) against report: 3 tiles" in run.stdout
+
+
+@pytest.mark.parametrize("options", [TuningOptions(folds=4), TuningOptions(folds=2, draws=10**9)])
+def test_what_cannot_be_tuned_is_told_before_anything_is_predicted(options, weights, tiny_datasets, tmp_path):
+    with pytest.raises(InputError, match="--folds 4|--draws"):
+        tune_postprocess(
+            tuned_model(weights, tiny_datasets), tmp_path / "rule.yaml", tmp_path / "work", options
+        )
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_predicted(
+    weights, tiny_datasets, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        tune_postprocess(
+            tuned_model(weights, tiny_datasets), tmp_path / "file" / "rule.yaml", tmp_path / "work", OPTIONS
+        )
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_second_run_at_the_same_time_is_kept_out(weights, tiny_datasets, tmp_path):
+    with sole_writer(tmp_path), pytest.raises(InputError, match="another run writes to it"):
+        keep_tiles(tuned_model(weights, tiny_datasets), tmp_path)
+    keep_tiles(tuned_model(weights, tiny_datasets), tmp_path)
+
+
+def test_tiles_of_an_older_version_of_the_code_are_refused(weights, tiny_datasets, tmp_path, monkeypatch):
+    model = tuned_model(weights, tiny_datasets)
+    keep_tiles(model, tmp_path)
+    monkeypatch.setattr(inference_folder, "PREDICTIONS_VERSION", inference_folder.PREDICTIONS_VERSION + 1)
+    with pytest.raises(InputError, match="another version"):
+        keep_tiles(model, tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json", "x.json"], ["--weights", "w", "--splits", "val"]])

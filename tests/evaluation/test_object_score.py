@@ -101,6 +101,25 @@ def test_score_threshold_decides_what_counts_as_a_building(tmp_path: Path, root:
     assert [objects(folder, root, score_threshold=s)["predicted"] for s in (0, 0.9, 0.91)] == [3, 3, 0]
 
 
+@pytest.mark.parametrize(("settings", "count"), [({}, 3), ({"least_painted_score": 0.95}, 0)])
+def test_what_was_painted_counts_where_no_threshold_is_given(
+    tmp_path: Path, root: Path, settings: dict[str, Any], count: int
+) -> None:
+    folder = write_predictions(tmp_path / "p", EVERYWHERE)
+    (folder / "inference.json").write_text(json.dumps(settings))
+    found = objects(folder, root)
+    assert (found["predicted"], found["score_threshold"]) == (count, settings.get("least_painted_score", 0.6))
+
+
+@pytest.mark.parametrize("text", ["[]", '{"least_painted_score": "x"}', '{"least_painted_score": 2}'])
+def test_settings_that_are_none_are_told(tmp_path: Path, root: Path, text: str) -> None:
+    folder = write_predictions(tmp_path / "p", EVERYWHERE)
+    (folder / "inference.json").write_text(text)
+    with pytest.raises(InputError, match=r"inference.json: expected settings of tools/infer.py"):
+        objects(folder, root)
+    assert objects(folder, root, score_threshold=0)["predicted"] == 3
+
+
 def test_components_stand_in_where_there_are_no_instances(tmp_path: Path, root: Path) -> None:
     report = score_submission(write_predictions(tmp_path / "p"), xbd_root=root)
     found = report["objects"]

@@ -29,10 +29,11 @@ def better(counts: np.ndarray) -> np.ndarray:
     return improved
 
 
-def write_report(path: Path, counts: np.ndarray, order: list[int] | None = None) -> Path:
+def write_report(path: Path, counts: np.ndarray, order: list[int] | None = None, folds: int = 5) -> Path:
     order = list(range(len(counts))) if order is None else order
     scenes = [f"storm_{number:08d}" for number in order]
-    write_json(path, {"tiles": {"scenes": scenes, "tuned": counts[order]}})
+    options = {"folds": folds, "seed": 0}
+    write_json(path, {"tiles": {"scenes": scenes, "tuned": counts[order]}, "options": options})
     return path
 
 
@@ -75,6 +76,18 @@ def test_other_tiles_are_not_compared(tmp_path: Path) -> None:
         compare_reports(one, other, RESAMPLING)
 
 
+def test_other_folds_are_not_compared(tmp_path: Path) -> None:
+    one, other = (write_report(tmp_path / f"{folds}.json", tiles(), folds=folds) for folds in (5, 4))
+    with pytest.raises(InputError, match="expected folds 5 and seed 0 as in .*, found 4 and 0"):
+        compare_reports(one, other, RESAMPLING)
+
+
+def test_draws_without_end_are_refused(tmp_path: Path) -> None:
+    one = write_report(tmp_path / "one.json", tiles())
+    with pytest.raises(InputError, match="expected 0..1000000 draws"):
+        compare_reports(one, one, Resampling(10**9))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -88,6 +101,7 @@ def test_other_tiles_are_not_compared(tmp_path: Path) -> None:
         {"tiles": {"scenes": ["a"], "tuned": np.full((1, 3, 5), 0.5)}},
         {"tiles": {"scenes": ["a"], "tuned": [[["x"] * 5] * 3]}},
         {"tiles": {"scenes": 3, "tuned": np.zeros((3, 3, 5), int)}},
+        {"tiles": {"scenes": ["a"], "tuned": np.zeros((1, 3, 5), int)}, "options": {}},
     ],
 )
 def test_file_that_is_no_report_is_told(content, tmp_path: Path) -> None:
