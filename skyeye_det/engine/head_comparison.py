@@ -1,18 +1,14 @@
-"""Damage heads compared on the same features of the same crops, and scored on the true footprints."""
+"""Damage or mask heads compared on the same features of the same crops, and scored on the true buildings."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from detectron2.solver import build_lr_scheduler
-from torch import Tensor
+from detectron2.structures import Instances
 
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.data.dataset_mapper import PairMapper
@@ -26,45 +22,25 @@ from skyeye_det.engine.footprint_score import (
     footprint_owners,
     shifted,
 )
+from skyeye_det.engine.head_variants import MASK, Contender, Part, contender, read_variants, train_beside
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, mask_side
-from skyeye_det.engine.trainer import PairTrainer
-from skyeye_det.errors import InputError, shown
+from skyeye_det.errors import InputError
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
 from skyeye_det.evaluation.tuning_grades import counts_by_rule, counts_of_owners, cross_fitted_grades
 from skyeye_det.evaluation.tuning_report import share_higher
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts
-from skyeye_det.files import read_bytes
-from skyeye_det.modeling.footprint_rcnn import as_proposals
+from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
 from skyeye_det.modeling.pair_rcnn import PairRCNN
-from skyeye_det.modeling.roi_heads import BuildingROIHeads
 from skyeye_det.postprocessing.decision import DecisionRule
+from skyeye_det.postprocessing.tile_prediction import TilePrediction
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
-from skyeye_det.yaml_text import parse_yaml
 
-_MOST_VARIANTS = 64
+_Judged = dict[tuple[int, bool], Counts]
+"""(shift in px, whether the damage weights are cross-fitted) -> pixels by tile, int64 (T, 3, 5)."""
 
-
-@dataclass(eq=False)
-class _Contender:
-    """A head in training."""
-
-    name: str
-    heads: BuildingROIHeads
-    optimizer: torch.optim.Optimizer
-    scheduler: Any
-    loss: float = 0.0
-
-    def learn(self, features: dict[str, Tensor], proposals: list) -> None:
-        """One iteration."""
-        loss = self.heads.damage_losses(features, proposals)["loss_damage"]
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self.scheduler.step()
-        self.loss += 0.05 * (float(loss.detach()) - self.loss)
+_MASK_RULE = DecisionRule(score_threshold=0.0, pixel_threshold=0.5)
 
 
 def compare_heads(
@@ -75,156 +51,149 @@ def compare_heads(
     shifts: Sequence[int] = (0,),
     overrides: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Trains a damage head for each variant on the features of one trained model, and scores them.
+    """Trains a head for each variant on the features of one trained model, and scores them.
 
     All heads see the same crops in the same order, begin from the same seed, and learn from the true
     footprints for ``SOLVER.MAX_ITER`` iterations; the rest of the model stays as it is. Held against joint
-    training this costs a backbone's forward pass for all of them together. Classes are the likeliest ones,
-    and in one more row, of shift 0, those by weights that are tuned for this head on the other folds of
-    tiles: which of two heads is the better may turn on it.
+    training this costs a backbone's forward pass for all of them together.
+
+    Damage heads grade the true footprints. Classes are the likeliest ones, and in one more row, of shift 0,
+    those by weights that are tuned for this head on the other folds of tiles: which of two heads is the
+    better may turn on it. Mask heads draw every building in its true box, from probability 0.5 on, and are
+    judged by localization F1.
 
     Args:
         config_file: YAML of the model.
-        weights: its checkpoint, whose own damage head is not used.
-        variants: YAML, name -> ``[KEY, VALUE, ...]`` changes of ``MODEL.DAMAGE_HEAD``.
+        weights: its checkpoint, whose own head is not used.
+        variants: YAML, name -> ``[KEY, VALUE, ...]`` changes, all of ``MODEL.DAMAGE_HEAD`` or all of
+            ``MODEL.ROI_MASK_HEAD``.
         dataset: name of the converted split to score on.
-        shifts: px by which the post images are moved for scoring.
+        shifts: px by which the post images are moved for scoring; mask heads do not see them.
         overrides: ``KEY VALUE ...`` of the config.
 
     Returns:
         For each variant: ``name``, ``loss`` (smoothed, at the end), and for each shift a row in ``rows`` with
-        the official score's parts and ``above_first``, the share of paired draws of tiles in which its damage
-        F1 exceeds that of the first variant; the row of tuned weights, which only 2 tiles or more have, is
-        ``cross_fitted``.
+        the official score's parts, ``figure`` (which of them decides) and ``above_first``, the share of
+        paired draws of tiles in which that figure exceeds the first variant's; the row of tuned weights,
+        which only damage heads and 2 tiles or more have, is ``cross_fitted``.
 
     Raises:
         InputError: a file is not what it should be, or a variant changes something else than the head.
     """
     cfg = load_config(config_file, overrides)
     check_training(cfg, 1)
-    changes = read_variants(variants)
+    part, changes = read_variants(variants)
+    if part is MASK and tuple(shifts) != (0,):
+        raise InputError(
+            f"--shifts: expected 0 for mask heads, which see the pre image, found {list(shifts)}"
+        )
     register_datasets([*cfg.DATASETS.TRAIN, dataset])
     trunk = build_pair_model(cfg).eval()
     if not isinstance(trunk, PairRCNN):
         raise InputError(f"config {config_file}: expected a model of instances, found {type(trunk).__name__}")
     SkyeyeCheckpointer(trunk).load_whole_model(weights)
-    contenders = [_contender(config_file, overrides, *item) for item in changes.items()]
+    contenders = [contender(config_file, overrides, part, *item) for item in changes.items()]
     with told_in_a_sentence():
-        _train(cfg, trunk, contenders)
-        painted = _score(cfg, trunk, contenders, dataset, shifts)
-    scenes = [tile["scene"] for tile in DatasetCatalog.get(dataset)]
-    judged = [_judged(by_shift, shifts, scenes) for by_shift in painted]
+        train_beside(cfg, trunk, contenders, iter(build_pair_train_loader(cfg, cfg.DATASETS.TRAIN)))
+        judged = (
+            _judged_masks(cfg, trunk, contenders, dataset)
+            if part is MASK
+            else _judged_damage(cfg, trunk, contenders, dataset, shifts)
+        )
     return [
-        {
-            "name": each.name,
-            "loss": each.loss,
-            "rows": [
-                {"shift": shift, "cross_fitted": fitted, **_figures(counts, judged[0][shift, fitted])}
-                for (shift, fitted), counts in judged[index].items()
-            ],
-        }
-        for index, each in enumerate(contenders)
+        {"name": each.name, "loss": each.loss, "rows": _rows(part, own, judged[0])}
+        for each, own in zip(contenders, judged, strict=True)
     ]
 
 
-def read_variants(path: Path) -> dict[str, list[str]]:
-    """Reads names and changes.
-
-    Raises:
-        InputError: the file is no mapping of names to ``[KEY, VALUE, ...]`` of ``MODEL.DAMAGE_HEAD``.
-    """
-    try:
-        content = parse_yaml(read_bytes(path))
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected plain YAML, found other") from error
-    if not isinstance(content, Mapping) or not 0 < len(content) <= _MOST_VARIANTS:
-        raise InputError(
-            f"{path}: expected a mapping of 1 to {_MOST_VARIANTS} variants; see configs/ablations"
-        )
-    for name, change in content.items():
-        keys = change[::2] if isinstance(change, list) and len(change) % 2 == 0 else [None]
-        if not all(isinstance(key, str) and key.startswith("MODEL.DAMAGE_HEAD.") for key in keys):
-            raise InputError(
-                f"{path}: {shown(str(name))}: expected [KEY, VALUE, ...] of MODEL.DAMAGE_HEAD, found "
-                f"{shown(str(change))}"
-            )
-    return {str(name): [str(item) for item in change] for name, change in content.items()}
-
-
-def _contender(config_file: str, overrides: Sequence[str], name: str, change: Sequence[str]) -> _Contender:
-    cfg = load_config(config_file, [*overrides, *change])
-    torch.manual_seed(max(cfg.SEED, 0))
-    heads = build_pair_model(cfg).roi_heads
-    if not isinstance(heads, BuildingROIHeads):
-        raise InputError(f"MODEL.ROI_HEADS.NAME: expected BuildingROIHeads, found {cfg.MODEL.ROI_HEADS.NAME}")
-    optimizer = PairTrainer.build_optimizer(cfg, heads.damage_head)
-    return _Contender(name, heads.train(), optimizer, build_lr_scheduler(cfg, optimizer))
-
-
-def _train(cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[_Contender]) -> None:
-    logger = logging.getLogger(__name__)
-    batches = iter(build_pair_train_loader(cfg, cfg.DATASETS.TRAIN))
-    for iteration in progress(range(cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER, "train", "iteration"):
-        batch = next(batches)
-        torch.manual_seed(max(cfg.SEED, 0) + iteration)
-        with torch.no_grad():
-            features = trunk.backbone(trunk.preprocess_image(batch).tensor)
-        proposals = [as_proposals(each["instances"].to(trunk.device)) for each in batch]
-        for contender in contenders:
-            contender.learn(features, proposals)
-    for contender in contenders:
-        logger.info("%s: loss %.4f", contender.name, contender.loss)
+def _rows(part: Part, own: _Judged, first: _Judged) -> list[dict[str, Any]]:
+    rows = []
+    for (shift, cross_fitted), counts in own.items():
+        other = first[shift, cross_fitted]
+        share = None if counts is other else share_higher(counts, other, Resampling())[part.figure]
+        figures = PixelCounts(*counts.sum(axis=0)).score()
+        about = {"shift": shift, "cross_fitted": cross_fitted, "figure": part.figure}
+        rows.append(about | figures | {"above_first": share})
+    return rows
 
 
 @torch.inference_mode()
-def _score(
-    cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[_Contender], dataset: str, shifts: Sequence[int]
-) -> list[list[list[PaintedCounts]]]:
-    """What the buildings of each tile are graded, by contender, shift and tile."""
+def _judged_damage(
+    cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[Contender], dataset: str, shifts: Sequence[int]
+) -> list[_Judged]:
     tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
     side = mask_side(cfg)
     painted: list[list[list[PaintedCounts]]] = [[[] for _ in shifts] for _ in contenders]
-    for contender in contenders:
-        contender.heads.eval()
     for number, tile in enumerate(progress(iter(tiles), len(tiles), "score", "tile")):
         pair, footprints = mapper(tile), footprint_instances(tile, side)
         truth, owner = paint_annotations(tile), footprint_owners(tile)
         for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
             features = trunk.backbone(trunk.preprocess_image([{**pair, "image": image}]).tensor)
-            for contender, by_shift in zip(contenders, painted, strict=True):
-                (graded,) = contender.heads.grade(features, [footprints.to(trunk.device)])
+            for each, by_shift in zip(contenders, painted, strict=True):
+                (graded,) = each.heads.grade(features, [footprints.to(trunk.device)])
                 probs = graded.pred_damage_probs.float().cpu().numpy()
                 by_shift[row].append(counts_of_owners(owner, probs, truth))
-    return painted
+    scenes = [tile["scene"] for tile in tiles]
+    return [_with_cross_fit(dict(zip(shifts, by_shift, strict=True)), scenes) for by_shift in painted]
 
 
-def _judged(
-    painted: Sequence[Sequence[PaintedCounts]], shifts: Sequence[int], scenes: Sequence[str]
-) -> dict[tuple[int, bool], Counts]:
-    """Counts (T, 3, 5) by shift, the likeliest classes and, of shift 0, the cross-fitted ones."""
-    plain = DecisionRule()
-    judged = {}
-    for shift, tiles in zip(shifts, painted, strict=True):
-        judged[shift, False] = np.array([counts_by_rule(tile, plain) for tile in tiles]).reshape(-1, 3, 5)
+def _with_cross_fit(painted: Mapping[int, Sequence[PaintedCounts]], scenes: Sequence[str]) -> _Judged:
+    """Counts by the likeliest classes and, of shift 0, by the cross-fitted ones."""
+    likeliest = DecisionRule()
+    judged: _Judged = {}
+    for shift, tiles in painted.items():
+        judged[shift, False] = _stacked([counts_by_rule(tile, likeliest) for tile in tiles])
         if shift == 0 and len(tiles) > 1:
             judged[shift, True], _ = cross_fitted_grades(tiles, scenes, folds_of(len(tiles)))
     return judged
 
 
-def _figures(counts: Counts, first: Counts) -> dict[str, float | None]:
-    share = None if counts is first else share_higher(counts, first, Resampling())["damage_f1"]
-    return PixelCounts(*counts.sum(axis=0)).score() | {"above_first": share}
+@torch.inference_mode()
+def _judged_masks(
+    cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[Contender], dataset: str
+) -> list[_Judged]:
+    tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
+    side = mask_side(cfg)
+    counts: list[list[Counts]] = [[] for _ in contenders]
+    for tile in progress(iter(tiles), len(tiles), "score", "tile"):
+        features = trunk.backbone(trunk.preprocess_image([mapper(tile)]).tensor)
+        boxes, truth = footprint_instances(tile, side).pred_boxes.to(trunk.device), paint_annotations(tile)
+        for each, by_tile in zip(contenders, counts, strict=True):
+            given = Instances((tile["height"], tile["width"]), pred_boxes=boxes)
+            given.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=trunk.device)
+            given.scores = torch.ones(len(boxes), device=trunk.device)
+            (found,) = each.heads.forward_with_given_boxes(features, [given])
+            drawn = TilePrediction.from_instances(found).rasterize(_MASK_RULE)
+            by_tile.append(_as_array(count_pixels(*drawn, *truth)))
+    return [{(0, False): _stacked(by_tile)} for by_tile in counts]
+
+
+def _as_array(counts: PixelCounts) -> Counts:
+    return np.stack([counts.tp, counts.fp, counts.fn])
+
+
+def _stacked(counts: Sequence[Counts]) -> Counts:
+    return np.array(counts, np.int64).reshape(-1, 3, len(CLASS_NAMES) + 1)
 
 
 def format_comparison(results: Sequence[dict[str, Any]]) -> str:
     """A table: a line for each variant and shift."""
+    if results[0]["rows"][0]["figure"] == MASK.figure:
+        lines = [["mask head", "localization F1 in true boxes", "above the first in"]]
+        for result in results:
+            (row,) = result["rows"]
+            lines.append([result["name"], f"{row[MASK.figure]:.4f}", _share(row)])
+        return aligned(lines)
     classes = [f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES]
     lines = [["damage head", "shift", "damage F1", *CLASS_NAMES, "above the first in"]]
     for result in results:
         for row in result["rows"]:
             figures = [f"{row[key]:.3f}" for key in ("damage_f1", *classes)]
-            share = row["above_first"]
-            told = "" if share is None else f"{share:.1%} of draws"
             shift = f"{row['shift']} px" + ", cross-fitted" * row["cross_fitted"]
-            lines.append([result["name"], shift, *figures, told])
+            lines.append([result["name"], shift, *figures, _share(row)])
     return aligned(lines)
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    share = row["above_first"]
+    return "" if share is None else f"{share:.1%} of draws"

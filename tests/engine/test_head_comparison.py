@@ -4,11 +4,13 @@ import pytest
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.head_comparison import compare_heads, format_comparison, read_variants
+from skyeye_det.engine.head_comparison import compare_heads, format_comparison
+from skyeye_det.engine.head_variants import DAMAGE, MASK, read_variants
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
+MIXED = "a: [MODEL.DAMAGE_HEAD.FUSION, concat]\nb: [MODEL.ROI_MASK_HEAD.NUM_CONV, 1]"
 
 
 @pytest.fixture
@@ -23,8 +25,11 @@ def variants(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_committed_variants_are_heads_that_can_be_built() -> None:
-    for change in read_variants(CONFIGS / "ablations" / "damage_heads.yaml").values():
+@pytest.mark.parametrize(("name", "part"), [("damage_heads", DAMAGE), ("mask_heads", MASK)])
+def test_the_committed_variants_are_heads_that_can_be_built(name: str, part: object) -> None:
+    found, changes = read_variants(CONFIGS / "ablations" / f"{name}.yaml")
+    assert found is part
+    for change in changes.values():
         overrides = dict(zip(change[::2], change[1::2], strict=True))
         heads = PairTrainer.build_model(
             tiny_config(**{key.replace(".", "__"): value for key, value in overrides.items()})
@@ -51,8 +56,25 @@ def test_each_variant_is_trained_and_scored_at_each_shift(
     assert len(format_comparison(results).splitlines()) == 1 + 3 * 3
 
 
+def test_mask_heads_are_trained_and_scored_in_the_true_boxes(
+    tmp_path: Path, weights: str, tiny_datasets: Path
+) -> None:
+    edges = "[MODEL.ROI_MASK_HEAD.NAME, BoundaryMaskHead]"
+    path = variants(tmp_path, f"plain: [MODEL.ROI_MASK_HEAD.NUM_CONV, 1]\nedges: {edges}")
+    overrides = [*tiny_overrides(), "SOLVER.MAX_ITER", "2", "DATASETS.TRAIN", "('tiny_train',)"]
+    results = compare_heads(CONFIG, weights, path, "tiny_train", (0,), overrides)
+    for result in results:
+        (row,) = result["rows"]
+        assert 0 < row["localization_f1"] <= 1
+    assert results[0]["loss"] != results[1]["loss"]
+    assert len(format_comparison(results).splitlines()) == 1 + 2
+    with pytest.raises(InputError, match="expected 0 for mask heads"):
+        compare_heads(CONFIG, weights, path, "tiny_train", (0, 4), overrides)
+
+
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", "a: 1", "a: [MODEL.DAMAGE_HEAD.FUSION]", "a: [MODEL.WEIGHTS, x]", "a: [1, 2]", "- {"]
+    "text",
+    ["[]", "{}", "a: 1", "a: [MODEL.DAMAGE_HEAD.FUSION]", "a: [MODEL.WEIGHTS, x]", "a: [1, 2]", "- {", MIXED],
 )
 def test_what_is_no_variant_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="variants.yaml") as caught:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Compares damage heads (alignment, mask pooling, context, ordinal form, fusion) on one trained model.
+"""Compares damage heads (alignment, mask pooling, context, ordinal form, fusion) or mask heads on one model.
 
 Each variant's head is trained on the same features of the same crops, on the true footprints, while the rest
-of the model stays as it is, and is scored on the true footprints of a converted split. Exit codes: 0 done, 2
-wrong input, 130 interrupted, 143 terminated.
+of the model stays as it is, and is scored on the true footprints, or in the true boxes, of a converted split.
+Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
@@ -26,7 +26,8 @@ def parse_arguments() -> argparse.Namespace:
         "--variants",
         type=Path,
         default=Path("configs/ablations/damage_heads.yaml"),
-        help="YAML of names and changes (default: configs/ablations/damage_heads.yaml)",
+        help="YAML of names and changes (default: configs/ablations/damage_heads.yaml; mask_heads.yaml beside"
+        " it is for mask heads)",
     )
     parser.add_argument("--dataset", default="xbd_val", help="converted split to score on (default: xbd_val)")
     parser.add_argument("--shifts", type=whole, nargs="+", default=[0], help="px of the post images")
