@@ -14,6 +14,7 @@ from detectron2.engine import default_setup
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from fvcore.common.config import BASE_KEY
 from torch import nn
 
 # Importing them registers backbones, ROI heads and meta-architecture with detectron2.
@@ -29,7 +30,7 @@ from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
 from skyeye_det.engine.map_instances import components_as_instances
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 from skyeye_det.yaml_text import parse_yaml
 
@@ -73,8 +74,8 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     return cfg
 
 
-def _check_mapping(config_file: Path) -> None:
-    """Refuses YAML that is no mapping, of which detectron2 would tell in Python's words."""
+def _check_mapping(config_file: Path, depth: int = 0) -> None:
+    """Refuses YAML that is no mapping, of which detectron2 would tell in Python's words, and so its bases."""
     try:
         content = parse_yaml(config_file.read_bytes())
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -85,7 +86,21 @@ def _check_mapping(config_file: Path) -> None:
             f"config {config_file}: expected a YAML mapping of keys, found {type(content).__name__}; configs/"
             " holds examples"
         )
+    bases = content.get(BASE_KEY, [])
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "://" in base or depth >= _MOST_BASES:
+            raise InputError(
+                f"config {config_file}: expected {BASE_KEY} to name a file on this machine, at most"
+                f" {_MOST_BASES} of them in a row, found {shown(str(base))}"
+            )
+        # As fvcore reads it: beside the file that names it, unless the path is absolute.
+        found = config_file.parent / Path(base).expanduser()
+        if not found.is_file():
+            raise InputError(f"config {config_file}: {BASE_KEY} {shown(base)}: no such file")
+        _check_mapping(found, depth + 1)
 
+
+_MOST_BASES = 8
 
 _WRONG_CONFIG = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError)
 

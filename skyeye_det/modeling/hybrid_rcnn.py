@@ -71,7 +71,7 @@ class HybridRCNN(PairRCNN):
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
     ) -> list[dict]:
-        """As PairRCNN's, with ``building_map`` and ``seam_map`` (float32 (H, W), 0..1) and ``proposals``.
+        """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``proposals``.
 
         Where boxes are given there are no proposals.
         """
@@ -80,7 +80,7 @@ class HybridRCNN(PairRCNN):
         features = self.backbone(images.tensor)
         padded = map_probabilities(self.building_map_head(features, tuple(images.tensor.shape[-2:])))
         maps = [each[:, :h, :w] for each, (h, w) in zip(padded, images.image_sizes, strict=True)]
-        outputs = [{"building_map": each[0], "seam_map": each[1]} for each in maps]
+        outputs = [{"building_map": building} for building, _ in maps]
         if detected_instances is not None:
             given = [each.to(self.device) for each in detected_instances]
             found = self.roi_heads.forward_with_given_boxes(features, given)

@@ -53,6 +53,35 @@ def test_wrong_file_is_told_in_a_sentence_with_its_name(tmp_path: Path, text: st
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "_BASE_: bomb.yaml",
+        "_BASE_: [plain.yaml, bomb.yaml]",
+        "_BASE_: middle.yaml",
+        "_BASE_: https://example.org/x.yaml",
+        "_BASE_: 3",
+    ],
+)
+def test_base_files_are_checked_as_the_file_itself(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bomb.yaml").write_text("SEED: &a 1\nMODEL: *a\n")
+    (tmp_path / "plain.yaml").write_text("SEED: 1\n")
+    (tmp_path / "middle.yaml").write_text("_BASE_: bomb.yaml\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"aliases|expected _BASE_ to name a file on this machine") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_base_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(f"_BASE_: {CONFIGS / 'xbd_mrcnn.yaml'}\nSEED: 3\n")
+    path = tmp_path / "config.yaml"
+    path.write_text("_BASE_: base.yaml\nSOLVER:\n  MAX_ITER: 7\n")
+    cfg = load_config(path)
+    assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.MODEL.META_ARCHITECTURE) == (3, 7, "HybridRCNN")
+
+
 def test_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         load_config(tmp_path / "none.yaml")
