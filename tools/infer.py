@@ -32,6 +32,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tta", default="none", metavar="VIEWS", help="none, flips or d4, also with scales: d4@1.0,1.25"
     )
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        metavar="P",
+        help="fp32, bf16 or fp16 (default: fp32); bf16 is twice as fast on processors that compute in it",
+    )
     parser.add_argument("--images", type=Path, metavar="DIR", help="xBD root, split or flat folder of pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results")
     parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
@@ -56,16 +62,18 @@ def main() -> None:
     if pair_form and args.numbered:
         raise InputError("--numbered: expected with --images and --output alone, found it with four paths")
     require_detectron2("inference")
-    from skyeye_det.engine.predictor import InferenceOptions, ensemble, infer_folder, infer_pair
+    from skyeye_det.engine.pair_predictor import ensemble
+    from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 
     models = ensemble(args.config_file, args.weights)
     overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions else [])]
 
     if pair_form:
         pre, post, localization, damage = args.paths
-        infer_pair(models, (pre, post), (localization, damage), args.tta, overrides)
+        options = InferenceOptions(views=args.tta, precision=args.precision)
+        infer_pair(models, (pre, post), (localization, damage), options, overrides)
         return
-    options = InferenceOptions(args.numbered, args.prefix, args.tta)
+    options = InferenceOptions(args.numbered, args.prefix, args.tta, args.precision)
     count = infer_folder(models, args.images, args.output, options, overrides)
     print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
 

@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.tunes:
         require_detectron2("tuning")
-        from skyeye_det.engine.predictor import ensemble
+        from skyeye_det.engine.pair_predictor import ensemble
         from skyeye_det.engine.tuning_command import TunedModel, tune_postprocess
 
         tuned = TunedModel(

@@ -2,16 +2,15 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skyeye_det.errors import InputError
+from skyeye_det.engine.pair_predictor import PRECISIONS, autocast
 from skyeye_det.modeling.norm_folding import folded_network
 
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _FORMATS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
 _PROBE_SIDE = 128
 """px of the image on which a folded backbone must agree with the one it was folded from."""
@@ -50,12 +49,8 @@ def precision(choice: str, device: torch.device) -> Precision:
     Raises:
         InputError: fp16 on a CPU.
     """
-    types = [_TYPES[name] for name in choice.split("+") if name in _TYPES]
-    if not types:
-        return nullcontext
-    if types[0] is torch.float16 and device.type == "cpu":
-        raise InputError("--options fp16: expected a CUDA device, found cpu; take bf16")
-    return lambda: torch.autocast(device.type, types[0])
+    named = [name for name in choice.split("+") if name in PRECISIONS]
+    return autocast(named[0] if named else "fp32", device)
 
 
 def _probe(model: Any, device: torch.device) -> Tensor:

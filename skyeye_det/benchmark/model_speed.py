@@ -18,7 +18,7 @@ from skyeye_det.benchmark.model_runs import PairRun, StockRun, TrainingRun
 from skyeye_det.benchmark.model_settings import Task
 from skyeye_det.benchmark.model_stock import stock_model, weighted_model, with_detections
 from skyeye_det.engine.faults import one_line
-from skyeye_det.engine.predictor import fold_batch_norm
+from skyeye_det.engine.pair_predictor import fold_batch_norm
 from skyeye_det.engine.setup import load_config
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.decision import read_rule

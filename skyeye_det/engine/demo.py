@@ -11,7 +11,8 @@ from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.data.sample.dataset import make_sample_xbd
-from skyeye_det.engine.predictor import ModelFiles, infer_folder
+from skyeye_det.engine.pair_predictor import ModelFiles
+from skyeye_det.engine.predictor import infer_folder
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission

@@ -1,32 +1,25 @@
 """From images to instances: one pair, or a folder of them that a killed run can take up again."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
-from detectron2.modeling import GeneralizedRCNN
-from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
-from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
-from skyeye_det.engine.setup import build_pair_model, load_config
-from skyeye_det.engine.views import View, parse_views, predict_views
+from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
+from skyeye_det.engine.setup import load_config
+from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer, write_json
-from skyeye_det.modeling.norm_folding import folded_network
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
-from skyeye_det.postprocessing.merging import Prediction, merge_predictions
-from skyeye_det.postprocessing.model_output import graded, prediction_from_output
+from skyeye_det.postprocessing.model_output import graded
 from skyeye_det.postprocessing.submission import (
     number_scenes,
     write_numbering,
@@ -37,78 +30,6 @@ from skyeye_det.progress import progress
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """A trained model on disk.
-
-    Attributes:
-        config_file: its YAML.
-        weights: its checkpoint.
-    """
-
-    config_file: str
-    weights: str
-
-
-class PairPredictor:
-    """One model or several, with weights, ready to look at pairs.
-
-    Args:
-        models: config of ``load_config`` and checkpoint of each; see ``SkyeyeCheckpointer`` for what is
-            accepted. What several find is merged.
-        views: how each looks at a tile; see ``views.parse_views``.
-
-    Raises:
-        InputError: weights are missing, no checkpoint, or of another model; or the models expect different
-            channel orders.
-    """
-
-    def __init__(self, models: Sequence[tuple[CfgNode, str]], views: Sequence[View] = (View(),)):
-        formats = {cfg.INPUT.FORMAT for cfg, _ in models}
-        if len(formats) > 1:
-            raise InputError(
-                f"INPUT.FORMAT: expected one channel order in an ensemble, found {sorted(formats)}; "
-                "infer with each model by itself"
-            )
-        self.views = views
-        self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
-        for model, (_, weights) in zip(self.models, models, strict=True):
-            SkyeyeCheckpointer(model).load_whole_model(weights)
-            fold_batch_norm(model)
-
-    @property
-    def has_scores(self) -> bool:
-        """Whether its predictions have scored instances: a semantic model's regions are all painted."""
-        return any(isinstance(model, GeneralizedRCNN) for model in self.models)
-
-    @torch.inference_mode()
-    def __call__(self, pair: dict[str, Any]) -> Prediction:
-        """Predicts one pair; ``pair`` as ``PairMapper`` gives it, with ``image`` uint8 (6, H, W)."""
-        return merge_predictions(
-            [predict_views(partial(_predict, model), pair, self.views) for model in self.models]
-        )
-
-
-def fold_batch_norm(model: nn.Module) -> None:
-    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded.
-
-    Args:
-        model: in evaluation mode, changed in place; a model without ROI heads stays as it is.
-    """
-    if not isinstance(model, GeneralizedRCNN):
-        return
-    ramp = torch.linspace(-2, 2, 64, device=model.device)
-    sample = torch.zeros(1, len(model.pixel_mean), 64, 64, device=model.device) + ramp
-    try:
-        model.backbone = folded_network(model.backbone, sample)
-    except InputError as error:  # the same results, without the gain
-        logging.getLogger(__name__).info("%s", error)
-
-
-def _predict(model: nn.Module, pair: dict[str, Any]) -> Prediction:
-    return prediction_from_output(model([pair])[0])
-
-
-@dataclass(frozen=True)
 class InferenceOptions:
     """How tiles are looked at, and how the results of a folder are written.
 
@@ -116,26 +37,13 @@ class InferenceOptions:
         numbered: name the PNGs in the official scorer's order, with a table of which is which.
         prefix: ``test`` or ``hold``, of numbered names.
         views: test-time augmentation, see ``views.parse_views``.
+        precision: of ``pair_predictor.PRECISIONS``.
     """
 
     numbered: bool = False
     prefix: str = "test"
     views: str = "none"
-
-
-def ensemble(config_files: Sequence[str], weights: Sequence[str]) -> list[ModelFiles]:
-    """Pairs configs with checkpoints: one config for all of them, or one each.
-
-    Raises:
-        InputError: neither as many configs as checkpoints nor a single one.
-    """
-    if len(config_files) not in (1, len(weights)):
-        raise InputError(
-            f"--config-file: expected one, or one for each of {len(weights)} --weights, found "
-            f"{len(config_files)}"
-        )
-    configs = list(config_files) * (len(weights) if len(config_files) == 1 else 1)
-    return [ModelFiles(*each) for each in zip(configs, weights, strict=True)]
+    precision: str = "fp32"
 
 
 def load_models(
@@ -154,7 +62,7 @@ def infer_pair(
     models: Sequence[ModelFiles],
     images: tuple[Path, Path],
     outputs: tuple[Path, Path],
-    views: str = "none",
+    options: InferenceOptions = InferenceOptions(),
     overrides: Sequence[str] = (),
 ) -> None:
     """The competition's container entry: one pair in, its two PNGs out.
@@ -163,7 +71,7 @@ def infer_pair(
         models: one, or several whose predictions are merged.
         images: (pre, post) images of one size.
         outputs: (localization, damage) PNGs to write, 0/1 and 0..4.
-        views: test-time augmentation.
+        options: views and precision.
         overrides: ``KEY VALUE ...`` of the config.
 
     Raises:
@@ -171,7 +79,7 @@ def infer_pair(
     """
     loaded, rule = load_models(models, overrides)
     pair = PairMapper(loaded[0][0], is_train=False)(tile_dict(ImagePair("pair", *images)))
-    prediction = PairPredictor(loaded, parse_views(views))(pair)
+    prediction = PairPredictor(loaded, parse_views(options.views), options.precision)(pair)
     write_tile(*outputs, *prediction.rasterize(rule))
 
 
@@ -192,7 +100,7 @@ def infer_folder(
         models: one, or several whose predictions are merged.
         images: xBD root, one split of it, or a flat folder; see ``find_pairs``.
         output: folder of the results.
-        options: views, and names of the PNGs.
+        options: views, precision, and names of the PNGs.
         overrides: ``KEY VALUE ...`` of the config.
 
     Returns:
@@ -205,14 +113,15 @@ def infer_folder(
     pairs, cfg = find_pairs(images), loaded[0][0]
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
     tiles = [tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
-    predictor = PairPredictor(loaded, views)
+    predictor = PairPredictor(loaded, views, options.precision)
     with sole_writer(output):
         claim(
             output,
             loaded,
             rule,
             pairs,
-            {"numbered": options.prefix if options.numbered else None, "views": options.views},
+            {"numbered": options.prefix if options.numbered else None, "views": options.views}
+            | {"precision": options.precision},
             has_scores=predictor.has_scores,
         )
         if names:

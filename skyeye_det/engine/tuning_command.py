@@ -10,7 +10,8 @@ from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.inference_folder import origin
-from skyeye_det.engine.predictor import ModelFiles, PairPredictor, read_pairs, tile_dict
+from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
+from skyeye_det.engine.predictor import read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError

@@ -16,7 +16,8 @@ from pycocotools import mask as run_lengths
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.predictor import InferenceOptions, ModelFiles, infer_folder, infer_pair
+from skyeye_det.engine.pair_predictor import ModelFiles
+from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.decision import DecisionRule, write_rule

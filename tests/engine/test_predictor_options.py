@@ -13,14 +13,8 @@ from test_predictor import CONFIG, INFER, predict, write_pair
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.predictor import (
-    InferenceOptions,
-    ModelFiles,
-    PairPredictor,
-    ensemble,
-    infer_folder,
-    infer_pair,
-)
+from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor, ensemble
+from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
@@ -206,7 +200,7 @@ def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(
     models, overrides = [ModelFiles(SEMANTIC, semantic_weights)], [*SMALL, *everything]
     outputs = tmp_path / "loc.png", tmp_path / "dmg.png"
     pair = tuple(images / f"{SCENE}_{phase}_disaster.png" for phase in ("pre", "post"))
-    infer_pair(models, pair, outputs, views, overrides)
+    infer_pair(models, pair, outputs, InferenceOptions(views=views), overrides)
     localization, damage = (read_class_png(path) for path in outputs)
     assert localization.shape == damage.shape == (64, 90)
     assert localization.any()
@@ -223,3 +217,26 @@ def test_a_semantic_model_that_finds_nothing_gives_zero_pngs(semantic_weights, i
     infer_folder([ModelFiles(SEMANTIC, semantic_weights)], images, tmp_path / "out", overrides=overrides)
     assert json.loads((tmp_path / "out" / "instances.json").read_text()) == []
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
+
+
+def test_mixed_precision_finds_nearly_the_same(weights):
+    model, pair = (tiny_config(), weights[0]), noise()
+    plain, mixed = (PairPredictor([model], precision=each)(pair) for each in ("fp32", "bf16"))
+    assert not np.array_equal(plain.building_map, mixed.building_map)
+    assert np.abs(plain.building_map.astype(int) - mixed.building_map).max() <= 8
+    np.testing.assert_allclose(mixed.damage_probs.sum(axis=1), 1, atol=1e-3)
+    assert mixed.masks.dtype == mixed.scores.dtype == mixed.damage_probs.dtype == np.float32
+
+
+def test_precision_is_part_of_what_a_folder_holds(weights, images, everything, tmp_path):
+    predict(weights[0], images, tmp_path / "out", everything, precision="bf16")
+    with pytest.raises(InputError, match="found another precision"):
+        predict(weights[0], images, tmp_path / "out", everything)
+
+
+@pytest.mark.parametrize(
+    ("precision", "told"), [("fp8", "expected one of fp32, bf16, fp16"), ("fp16", "CUDA")]
+)
+def test_a_precision_that_is_not_there_is_told(weights, precision, told):
+    with pytest.raises(InputError, match=told):
+        PairPredictor([(tiny_config(), weights[0])], precision=precision)

@@ -12,7 +12,7 @@ from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.engine import inference_folder
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.predictor import ModelFiles
+from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.engine.tuning_command import TunedModel, keep_tiles, tune_postprocess
 from skyeye_det.errors import InputError

@@ -1,0 +1,140 @@
+"""Models with their weights, ready to look at pairs: one, or several whose predictions are merged."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import GeneralizedRCNN
+from torch import nn
+
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.engine.views import View, predict_views
+from skyeye_det.errors import InputError
+from skyeye_det.modeling.norm_folding import folded_network
+from skyeye_det.postprocessing.merging import Prediction, merge_predictions
+from skyeye_det.postprocessing.model_output import prediction_from_output
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+PRECISIONS = ("fp32", *_TYPES)
+"""float32; or mixed with bfloat16 or float16, as ``torch.autocast`` does it."""
+
+
+def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
+    """What makes the context in which a model of float32 weights computes in another precision.
+
+    Args:
+        precision: one of ``PRECISIONS``.
+        device: of the model.
+
+    Raises:
+        InputError: no such precision, or float16 on a CPU, which computes it slowly and out of range.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision: expected one of {', '.join(PRECISIONS)}, found {precision}")
+    if precision == "fp32":
+        return nullcontext
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("fp16: expected a CUDA device, found cpu; take bf16")
+    return partial(torch.autocast, device.type, _TYPES[precision])
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A trained model on disk.
+
+    Attributes:
+        config_file: its YAML.
+        weights: its checkpoint.
+    """
+
+    config_file: str
+    weights: str
+
+
+def ensemble(config_files: Sequence[str], weights: Sequence[str]) -> list[ModelFiles]:
+    """Pairs configs with checkpoints: one config for all of them, or one each.
+
+    Raises:
+        InputError: neither as many configs as checkpoints nor a single one.
+    """
+    if len(config_files) not in (1, len(weights)):
+        raise InputError(
+            f"--config-file: expected one, or one for each of {len(weights)} --weights, found "
+            f"{len(config_files)}"
+        )
+    configs = list(config_files) * (len(weights) if len(config_files) == 1 else 1)
+    return [ModelFiles(*each) for each in zip(configs, weights, strict=True)]
+
+
+class PairPredictor:
+    """One model or several, with weights, ready to look at pairs.
+
+    Args:
+        models: config of ``load_config`` and checkpoint of each; see ``SkyeyeCheckpointer`` for what is
+            accepted. What several find is merged.
+        views: how each looks at a tile; see ``views.parse_views``.
+        precision: one of ``PRECISIONS``. bf16 halves the time where the processor computes in it, and moves
+            probabilities in the third digit.
+
+    Raises:
+        InputError: weights are missing, no checkpoint, or of another model; the models expect different
+            channel orders; or the device has no such precision.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[tuple[CfgNode, str]],
+        views: Sequence[View] = (View(),),
+        precision: str = "fp32",
+    ):
+        formats = {cfg.INPUT.FORMAT for cfg, _ in models}
+        if len(formats) > 1:
+            raise InputError(
+                f"INPUT.FORMAT: expected one channel order in an ensemble, found {sorted(formats)}; "
+                "infer with each model by itself"
+            )
+        self.views = views
+        self.autocast = autocast(precision, torch.device(models[0][0].MODEL.DEVICE))
+        self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
+        for model, (_, weights) in zip(self.models, models, strict=True):
+            SkyeyeCheckpointer(model).load_whole_model(weights)
+            fold_batch_norm(model)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether its predictions have scored instances: a semantic model's regions are all painted."""
+        return any(isinstance(model, GeneralizedRCNN) for model in self.models)
+
+    @torch.inference_mode()
+    def __call__(self, pair: dict[str, Any]) -> Prediction:
+        """Predicts one pair; ``pair`` as ``PairMapper`` gives it, with ``image`` uint8 (6, H, W)."""
+        with self.autocast():
+            found = [predict_views(partial(_predict, model), pair, self.views) for model in self.models]
+        return merge_predictions(found)
+
+
+def fold_batch_norm(model: nn.Module) -> None:
+    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded.
+
+    Args:
+        model: in evaluation mode, changed in place; a model without ROI heads stays as it is.
+    """
+    if not isinstance(model, GeneralizedRCNN):
+        return
+    ramp = torch.linspace(-2, 2, 64, device=model.device)
+    sample = torch.zeros(1, len(model.pixel_mean), 64, 64, device=model.device) + ramp
+    try:
+        model.backbone = folded_network(model.backbone, sample)
+    except InputError as error:  # the same results, without the gain
+        logging.getLogger(__name__).info("%s", error)
+
+
+def _predict(model: nn.Module, pair: dict[str, Any]) -> Prediction:
+    return prediction_from_output(model([pair])[0])
