@@ -21,7 +21,6 @@ from torch import nn
 import skyeye_det.modeling.backbones
 import skyeye_det.modeling.boundary_mask_head
 import skyeye_det.modeling.building_map
-import skyeye_det.modeling.footprint_rcnn
 import skyeye_det.modeling.hybrid_rcnn
 import skyeye_det.modeling.pair_rcnn
 import skyeye_det.modeling.roi_heads
@@ -31,6 +30,7 @@ from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
 from skyeye_det.engine.map_instances import components_as_instances
 from skyeye_det.errors import InputError, shown
+from skyeye_det.modeling.footprint_rcnn import FootprintRCNN
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 from skyeye_det.yaml_text import parse_yaml
 
@@ -153,8 +153,8 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         processes: how many take part, over all machines.
 
     Raises:
-        InputError: no iteration, AMP without CUDA, several processes without CUDA, or a batch that cannot be
-            shared out evenly.
+        InputError: no iteration, AMP without CUDA, several processes without CUDA, a batch that cannot be
+            shared out evenly, an optimiser that is not there, or a second step of training without the first.
     """
     on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
     if cfg.SOLVER.AMP.ENABLED and not on_cuda:
@@ -174,6 +174,11 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         )
     if cfg.SOLVER.MAX_ITER < 1:
         raise InputError(f"SOLVER.MAX_ITER: expected 1 or more, found {cfg.SOLVER.MAX_ITER}")
+    if FootprintRCNN.__name__ == cfg.MODEL.META_ARCHITECTURE and not cfg.MODEL.WEIGHTS:
+        raise InputError(
+            "MODEL.WEIGHTS: expected a trained hybrid, whose damage head is to go on learning, found none; "
+            "append MODEL.WEIGHTS output/run/model_final.pth"
+        )
     if cfg.SOLVER.OPTIMIZER not in ("SGD", "AdamW"):
         raise InputError(f"SOLVER.OPTIMIZER: expected SGD or AdamW, found {cfg.SOLVER.OPTIMIZER}")
 

@@ -134,6 +134,13 @@ def test_processes_without_gpus_and_uneven_batches_are_told() -> None:
     check_training(tiny_config(), 1)
 
 
+def test_the_second_step_of_training_needs_the_first() -> None:
+    config = CONFIGS / "xbd_mrcnn_damage.yaml"
+    with pytest.raises(InputError, match=r"append MODEL.WEIGHTS output/run/model_final\.pth"):
+        check_training(load_config(config, ["MODEL.DEVICE", "cpu"]), 1)
+    check_training(load_config(config, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "run.pth"]), 1)
+
+
 def test_output_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cfg = tiny_config(OUTPUT_DIR=tmp_path / "file" / "run", DATASETS__TRAIN="()", DATASETS__TEST="()")

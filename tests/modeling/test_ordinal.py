@@ -133,6 +133,15 @@ def test_coral_begins_with_every_grade_possible() -> None:
     assert (probabilities > 0.1).all()
 
 
+def test_coral_begins_with_every_grade_the_likeliest_somewhere() -> None:
+    predictor = OrdinalPredictor(1, "coral")
+    with torch.no_grad():
+        predictor.linear.weight.fill_(1)
+    grades = ordinal_probabilities(predictor(torch.linspace(-4, 4, 81)[:, None]), "coral").argmax(dim=1)
+    assert grades.unique().tolist() == [0, 1, 2, 3]
+    assert (grades.diff() >= 0).all()
+
+
 def test_unknown_form_is_refused_with_those_that_exist() -> None:
     with pytest.raises(InputError, match=r"ORDINAL: expected one of .*corn.*found 'rank'"):
         OrdinalPredictor(8, "rank")
