@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def add_model_arguments(model: argparse.ArgumentParser) -> None:
     """The options of ``model``."""
-    # By name alone: ResNets, minutes a repeat on a CPU, and the second step of training, with the first's model.
+    # By name alone: ResNets, minutes a repeat on a CPU, and the second step of training, the first's model.
     left_out = "_r50", "_r101", "_damage"
     published = [path for path in sorted(CONFIGS.glob("*.yaml")) if not path.stem.endswith(left_out)]
     model.add_argument(

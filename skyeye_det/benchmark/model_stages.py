@@ -103,6 +103,9 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
     map_instances = getattr(model, "map_instances", None)
     if map_instances is not None:
         model.map_instances = _as_stage(clock, MAP_INSTANCES, map_instances)
+    heads: Any = getattr(model, "roi_heads", None)
+    if hasattr(heads, "find"):  # a hybrid calls it in place of the heads themselves
+        heads.find = _as_stage(clock, _OF_MODEL["roi_heads"], heads.find)
     try:
         yield
     finally:
@@ -110,6 +113,8 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
             handle.remove()
         if map_instances is not None:
             model.map_instances = map_instances
+        if hasattr(heads, "find"):
+            del heads.find
 
 
 def _as_stage(clock: StageClock, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

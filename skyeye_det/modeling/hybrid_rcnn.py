@@ -87,8 +87,9 @@ class HybridRCNN(PairRCNN):
         else:
             proposals, _ = self.proposal_generator(images, features, None)
             proposals = [self._with_map_boxes(*pair) for pair in zip(proposals, maps, strict=True)]
-            found, _ = self.roi_heads(images, features, proposals, None)
-            found = self._with_uncovered(features, found, maps)
+            found = self._with_uncovered(self.roi_heads.find(features, proposals), maps)
+            # All at once: with object context each building is graded beside all others.
+            found = self.roi_heads.grade(features, found)
             outputs = [each | {"proposals": one} for each, one in zip(outputs, proposals, strict=True)]
         return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
 
@@ -112,19 +113,16 @@ class HybridRCNN(PairRCNN):
         limit = self.proposal_generator.post_nms_topk[False]  # that of inference
         return Instances.cat([added, proposals])[:limit]
 
-    def _with_uncovered(
-        self, features: dict[str, Tensor], found: list[Instances], maps: list[Tensor]
-    ) -> list[Instances]:
-        """Adds the components that no instance covers, with damage; their masks are the map's."""
+    def _with_uncovered(self, found: list[Instances], maps: list[Tensor]) -> list[Instances]:
+        """Adds the components that no instance covers; their masks are the map's."""
         if self.map_instances is None:
             return found
-        added = []
+        joined = []
         for instances, each in zip(found, maps, strict=True):
             boxes, masks, scores = self._components(self.map_instances, each, instances)
             extra = Instances(instances.image_size)
             extra.pred_boxes, extra.scores = Boxes(boxes), scores.to(instances.scores.dtype)
             extra.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=self.device)
             extra.pred_masks = masks[:, None].to(instances.pred_masks.dtype)
-            added.append(extra)
-        added = self.roi_heads.grade(features, added)
-        return [Instances.cat(list(pair)) for pair in zip(found, added, strict=True)]
+            joined.append(Instances.cat([instances, extra]))
+        return joined

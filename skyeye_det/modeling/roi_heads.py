@@ -91,6 +91,10 @@ class BuildingROIHeads(StandardROIHeads):
         """Masks and damage for instances that have ``pred_boxes`` and ``pred_classes``."""
         return self.grade(features, super().forward_with_given_boxes(features, instances))
 
+    def find(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
+        """Inference without damage: the proposals' instances with ``pred_masks``, for ``grade``."""
+        return super().forward_with_given_boxes(features, self._forward_box(features, proposals))
+
     def grade(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
         """Damage for instances that have ``pred_boxes`` and ``pred_masks`` (M, 1, S, S)."""
         boxes = [found.pred_boxes for found in instances]
