@@ -2,11 +2,12 @@
 """Tunes thresholds, areas and the decision rule of a trained model to the official score, cross-fitted.
 
   python tools/tune_postprocess.py --config-file F --weights W --xbd-root ROOT --splits val --output rule.yaml
-  python tools/tune_postprocess.py --json THIS.json --against OTHER.json
+  python tools/tune_postprocess.py --json THIS.json [...] --against OTHER.json [...]
 
 The first form writes one small YAML for TEST.DECISIONS or tools/infer.py --decisions, and says what it is
 worth: each tile is judged by a rule tuned without its fold. Predictions are kept in --work, and taken up by
-the next run. The second compares two reports of the same tiles in paired bootstrap draws.
+the next run. The second compares reports of the same tiles in paired bootstrap draws; of several seeds or
+deals the mean.
 
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
@@ -41,9 +42,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
     parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
-    parser.add_argument("--json", type=report_file, help="report to write, with the counts of every tile")
     parser.add_argument(
-        "--against", type=Path, metavar="JSON", help="report of another model to compare with"
+        "--json",
+        type=report_file,
+        nargs="+",
+        default=[],
+        help="report to write, with the counts of every tile; or those to compare",
+    )
+    parser.add_argument(
+        "--against", type=Path, nargs="+", default=[], metavar="JSON", help="reports of another model"
     )
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="kept predictions (default: OUTPUT's .tiles)"
@@ -59,7 +66,9 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("expected --config-file and the rest, or --json with --against, found neither")
     if arguments.against and not arguments.json:
         parser.error("--against goes with --json, the report that is compared")
-    if arguments.tunes and arguments.json and arguments.json.resolve() == arguments.output.resolve():
+    if arguments.tunes and len(arguments.json) > 1:
+        parser.error("--json: expected one report to write, found several; compare them in a run of its own")
+    if arguments.tunes and arguments.json and arguments.json[0].resolve() == arguments.output.resolve():
         parser.error("--output and --json: expected two files, found one; name another for the report")
     return arguments
 
@@ -80,16 +89,17 @@ def main() -> None:
             arguments.opts,
         )
         if arguments.json:
-            require_writable(arguments.json)  # before the work
+            require_writable(arguments.json[0])  # before the work
         options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws)
         report = tune_postprocess(tuned, arguments.output, arguments.work, options)
         if arguments.json:
-            write_json(arguments.json, report, pretty=True)
+            write_json(arguments.json[0], report, pretty=True)
         print(f"{format_tuning(report)}\n\nwritten to {arguments.output}")
     if arguments.against:
         resampling = Resampling(arguments.draws, arguments.seed)
         compared = compare_reports(arguments.json, arguments.against, resampling)
-        print(format_comparison(compared, arguments.json.stem, arguments.against.stem))
+        names = (", ".join(path.stem for path in paths) for paths in (arguments.json, arguments.against))
+        print(format_comparison(compared, *names))
 
 
 if __name__ == "__main__":

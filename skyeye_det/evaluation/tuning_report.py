@@ -1,5 +1,6 @@
 """The report of a tuned rule as text, and the comparison of two that were tuned on the same tiles."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,13 +81,16 @@ def share_higher(counts: Counts, others: Counts, resampling: Resampling) -> dict
     return {key: _share(differences[key]) for key in COMPARED}
 
 
-def compare_reports(own: Path, other: Path, resampling: Resampling) -> dict[str, Any]:
-    """Compares the cross-fitted tiles of two reports, draw by draw.
+def compare_reports(own: Sequence[Path], other: Sequence[Path], resampling: Resampling) -> dict[str, Any]:
+    """Compares the cross-fitted tiles of two systems, draw by draw.
+
+    Of a system that was trained with several seeds, or tuned with several deals of the folds, the mean of its
+    reports is compared, in each draw as well.
 
     Args:
-        own: JSON of ``tools/tune_postprocess.py``.
-        other: likewise, of the same scenes.
-        resampling: of the draws, which both share.
+        own: JSON of ``tools/tune_postprocess.py``, one or several.
+        other: likewise, of the same scenes, folds and seeds.
+        resampling: of the draws, which all share.
 
     Returns:
         ``tiles``; ``figures``: for each of ``COMPARED`` its value of ``own`` and ``other``, the
@@ -96,36 +100,45 @@ def compare_reports(own: Path, other: Path, resampling: Resampling) -> dict[str,
         InputError: no such reports, or reports of different scenes or folds.
     """
     resampling.check()
-    (first, options), (second, others) = read_counts(own), read_counts(other)
-    if options != others:
-        raise InputError(
-            f"{other}: expected folds {options[0]} and seed {options[1]} as in {own}, found {others[0]} and"
-            f" {others[1]}; tune both with the same --folds and --seed"
-        )
-    if first.keys() != second.keys():
-        different = sorted(first.keys() ^ second.keys())
-        raise InputError(
-            f"{other}: expected the {len(first)} scenes of {own}, found {len(different)} that only one of"
-            f" them has, {different[0]} among them; tune both on the same --splits"
-        )
-    scenes = sorted(first)
-    rows = [np.array([found[scene] for scene in scenes], np.int64) for found in (first, second)]
-    values = [row_figures(row, resampling) for row in rows]
-    draws = [_draws(row, resampling) for row in rows]
+    rows = _rows_of_the_same_tiles(own, other)
+    values = [[row_figures(row, resampling) for row in side] for side in rows]
+    draws = [[_draws(row, resampling) for row in side] for side in rows]
     figures = {}
     for key in COMPARED:
-        difference = draws[0][key] - draws[1][key]
+        first, second = (float(np.mean([row[key] for row in side])) for side in values)
+        difference = np.subtract(*(np.mean([row[key] for row in side], axis=0) for side in draws))
         figures[key] = {
-            "own": values[0][key],
-            "other": values[1][key],
-            "difference": values[0][key] - values[1][key],
+            "own": first,
+            "other": second,
+            "difference": first - second,
             "interval": percentile_interval(difference, resampling.level),
             "share_higher": _share(difference),
         }
-    return {"tiles": len(scenes), "figures": figures}
+    return {"tiles": len(rows[0][0]), "figures": figures}
 
 
-def read_counts(path: Path) -> tuple[dict[str, list[list[int]]], tuple[Any, Any]]:
+def _rows_of_the_same_tiles(own: Sequence[Path], other: Sequence[Path]) -> list[list[Counts]]:
+    """Counts (T, 3, 5) of each report of each side, scenes in one order."""
+    reports = [[read_counts(path) for path in paths] for paths in (own, other)]
+    dealt = [sorted(options for _, options in side) for side in reports]
+    if dealt[0] != dealt[1]:
+        raise InputError(
+            f"{other[0]}: expected (folds, seed) {dealt[0]} as {own[0]} and those with it have, found"
+            f" {dealt[1]}; tune both with the same --folds and --seed"
+        )
+    scenes = sorted(reports[0][0][0])
+    for path, (counts, _) in zip([*own, *other], itertools.chain(*reports), strict=True):
+        if different := sorted(counts.keys() ^ set(scenes)):
+            raise InputError(
+                f"{path}: expected the {len(scenes)} scenes of {own[0]}, found {len(different)} that only one"
+                f" of them has, {different[0]} among them; tune all on the same --splits"
+            )
+    return [
+        [np.array([counts[scene] for scene in scenes], np.int64) for counts, _ in side] for side in reports
+    ]
+
+
+def read_counts(path: Path) -> tuple[dict[str, list[list[int]]], tuple[int, int]]:
     """Cross-fitted counts by scene of a report, and the number of its folds and their seed.
 
     Raises:
@@ -137,7 +150,7 @@ def read_counts(path: Path) -> tuple[dict[str, list[list[int]]], tuple[Any, Any]
         if not isinstance(tiles, dict):
             raise TypeError
         scenes, counts = tiles["scenes"], np.array(tiles[TUNED])
-        options = content["options"]["folds"], content["options"]["seed"]
+        options = int(content["options"]["folds"]), int(content["options"]["seed"])
         sound = counts.shape == (len(scenes), 3, 5) and counts.dtype.kind == "i" and bool((counts >= 0).all())
         if not sound or len({str(scene) for scene in scenes}) != len(scenes):
             raise ValueError

@@ -40,14 +40,14 @@ def write_report(path: Path, counts: np.ndarray, order: list[int] | None = None,
 def test_better_system_is_higher_in_every_draw_whatever_the_order_of_tiles(tmp_path: Path) -> None:
     one = write_report(tmp_path / "one.json", better(tiles()))
     other = write_report(tmp_path / "other.json", tiles(), order=list(range(12))[::-1])
-    found = compare_reports(one, other, RESAMPLING)
+    found = compare_reports([one], [other], RESAMPLING)
     expected = [PixelCounts(*counts.sum(axis=0)).score() for counts in (better(tiles()), tiles())]
     for key in ("score", "localization_f1", "damage_f1"):
         row = found["figures"][key]
         assert row["difference"] == pytest.approx(expected[0][key] - expected[1][key])
         assert row["share_higher"] == 1
         assert row["interval"][0] > 0
-    back = compare_reports(other, one, RESAMPLING)["figures"]["score"]
+    back = compare_reports([other], [one], RESAMPLING)["figures"]["score"]
     assert back["share_higher"] == 0
     assert back["difference"] == -found["figures"]["score"]["difference"]
     text = format_comparison(found, "one", "other")
@@ -57,7 +57,7 @@ def test_better_system_is_higher_in_every_draw_whatever_the_order_of_tiles(tmp_p
 
 def test_system_is_never_higher_than_itself(tmp_path: Path) -> None:
     one = write_report(tmp_path / "one.json", tiles())
-    figures = compare_reports(one, one, RESAMPLING)["figures"]
+    figures = compare_reports([one], [one], RESAMPLING)["figures"]
     assert {row["share_higher"] for row in figures.values()} == {0.0}
     assert {row["difference"] for row in figures.values()} == {0.0}
 
@@ -73,19 +73,37 @@ def test_other_tiles_are_not_compared(tmp_path: Path) -> None:
     one = write_report(tmp_path / "one.json", tiles(12))
     other = write_report(tmp_path / "other.json", tiles(11))
     with pytest.raises(InputError, match="found 1 that only one of them has, storm_00000011 among them"):
-        compare_reports(one, other, RESAMPLING)
+        compare_reports([one], [other], RESAMPLING)
 
 
 def test_other_folds_are_not_compared(tmp_path: Path) -> None:
     one, other = (write_report(tmp_path / f"{folds}.json", tiles(), folds=folds) for folds in (5, 4))
-    with pytest.raises(InputError, match="expected folds 5 and seed 0 as in .*, found 4 and 0"):
-        compare_reports(one, other, RESAMPLING)
+    with pytest.raises(InputError, match=r"expected \(folds, seed\) \[\(5, 0\)\] as .*, found \[\(4, 0\)\]"):
+        compare_reports([one], [other], RESAMPLING)
+
+
+def test_of_several_reports_the_means_are_compared(tmp_path: Path) -> None:
+    paths = [
+        [write_report(tmp_path / f"{name}{seed}.json", make(tiles(seed=seed))) for seed in (1, 2)]
+        for name, make in (("own", better), ("other", np.copy))
+    ]
+    both = compare_reports(*paths, RESAMPLING)["figures"]
+    single = [
+        compare_reports([own], [other], RESAMPLING)["figures"] for own, other in zip(*paths, strict=True)
+    ]
+    for key, row in both.items():
+        expected = [each[key]["difference"] for each in single]
+        assert row["difference"] == pytest.approx(np.mean(expected))
+        assert row["share_higher"] == 1
+        assert row["interval"][0] > min(each[key]["interval"][0] for each in single)
+    with pytest.raises(InputError, match=r"found \[\(5, 0\)\]"):
+        compare_reports(paths[0], paths[1][:1], RESAMPLING)
 
 
 def test_draws_without_end_are_refused(tmp_path: Path) -> None:
     one = write_report(tmp_path / "one.json", tiles())
     with pytest.raises(InputError, match="expected 0..1000000 draws"):
-        compare_reports(one, one, Resampling(10**9))
+        compare_reports([one], [one], Resampling(10**9))
 
 
 @pytest.mark.parametrize(
