@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,9 @@ import msgspec
 import numpy as np
 
 from skyeye_det.errors import InputError, printable
+
+_PATIENCE = 12.0
+"""Seconds that a folder's second writer waits; PyTorch's loading processes look for a parent every 5 s."""
 
 
 @contextmanager
@@ -44,9 +48,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def sole_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps a second run out of a folder while the block goes on; a killed run leaves no trace.
+    """Keeps a second run out of a folder while the block goes on.
 
-    Where the file system knows no locks (some network mounts) nobody is kept out.
+    A killed run leaves the folder free as soon as the processes that load its images have noticed, a few
+    seconds; so long a second run waits. Where the file system knows no locks (some network mounts) nobody is
+    kept out.
 
     Args:
         folder: made where it is not there.
@@ -60,16 +66,31 @@ def sole_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
     try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"{folder}: another run writes to it; wait for its end, or choose another folder"
-                ) from error
+        if not _is_locked(place):
+            raise InputError(
+                f"{folder}: another run writes to it; wait for its end, or choose another folder"
+            )
         yield
     finally:
+        with suppress(OSError):  # closing alone leaves it locked by forked processes that are still there
+            fcntl.flock(place, fcntl.LOCK_UN)
         os.close(place)
+
+
+def _is_locked(place: int) -> bool:
+    """Tries for ``_PATIENCE`` seconds; True also where there are no locks."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.2)
+        except OSError:
+            return True
+        else:
+            return True
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from skyeye_det import files
 from skyeye_det.errors import InputError
 from skyeye_det.files import (
     read_json,
@@ -25,6 +27,14 @@ with whole_file(sys.argv[1]) as partial:
     partial.write_bytes(b"half")
     print("written", flush=True)
     time.sleep(60)
+"""
+
+HOLDS = """
+import sys, time
+from skyeye_det.files import sole_writer
+with sole_writer(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(1)
 """
 
 
@@ -170,7 +180,8 @@ def test_what_can_be_written_is_left_as_it_is(tmp_path):
         require_writable(tmp_path / "there" / "file")
 
 
-def test_a_folder_has_one_writer_until_its_block_ends(tmp_path):
+def test_a_folder_has_one_writer_until_its_block_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_PATIENCE", 0.3)
     with sole_writer(tmp_path / "out"):
         with pytest.raises(InputError, match="another run writes to it"), sole_writer(tmp_path / "out"):
             pass
@@ -182,3 +193,27 @@ def test_a_folder_has_one_writer_until_its_block_ends(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"), sole_writer(tmp_path / "file"):
         pass
+
+
+def test_processes_that_a_writer_leaves_behind_do_not_keep_the_next_one_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
+    with sole_writer(tmp_path):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+    try:
+        with sole_writer(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_the_next_writer_waits_for_the_processes_of_a_killed_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_PATIENCE", 20.0)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    start = time.monotonic()
+    with sole_writer(tmp_path):
+        assert time.monotonic() - start < 15
+    assert holder.wait() == 0

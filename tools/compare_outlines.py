@@ -32,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
         "--score-threshold",
         type=float,
         metavar="S",
-        help="instances below it are not drawn (default: what the predictions were painted from)",
+        help="instances below it are not drawn (default: the score from which they were painted)",
     )
     parser.add_argument(
         "--tolerance", type=float, default=1.0, metavar="PX", help="of simplified outlines (default: 1)"

@@ -33,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
         "--score-threshold",
         type=float,
         metavar="S",
-        help="instances below it count as no building (default: what the predictions were painted from)",
+        help="instances below it count as no building (default: the score from which they were painted)",
     )
     parser.add_argument(
         "--draws", type=int, default=1000, help="sets of tiles drawn for the intervals (default: 1000)"

@@ -21,7 +21,12 @@ from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.tuning import TuningOptions
-from skyeye_det.evaluation.tuning_report import compare_reports, format_comparison, format_tuning
+from skyeye_det.evaluation.tuning_report import (
+    compare_reports,
+    format_comparison,
+    format_tuning,
+    read_counts,
+)
 from skyeye_det.files import require_writable, write_json
 
 MODEL = ("config_file", "weights", "xbd_root", "splits", "output")
@@ -68,6 +73,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--against goes with --json, the report that is compared")
     if arguments.tunes and len(arguments.json) > 1:
         parser.error("--json: expected one report to write, found several; compare them in a run of its own")
+    if {path.resolve() for path in arguments.json} & {path.resolve() for path in arguments.against}:
+        parser.error("--json and --against: expected different reports, found one in both")
     if arguments.tunes and arguments.json and arguments.json[0].resolve() == arguments.output.resolve():
         parser.error("--output and --json: expected two files, found one; name another for the report")
     return arguments
@@ -89,7 +96,8 @@ def main() -> None:
             arguments.opts,
         )
         if arguments.json:
-            require_writable(arguments.json[0])  # before the work
+            require_writable(arguments.json[0])  # before the work, as the next line
+        [read_counts(path) for path in arguments.against]
         options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws)
         report = tune_postprocess(tuned, arguments.output, arguments.work, options)
         if arguments.json:

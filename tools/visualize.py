@@ -40,7 +40,7 @@ def _parse() -> argparse.Namespace:
         "--score-threshold",
         type=float,
         metavar="S",
-        help="least score (default: what the predictions were painted from)",
+        help="least score (default: the score from which they were painted)",
     )
     choice = parser.add_argument_group("which scenes")
     choice.add_argument(

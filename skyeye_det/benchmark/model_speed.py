@@ -113,7 +113,9 @@ def _measure_inference(cfg: CfgNode, task: Task) -> dict[str, Any]:
     }
     if task.peer:
         peer_cfg = _config(task, task.peer)
-        works[PEER] = _pair_run(peer_cfg, task.peer_weights, whole_tiles(peer_cfg, task), task)
+        peer = _pair_run(peer_cfg, task.peer_weights, whole_tiles(peer_cfg, task), task)
+        fold_batch_norm(peer.model)
+        works[PEER] = peer
     seconds = {
         name: [run / len(tiles) for run in runs]
         for name, runs in taken_in_turns(works, task.repeats, _warm_ups(cfg)).items()

@@ -104,8 +104,10 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
     if map_instances is not None:
         model.map_instances = _as_stage(clock, MAP_INSTANCES, map_instances)
     heads: Any = getattr(model, "roi_heads", None)
-    if hasattr(heads, "find"):  # a hybrid calls it in place of the heads themselves
-        heads.find = _as_stage(clock, _OF_MODEL["roi_heads"], heads.find)
+    # A hybrid calls these in place of the heads themselves.
+    own_steps = {"find": _OF_MODEL["roi_heads"], "grade": "damage"} if hasattr(heads, "find") else {}
+    for name, stage in own_steps.items():
+        setattr(heads, name, _as_stage(clock, stage, getattr(heads, name)))
     try:
         yield
     finally:
@@ -113,8 +115,8 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
             handle.remove()
         if map_instances is not None:
             model.map_instances = map_instances
-        if hasattr(heads, "find"):
-            del heads.find
+        for name in own_steps:
+            delattr(heads, name)
 
 
 def _as_stage(clock: StageClock, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """Damage or mask heads compared on the same features of the same crops, and scored on the true buildings."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,14 @@ from skyeye_det.evaluation.tuning_report import share_higher
 from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
+from skyeye_det.postprocessing.rasterize import rasterize_instances
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
 
 _Judged = dict[tuple[int, bool], Counts]
 """(shift in px, whether the damage weights are cross-fitted) -> pixels by tile, int64 (T, 3, 5)."""
 
-_MASK_RULE = DecisionRule(score_threshold=0.0, pixel_threshold=0.5)
+_MASK_THRESHOLD = 0.5
 
 
 def compare_heads(
@@ -161,9 +162,13 @@ def _judged_masks(
         for each, by_tile in zip(contenders, counts, strict=True):
             given = Instances((tile["height"], tile["width"]), pred_boxes=boxes)
             given.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=trunk.device)
-            given.scores = torch.ones(len(boxes), device=trunk.device)
-            (found,) = each.heads.forward_with_given_boxes(features, [given])
-            drawn = TilePrediction.from_instances(found).rasterize(_MASK_RULE)
+            (found,) = each.heads.draw(features, [given])
+            masks = found.pred_masks[:, 0].float().cpu().numpy()
+            ones = np.ones(len(masks), np.float32)
+            undamaged = np.zeros(len(masks), np.int64)
+            drawn = rasterize_instances(
+                boxes.tensor.cpu().numpy(), masks, ones, undamaged, given.image_size, _MASK_THRESHOLD
+            )
             by_tile.append(_as_array(count_pixels(*drawn, *truth)))
     return [{(0, False): _stacked(by_tile)} for by_tile in counts]
 
@@ -196,4 +201,6 @@ def format_comparison(results: Sequence[dict[str, Any]]) -> str:
 
 def _share(row: Mapping[str, Any]) -> str:
     share = row["above_first"]
-    return "" if share is None else f"{share:.1%} of draws"
+    if share is None:
+        return ""
+    return "n/a" if math.isnan(share) else f"{share:.1%} of draws"

@@ -57,6 +57,9 @@ class Contender:
     Attributes:
         name: of the variant.
         heads: ROI heads of its config, of which one part learns.
+        losses: of that part.
+        optimizer: of its parameters.
+        scheduler: of the learning rate.
         loss: smoothed.
     """
 
@@ -96,7 +99,8 @@ def read_variants(path: Path) -> tuple[Part, dict[str, list[str]]]:
         )
     fitting = [part for part in (DAMAGE, MASK) if all(_is_of(part, each) for each in content.values())]
     if not fitting:
-        wrong = next((name for name, each in content.items() if not _is_of(DAMAGE, each)), None)
+        neither = [name for name, each in content.items() if not (_is_of(DAMAGE, each) or _is_of(MASK, each))]
+        wrong = (neither or [name for name, each in content.items() if not _is_of(DAMAGE, each)])[0]
         raise InputError(
             f"{path}: {shown(str(wrong))}: expected [KEY, VALUE, ...] of {DAMAGE.keys}* alone, or of"
             f" {MASK.keys}* alone in the whole file, found {shown(str(content[wrong]))}"
@@ -122,7 +126,8 @@ def contender(
     heads = build_pair_model(cfg).roi_heads
     if not isinstance(heads, BuildingROIHeads):
         raise InputError(f"MODEL.ROI_HEADS.NAME: expected BuildingROIHeads, found {cfg.MODEL.ROI_HEADS.NAME}")
-    optimizer = PairTrainer.build_optimizer(cfg, getattr(heads, part.module))
+    learning = getattr(heads, part.module).requires_grad_(True)  # whatever META_ARCHITECTURE leaves as it is
+    optimizer = PairTrainer.build_optimizer(cfg, learning)
     losses = getattr(heads, part.losses)
     return Contender(name, heads.train(), losses, optimizer, build_lr_scheduler(cfg, optimizer))
 

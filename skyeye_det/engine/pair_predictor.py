@@ -37,11 +37,11 @@ def autocast(precision: str, device: torch.device) -> Callable[[], AbstractConte
         InputError: no such precision, or float16 on a CPU, which computes it slowly and out of range.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"--precision: expected one of {', '.join(PRECISIONS)}, found {precision}")
+        raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision}")
     if precision == "fp32":
         return nullcontext
     if precision == "fp16" and device.type == "cpu":
-        raise InputError("fp16: expected a CUDA device, found cpu; take bf16")
+        raise InputError("precision fp16: expected a CUDA device, found cpu; take bf16")
     return partial(torch.autocast, device.type, _TYPES[precision])
 
 

@@ -120,8 +120,11 @@ def infer_folder(
             loaded,
             rule,
             pairs,
-            {"numbered": options.prefix if options.numbered else None, "views": options.views}
-            | {"precision": options.precision},
+            {
+                "numbered": options.prefix if options.numbered else None,
+                "views": options.views,
+                "precision": options.precision,
+            },
             has_scores=predictor.has_scores,
         )
         if names:

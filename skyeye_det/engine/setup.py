@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from torch import nn
 import skyeye_det.modeling.backbones
 import skyeye_det.modeling.boundary_mask_head
 import skyeye_det.modeling.building_map
+import skyeye_det.modeling.footprint_rcnn
 import skyeye_det.modeling.hybrid_rcnn
 import skyeye_det.modeling.pair_rcnn
 import skyeye_det.modeling.roi_heads
@@ -30,7 +32,6 @@ from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
 from skyeye_det.engine.map_instances import components_as_instances
 from skyeye_det.errors import InputError, shown
-from skyeye_det.modeling.footprint_rcnn import FootprintRCNN
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 from skyeye_det.yaml_text import parse_yaml
 
@@ -94,8 +95,8 @@ def _check_mapping(config_file: Path, depth: int = 0) -> None:
                 f" {_MOST_BASES} of them in a row, found {shown(str(base))}"
             )
         # As fvcore reads it: beside the file that names it, unless the path is absolute.
-        found = config_file.parent / Path(base).expanduser()
-        if not found.is_file():
+        found = config_file.parent / os.path.expanduser(base)  # noqa: PTH111 - leaves an unknown ~user as it is
+        if not os.path.isfile(found):  # noqa: PTH113 - False where a name is too long
             raise InputError(f"config {config_file}: {BASE_KEY} {shown(base)}: no such file")
         _check_mapping(found, depth + 1)
 
@@ -154,7 +155,7 @@ def check_training(cfg: CfgNode, processes: int) -> None:
 
     Raises:
         InputError: no iteration, AMP without CUDA, several processes without CUDA, a batch that cannot be
-            shared out evenly, an optimiser that is not there, or a second step of training without the first.
+            shared out evenly, or an optimiser that is not there.
     """
     on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
     if cfg.SOLVER.AMP.ENABLED and not on_cuda:
@@ -174,11 +175,6 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         )
     if cfg.SOLVER.MAX_ITER < 1:
         raise InputError(f"SOLVER.MAX_ITER: expected 1 or more, found {cfg.SOLVER.MAX_ITER}")
-    if FootprintRCNN.__name__ == cfg.MODEL.META_ARCHITECTURE and not cfg.MODEL.WEIGHTS:
-        raise InputError(
-            "MODEL.WEIGHTS: expected a trained hybrid, whose damage head is to go on learning, found none; "
-            "append MODEL.WEIGHTS output/run/model_final.pth"
-        )
     if cfg.SOLVER.OPTIMIZER not in ("SGD", "AdamW"):
         raise InputError(f"SOLVER.OPTIMIZER: expected SGD or AdamW, found {cfg.SOLVER.OPTIMIZER}")
 

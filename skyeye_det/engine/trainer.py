@@ -29,6 +29,7 @@ from skyeye_det.engine.setup import build_pair_model, check_training, load_confi
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.evaluators import BuildingEvaluator, XView2Evaluator
+from skyeye_det.modeling.footprint_rcnn import FootprintRCNN
 from skyeye_det.postprocessing.decision import read_rule
 
 _PICTURES = 4
@@ -186,6 +187,7 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
     cfg = load_config(args.config_file, args.opts)
     if not args.eval_only:
         check_training(cfg, comm.get_world_size())
+        _check_first_step(cfg, args.resume)
     read_rule(cfg.TEST.DECISIONS)  # a fault in it shall not end a training at its first evaluation
     set_up(cfg, args)
     with told_in_a_sentence():
@@ -196,6 +198,15 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
         logging.getLogger("skyeye_det").info("Training from iteration %d", trainer.start_iter)
         trainer.train()
         return getattr(trainer, "_last_eval_results", None)
+
+
+def _check_first_step(cfg: CfgNode, resume: bool) -> None:
+    """Refuses the second step of training without the first, which would learn on random features."""
+    if FootprintRCNN.__name__ == cfg.MODEL.META_ARCHITECTURE and not (cfg.MODEL.WEIGHTS or resume):
+        raise InputError(
+            "MODEL.WEIGHTS: expected a trained hybrid, whose damage head is to go on learning, found none; "
+            "append MODEL.WEIGHTS output/run/model_final.pth"
+        )
 
 
 def _evaluate(cfg: CfgNode, resume: bool) -> OrderedDict:

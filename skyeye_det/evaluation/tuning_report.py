@@ -121,6 +121,11 @@ def _rows_of_the_same_tiles(own: Sequence[Path], other: Sequence[Path]) -> list[
     """Counts (T, 3, 5) of each report of each side, scenes in one order."""
     reports = [[read_counts(path) for path in paths] for paths in (own, other)]
     dealt = [sorted(options for _, options in side) for side in reports]
+    if len(own) != len(other):
+        raise InputError(
+            f"--against: expected as many reports as --json has, {len(own)}, found {len(other)}; give one of"
+            " each seed on both sides"
+        )
     if dealt[0] != dealt[1]:
         raise InputError(
             f"{other[0]}: expected (folds, seed) {dealt[0]} as {own[0]} and those with it have, found"

@@ -89,11 +89,15 @@ class BuildingROIHeads(StandardROIHeads):
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> list[Instances]:
         """Masks and damage for instances that have ``pred_boxes`` and ``pred_classes``."""
-        return self.grade(features, super().forward_with_given_boxes(features, instances))
+        return self.grade(features, self.draw(features, instances))
 
     def find(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
         """Inference without damage: the proposals' instances with ``pred_masks``, for ``grade``."""
-        return super().forward_with_given_boxes(features, self._forward_box(features, proposals))
+        return self.draw(features, self._forward_box(features, proposals))
+
+    def draw(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
+        """Masks for instances that have ``pred_boxes`` and ``pred_classes``."""
+        return super().forward_with_given_boxes(features, instances)
 
     def grade(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
         """Damage for instances that have ``pred_boxes`` and ``pred_masks`` (M, 1, S, S)."""

@@ -43,6 +43,8 @@ _COLUMNS = ["tile", "scene"]
 def least_painted_score(folder: Path) -> float:
     """Score from which the instances of a folder were painted, 0..1; the default rule's where it is not told.
 
+    A rule may have left out small buildings and whole tiles besides.
+
     Raises:
         InputError: the folder's settings are none of ``tools/infer.py``.
     """

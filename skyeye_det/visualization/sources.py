@@ -132,8 +132,9 @@ class ResultFolder:
             raise InputError(
                 f"{folder}: expected a folder of results of tools/infer.py, found none; check the path"
             )
-        given = score_threshold is not None
-        self.score_threshold = score_threshold if given else least_painted_score(self.folder)
+        self.score_threshold = (
+            least_painted_score(self.folder) if score_threshold is None else score_threshold
+        )
         self._parts = {path.stem: path for path in (self.folder / PARTS_FOLDER).glob("[!.]*.json")}
         joined = self.folder / JOINED_FILE
         self._joined = results_by_scene(joined) if not self._parts and joined.exists() else None

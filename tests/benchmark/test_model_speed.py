@@ -120,7 +120,7 @@ def test_options_are_held_against_plain_float32(task: Task) -> None:
         "inference contiguous+fuse-bn",
         "fp16",
     }
-    assert measured["fp16"]["failed"].startswith("fp16: expected a CUDA device")
+    assert measured["fp16"]["failed"].startswith("precision fp16: expected a CUDA device")
     for name in set(measured) - {"fp16"}:
         assert len(measured[name]["seconds"]) == len(measured[name]["plain"]) == 2
     assert measured["inference fuse-bn"]["figures"] == {"detections": 20, "detections, plain": 20}

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from skyeye_det.postprocessing.decision import DecisionRule, write_rule
 from skyeye_det.postprocessing.merging import merge_predictions
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
 from skyeye_det.postprocessing.png import read_class_png
+from skyeye_det.postprocessing.submission import least_painted_score
 
 SEMANTIC = str(CONFIGS / "semantic" / "unet_lite0.yaml")
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.BACKBONE.NAME", "tu-test_efficientnet"]
@@ -117,12 +119,21 @@ def test_d4_turns_its_finds_as_the_tile_is_turned(weights, semantic_weights, kin
 def test_views_are_part_of_what_a_folder_holds(weights, images, everything, tmp_path):
     assert predict(weights[0], images, tmp_path / "out", everything, views="d4") == 1
     settings = json.loads((tmp_path / "out" / "inference.json").read_text())
-    assert (settings["views"], settings["least_painted_score"]) == ("d4", EVERYTHING.score_threshold)
+    assert settings["views"] == "d4"
     predict(weights[0], images, tmp_path / "plain", everything)
     name = "instances.json"
     assert (tmp_path / "out" / name).read_bytes() != (tmp_path / "plain" / name).read_bytes()
     with pytest.raises(InputError, match="found another views"):
         predict(weights[0], images, tmp_path / "out", everything)
+
+
+@pytest.mark.parametrize("score", [0.0, 0.7])
+def test_a_folder_tells_the_score_from_which_it_was_painted(weights, images, tmp_path, score):
+    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=score))
+    decisions = ["TEST.DECISIONS", str(tmp_path / "rule.yaml")]
+    predict(weights[0], images, tmp_path / "out", decisions)
+    settings = json.loads((tmp_path / "out" / "inference.json").read_text())
+    assert settings["least_painted_score"] == least_painted_score(tmp_path / "out") == score
 
 
 def test_a_folder_of_another_ensemble_is_not_continued(weights, images, everything, tmp_path):
@@ -194,10 +205,11 @@ def test_models_of_different_channel_orders_are_refused(weights):
 
 
 @pytest.mark.parametrize("views", ["none", "d4"])
-def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(
-    semantic_weights, images, everything, tmp_path, views
-):
-    models, overrides = [ModelFiles(SEMANTIC, semantic_weights)], [*SMALL, *everything]
+def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(semantic_weights, images, tmp_path, views):
+    # Of a semantic model everything is painted, whatever the least score of instances is.
+    write_rule(tmp_path / "rule.yaml", replace(EVERYTHING, score_threshold=0.7))
+    models = [ModelFiles(SEMANTIC, semantic_weights)]
+    overrides = [*SMALL, "TEST.DECISIONS", str(tmp_path / "rule.yaml")]
     outputs = tmp_path / "loc.png", tmp_path / "dmg.png"
     pair = tuple(images / f"{SCENE}_{phase}_disaster.png" for phase in ("pre", "post"))
     infer_pair(models, pair, outputs, InferenceOptions(views=views), overrides)
@@ -206,6 +218,7 @@ def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(
     assert localization.any()
     np.testing.assert_array_equal(damage > 0, localization > 0)
     infer_folder(models, images, tmp_path / "out", InferenceOptions(views=views), overrides)
+    assert json.loads((tmp_path / "out" / "inference.json").read_text())["least_painted_score"] == 0
     assert set(written(tmp_path / "out").values()) == {path.read_bytes() for path in outputs}
     results = json.loads((tmp_path / "out" / "instances.json").read_text())
     assert {result["scene"] for result in results} == {SCENE}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
+from skyeye_det import files
 from skyeye_det.engine import inference_folder
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles
@@ -132,7 +133,8 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_predicted(
     assert not (tmp_path / "work").exists()
 
 
-def test_a_second_run_at_the_same_time_is_kept_out(weights, tiny_datasets, tmp_path):
+def test_a_second_run_at_the_same_time_is_kept_out(weights, tiny_datasets, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
     with sole_writer(tmp_path), pytest.raises(InputError, match="another run writes to it"):
         keep_tiles(tuned_model(weights, tiny_datasets), tmp_path)
     keep_tiles(tuned_model(weights, tiny_datasets), tmp_path)

@@ -123,6 +123,25 @@ def test_without_a_finder_the_map_is_told_and_nothing_made_of_it() -> None:
     assert not (boxes == torch.tensor(BOX, dtype=boxes.dtype)).all(dim=1).any()
 
 
+def test_found_buildings_and_components_are_graded_together() -> None:
+    model = hybrid(MODEL__DAMAGE_HEAD__OBJECT_CONTEXT=True, MODEL__DAMAGE_HEAD__MASK_POOLING=True).eval()
+    nn.init.normal_(model.roi_heads.damage_head.object_context.output.weight)
+    extra = np.array([BOX], np.float32), np.ones((1, 28, 28), np.float32), np.array([0.9], np.float32)
+    nothing = tuple(each[:0] for each in extra)
+    model.map_instances = lambda building, seam, found: nothing if found is None else extra
+    pair = training_input([])
+    (output,) = outputs_of(model, pair)
+    found = output["instances"]
+    assert len(found) > 1
+    assert found.pred_boxes.tensor[-1].tolist() == list(BOX)
+    with torch.no_grad():
+        features = model.backbone(model.preprocess_image([pair]).tensor)
+        (together,) = model.roi_heads.grade(features, [Instances(found.image_size, **found.get_fields())])
+        (alone,) = model.roi_heads.grade(features, [found[-1:]])
+    torch.testing.assert_close(found.pred_damage_probs, together.pred_damage_probs)
+    assert not torch.allclose(alone.pred_damage_probs, together.pred_damage_probs[-1:])
+
+
 @pytest.mark.parametrize("alignment", ["correlation", "tile"])
 def test_building_that_the_heads_miss_becomes_an_instance_with_damage(alignment: str) -> None:
     model = with_map([BOX], [], [OTHER, BOX], MODEL__DAMAGE_HEAD__ALIGNMENT=alignment, **NO_DETECTIONS)

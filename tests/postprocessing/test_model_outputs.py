@@ -66,7 +66,7 @@ def test_an_output_with_pixels_is_that_of_a_semantic_model() -> None:
 def test_an_output_with_instances_takes_its_map_where_it_has_one(count: int) -> None:
     output = {"instances": instances(count), "proposals": Instances((32, 64))}
     plain = prediction_from_output(output)
-    hybrid = prediction_from_output(output | {"building_map": torch.ones(32, 64), "seam_map": None})
+    hybrid = prediction_from_output(output | {"building_map": torch.ones(32, 64)})
     assert isinstance(plain, TilePrediction)
     assert isinstance(hybrid, TilePrediction)
     assert plain.building_map is None
