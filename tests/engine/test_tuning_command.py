@@ -1,6 +1,7 @@
 """A rule tuned for a tiny model with random weights, by the command and by what it calls."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,10 +108,15 @@ def test_the_command_writes_rule_and_report_and_compares(weights, tiny_datasets,
     content = json.loads(report.read_text())
     assert tuple(content["rule"]["damage_weights"]) == read_rule(rule).damage_weights
     assert "train for model_final.pth (xbd_mrcnn.yaml, views none): 3 tiles" in rule.read_text()
-    compare = [sys.executable, str(TUNE), "--json", str(report), "--against", str(report)]
+    other = Path(shutil.copy(report, tmp_path / "other.json"))
+    compare = [sys.executable, str(TUNE), "--json", str(report), "--against", str(other)]
     run = subprocess.run(compare, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert "report (this) against report: 3 tiles" in run.stdout
+    assert "report (this) against other: 3 tiles" in run.stdout
+    compare[-1] = str(report)
+    run = subprocess.run(compare, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "expected different reports" in run.stderr
 
 
 @pytest.mark.parametrize("options", [TuningOptions(folds=4), TuningOptions(folds=2, draws=10**9)])
