@@ -4,13 +4,14 @@ import numpy as np
 from detectron2.structures import Instances
 
 from skyeye_det.postprocessing.building_components import building_components
+from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.rasterize import rasterize_instances
 
 MAP_THRESHOLD = 0.3
 """Least probability of a pixel of a component: below any threshold that localization would choose."""
 
-COVERING_SCORE = 0.3
-"""Least score of an instance that covers pixels of the map: fainter ones leave them to a component."""
+COVERING_SCORE = DecisionRule.score_threshold
+"""Least score of an instance that covers pixels of the map: what is not painted must not hide a component."""
 
 MIN_COMPONENT_AREA = 12
 """px; the smallest buildings of xBD that can be told from noise."""
