@@ -80,8 +80,8 @@ class PairPredictor:
         models: config of ``load_config`` and checkpoint of each; see ``SkyeyeCheckpointer`` for what is
             accepted. What several find is merged.
         views: how each looks at a tile; see ``views.parse_views``.
-        precision: one of ``PRECISIONS``. bf16 halves the time where the processor computes in it, and moves
-            probabilities in the third digit.
+        precision: one of ``PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in it, see
+            docs/speed.md.
 
     Raises:
         InputError: weights are missing, no checkpoint, or of another model; the models expect different
