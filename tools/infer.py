@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
         "--precision",
         default="fp32",
         metavar="P",
-        help="fp32, bf16 or fp16 (default: fp32); bf16 takes 0.6 of the time on processors that compute in it",
+        help="fp32, bf16 or fp16 (default: fp32); bf16 takes 0.6 of the time where there are such units",
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="xBD root, split or flat folder of pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results")
