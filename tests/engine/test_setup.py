@@ -67,7 +67,7 @@ def test_wrong_file_is_told_in_a_sentence_with_its_name(tmp_path: Path, text: st
     ],
 )
 def test_base_files_are_checked_as_the_file_itself(tmp_path: Path, text: str) -> None:
-    (tmp_path / "bomb.yaml").write_text("SEED: &a 1\nMODEL: *a\n")
+    (tmp_path / "bomb.yaml").write_text("SEED: &a [[1], [1]]\nMODEL: *a\n")
     (tmp_path / "plain.yaml").write_text("SEED: 1\n")
     (tmp_path / "middle.yaml").write_text("_BASE_: bomb.yaml\n")
     path = tmp_path / "config.yaml"
@@ -81,6 +81,32 @@ def test_base_files_are_checked_as_the_file_itself(tmp_path: Path, text: str) ->
 def test_base_file_that_is_not_there_is_told(tmp_path: Path, base: str) -> None:
     with pytest.raises(InputError, match="config.yaml: _BASE_ .*: no such file"):
         load_config(written(tmp_path, f"_BASE_: {base}"))
+
+
+def test_what_training_writes_beside_its_checkpoints_is_read(tmp_path: Path) -> None:
+    cfg = tiny_config(DATASETS__TRAIN="()", DATASETS__TEST="()", OUTPUT_DIR=tmp_path)
+    set_up(cfg, argparse.Namespace(config_file="", eval_only=True))
+    path = tmp_path / "config.yaml"
+    assert "*id0" in path.read_text()  # detectron2's defaults share some of their lists
+    found = load_config(path, ["MODEL.DEVICE", "cpu"])
+    for one in (found, cfg):
+        assert list(one.MODEL.RPN.BBOX_REG_WEIGHTS) == [1.0, 1.0, 1.0, 1.0]
+    assert (found.MODEL.DAMAGE_HEAD, found.SOLVER) == (cfg.MODEL.DAMAGE_HEAD, cfg.SOLVER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]",
+        f"a: &a {[1] * 65}\nb: *a",
+        f"a: &a {'x' * 65}\nb: *a",
+        "a: &a {b: 1}\nc: *a",
+        "a: &a [*a]",
+    ],
+)
+def test_aliases_that_grow_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="aliases of more than a short list|expected plain YAML"):
+        load_config(written(tmp_path, text))
 
 
 def test_base_files_are_read(tmp_path: Path) -> None:
