@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances
 
@@ -28,7 +29,7 @@ from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
 
-DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+_DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def score_footprints(
     """
     cfg = load_config(config_file, overrides)
     register_datasets([dataset])
-    tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
+    tiles = DatasetCatalog.get(dataset)
     rule = read_rule(cfg.TEST.DECISIONS)
     if cross_fit:
         _check_cross_fit(shifts, len(tiles))
@@ -97,15 +98,11 @@ def score_footprints(
             f"{cfg.MODEL.META_ARCHITECTURE}"
         )
     SkyeyeCheckpointer(model).load_whole_model(weights)
-    side = mask_side(cfg)
     kept: list[list[PaintedCounts]] = [[] for _ in shifts]  # smaller than the annotations
     with told_in_a_sentence():
-        for number, tile in enumerate(progress(iter(tiles), len(tiles), "grade", "tile")):
-            pair, footprints = mapper(tile), footprint_instances(tile, side)
-            truth, owner = paint_annotations(tile), footprint_owners(tile)
-            for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
-                probs = _damage_probs(model, {**pair, "image": image}, footprints)
-                kept[row].append(counts_of_owners(owner, probs, truth))
+        for view in footprint_views(cfg, tiles, shifts, "grade"):
+            probs = _damage_probs(model, view.pair, view.footprints)
+            kept[view.row].append(view.counts(probs))
     counts = [sum((counts_by_rule(tile, rule) for tile in row), np.zeros((3, 5), np.int64)) for row in kept]
     rows = [FootprintScore(shift, PixelCounts(*found)) for shift, found in zip(shifts, counts, strict=True)]
     if cross_fit:
@@ -131,6 +128,48 @@ def _check_cross_fit(shifts: Sequence[int], tiles: int) -> None:
             f"--cross-fit: expected at least 2 tiles, to tune on one and judge by the other, found {tiles}; "
             "choose another --dataset"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class FootprintView:
+    """The true buildings of a tile whose post image was moved.
+
+    Attributes:
+        row: number of the shift.
+        pair: as ``PairMapper`` gives it.
+        footprints: of ``footprint_instances``.
+        owner: of ``footprint_owners``.
+        truth: of ``paint_annotations``.
+    """
+
+    row: int
+    pair: dict[str, Any]
+    footprints: Instances
+    owner: np.ndarray
+    truth: tuple[np.ndarray, np.ndarray]
+
+    def counts(self, probs: np.ndarray) -> PaintedCounts:
+        """Counts of the tile when its buildings have these damage probabilities (N, 4)."""
+        return counts_of_owners(self.owner, probs, self.truth)
+
+
+def footprint_views(
+    cfg: CfgNode, tiles: Sequence[dict[str, Any]], shifts: Sequence[int], told: str
+) -> Iterator[FootprintView]:
+    """Every tile at every shift, each tile in one of four directions in turn.
+
+    Args:
+        cfg: of the model.
+        tiles: dataset dicts.
+        shifts: px.
+        told: what is done with them, for the progress.
+    """
+    mapper, side = PairMapper(cfg, is_train=False), mask_side(cfg)
+    for number, tile in enumerate(progress(iter(tiles), len(tiles), told, "tile")):
+        pair, footprints = mapper(tile), footprint_instances(tile, side)
+        truth, owner = paint_annotations(tile), footprint_owners(tile)
+        for row, image in enumerate(shifted(pair["image"], shifts, _DIRECTIONS[number % 4])):
+            yield FootprintView(row, {**pair, "image": image}, footprints, owner, truth)
 
 
 def footprint_instances(tile: dict[str, Any], side: int) -> Instances:

@@ -16,20 +16,14 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.loading import build_pair_train_loader
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.footprint_score import (
-    DIRECTIONS,
-    folds_of,
-    footprint_instances,
-    footprint_owners,
-    shifted,
-)
+from skyeye_det.engine.footprint_score import folds_of, footprint_instances, footprint_views
 from skyeye_det.engine.head_variants import MASK, Contender, Part, contender, read_variants, train_beside
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, mask_side
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
-from skyeye_det.evaluation.tuning_grades import counts_by_rule, counts_of_owners, cross_fitted_grades
+from skyeye_det.evaluation.tuning_grades import counts_by_rule, cross_fitted_grades
 from skyeye_det.evaluation.tuning_report import share_higher
 from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
 from skyeye_det.modeling.pair_rcnn import PairRCNN
@@ -122,18 +116,13 @@ def _rows(part: Part, own: _Judged, first: _Judged) -> list[dict[str, Any]]:
 def _judged_damage(
     cfg: CfgNode, trunk: PairRCNN, contenders: Sequence[Contender], dataset: str, shifts: Sequence[int]
 ) -> list[_Judged]:
-    tiles, mapper = DatasetCatalog.get(dataset), PairMapper(cfg, is_train=False)
-    side = mask_side(cfg)
+    tiles = DatasetCatalog.get(dataset)
     painted: list[list[list[PaintedCounts]]] = [[[] for _ in shifts] for _ in contenders]
-    for number, tile in enumerate(progress(iter(tiles), len(tiles), "score", "tile")):
-        pair, footprints = mapper(tile), footprint_instances(tile, side)
-        truth, owner = paint_annotations(tile), footprint_owners(tile)
-        for row, image in enumerate(shifted(pair["image"], shifts, DIRECTIONS[number % 4])):
-            features = trunk.backbone(trunk.preprocess_image([{**pair, "image": image}]).tensor)
-            for each, by_shift in zip(contenders, painted, strict=True):
-                (graded,) = each.heads.grade(features, [footprints.to(trunk.device)])
-                probs = graded.pred_damage_probs.float().cpu().numpy()
-                by_shift[row].append(counts_of_owners(owner, probs, truth))
+    for view in footprint_views(cfg, tiles, shifts, "score"):
+        features = trunk.backbone(trunk.preprocess_image([view.pair]).tensor)
+        for each, by_shift in zip(contenders, painted, strict=True):
+            (graded,) = each.heads.grade(features, [view.footprints.to(trunk.device)])
+            by_shift[view.row].append(view.counts(graded.pred_damage_probs.float().cpu().numpy()))
     scenes = [tile["scene"] for tile in tiles]
     return [_with_cross_fit(dict(zip(shifts, by_shift, strict=True)), scenes) for by_shift in painted]
 
@@ -169,12 +158,8 @@ def _judged_masks(
             drawn = rasterize_instances(
                 boxes.tensor.cpu().numpy(), masks, ones, undamaged, given.image_size, _MASK_THRESHOLD
             )
-            by_tile.append(_as_array(count_pixels(*drawn, *truth)))
+            by_tile.append(count_pixels(*drawn, *truth).as_array())
     return [{(0, False): _stacked(by_tile)} for by_tile in counts]
-
-
-def _as_array(counts: PixelCounts) -> Counts:
-    return np.stack([counts.tp, counts.fp, counts.fn])
 
 
 def _stacked(counts: Sequence[Counts]) -> Counts:

@@ -18,7 +18,7 @@ from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.found_buildings import Results, read_instances
 from skyeye_det.evaluation.tile_score import read_tile_images
 from skyeye_det.evaluation.truth import Images, TrueTile
-from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
+from skyeye_det.evaluation.xview2_metrics import count_pixels
 from skyeye_det.files import read_json
 from skyeye_det.postprocessing.outline_forms import (
     EXACT,
@@ -146,7 +146,7 @@ def draw_tile(job: OutlineJob, score_threshold: float, tolerance: float) -> Outl
         if row.outline != WRITTEN:
             images = paint_forms(buildings, form.crops, row.damage, earlier)
         seconds.append(form.seconds + time.perf_counter() - start)
-        counts.append(_stacked(count_pixels(*images, *truth)))
+        counts.append(count_pixels(*images, *truth).as_array())
         vertices.append(form.vertices)
         numbers.append(len(form.crops) if form.vertices else 0)
     return OutlineCounts(
@@ -215,7 +215,3 @@ def _filled(
         crops = fill_outlines(outlines, rule, shape)
         drawn[outline, rule] = _Drawn(crops, vertices, seconds + time.perf_counter() - start)
     return drawn
-
-
-def _stacked(counts: PixelCounts) -> NDArray[np.int64]:
-    return np.stack([counts.tp, counts.fp, counts.fn])

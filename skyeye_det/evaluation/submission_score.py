@@ -166,6 +166,6 @@ def _event(scores: list[TileScore]) -> dict[str, Any]:
 
 
 def _intervals(scores: list[TileScore], resampling: Resampling) -> dict[str, Interval]:
-    pixels = np.array([(score.pixels.tp, score.pixels.fp, score.pixels.fn) for score in scores])
+    pixels = np.array([score.pixels.as_array() for score in scores])
     finding = [score.objects.finding for score in scores if score.objects is not None]
     return score_intervals(pixels, np.array(finding) if finding else None, resampling)

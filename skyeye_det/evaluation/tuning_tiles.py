@@ -47,7 +47,7 @@ def repaint_tile(job: tuple[Path, Sequence[DecisionRule]]) -> list[Counts]:
     path, rules = job
     tile = load_tile(path)
     counts = (count_pixels(*tile.prediction.rasterize(rule), *tile.truth) for rule in rules)
-    return [np.stack([one.tp, one.fp, one.fn]) for one in counts]
+    return [one.as_array() for one in counts]
 
 
 def judge_buildings(job: tuple[Path, DecisionRule]) -> tuple[Reliability, Reliability]:

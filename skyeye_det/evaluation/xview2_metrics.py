@@ -61,6 +61,10 @@ class PixelCounts:
     def __add__(self, other: PixelCounts) -> PixelCounts:
         return PixelCounts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 
+    def as_array(self) -> np.ndarray:
+        """TP, FP and FN as the rows of one array (3, 5); ``PixelCounts(*array)`` goes back."""
+        return np.stack([self.tp, self.fp, self.fn])
+
     def score(self) -> dict[str, float]:
         """The official score; a class without a true positive has F1 = 0, be it absent or missed.
 
