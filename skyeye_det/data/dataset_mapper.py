@@ -20,7 +20,7 @@ from skyeye_det.data.augmentation import (
     RandomShift,
 )
 from skyeye_det.data.image_reading import read_image
-from skyeye_det.data.instances import training_instances
+from skyeye_det.data.instances import seen_instances, training_instances
 from skyeye_det.data.photometric import RandomPhotometric
 from skyeye_det.data.pixel_targets import pixel_targets
 from skyeye_det.errors import InputError
@@ -86,7 +86,8 @@ class PairMapper:
             channels in ``image_format``; H, W are the crop's in training, while ``height`` and ``width`` stay
             the tile's. In training also ``instances``: ``gt_boxes`` (N, 4) float32 XYXY px, ``gt_classes``
             (N,) int64 zeros, ``gt_masks`` BitMasks (N, H, W) bool, ``gt_damage`` (N,) int64 -1..3, 0 <= N;
-            and ``sem_seg`` and ``seams``, uint8 (H, W), of ``pixel_targets``.
+            and ``sem_seg`` and ``seams``, uint8 (H, W), of ``pixel_targets``, where slivers of buildings that
+            are no instances are building, too.
 
         Raises:
             InputError: an image is missing, unreadable, or of another size or depth than the annotations say.
@@ -95,8 +96,9 @@ class PairMapper:
         shape = dataset_dict["height"], dataset_dict["width"]
         pre, post = (read_image(dataset_dict[key], shape) for key in ("file_name", "post_file_name"))
         if self.is_train:
-            pre, post, result["instances"] = self._augment(pre, post, dataset_dict["annotations"])
-            result["sem_seg"], result["seams"] = pixel_targets(result["instances"])
+            pre, post, seen = self._augment(pre, post, dataset_dict["annotations"])
+            result["instances"] = training_instances(seen)
+            result["sem_seg"], result["seams"] = pixel_targets(seen)
         result["image"] = self._stack(pre, post)
         return result
 
@@ -110,9 +112,9 @@ class PairMapper:
         window = pair.apply_augmentations([self.crop])
         shape = pair.image.shape[:2]
         orientation = pair.apply_augmentations([self.orientation])
-        instances = training_instances(annotations, pre.shape[:2], window, orientation, shape)
+        seen = seen_instances(annotations, pre.shape[:2], window, orientation, shape)
         # Two draws: what light and sensor do differs between the images of a pair.
-        return _changed(self.photometric, pair.image), _changed(self.photometric, pair.post_image), instances
+        return _changed(self.photometric, pair.image), _changed(self.photometric, pair.post_image), seen
 
     def _stack(self, pre: np.ndarray, post: np.ndarray) -> torch.Tensor:
         order = -1 if self.image_format == "RGB" else 1

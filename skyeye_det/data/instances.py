@@ -19,26 +19,35 @@ from skyeye_det.data.fill_rule import fill_rings, whole_pixels
 from skyeye_det.data.targets import Mask, Parts, building_mask
 
 MIN_VISIBLE_AREA = 8
-"""A building with fewer px inside the crop is left out of training: nothing is to be learned from it."""
+"""A building with fewer px inside the crop is no instance in training: nothing is to be learned from it."""
 
 MIN_VISIBLE_SHARE = 0.1
-"""A building of which the crop keeps less than this share of its px is left out of training."""
+"""A building of which the crop keeps less than this share of its px is no instance in training."""
 
-_Placed = tuple[Mask, tuple[int, int]]
+_Placed = tuple[Mask, tuple[int, int], bool]
+"""Mask in its tightest box, which has a pixel; the box's place in the crop; whether it is an instance."""
 _Box = tuple[int, int, int, int]
 
 
-def training_instances(
+def training_instances(seen: Instances) -> Instances:
+    """Those of ``seen_instances`` that objects are learned from, without ``gt_is_object``."""
+    objects = seen[seen.gt_is_object]
+    objects.remove("gt_is_object")
+    return objects
+
+
+def seen_instances(
     annotations: list[dict[str, Any]],
     tile_shape: tuple[int, int],
     window: transforms.Transform,
     orientation: transforms.Transform,
     crop_shape: tuple[int, int],
 ) -> Instances:
-    """Makes the instances that remain in a crop.
+    """Every building that has a pixel in a crop.
 
-    Buildings with fewer than ``MIN_VISIBLE_AREA`` px in the crop, or less than ``MIN_VISIBLE_SHARE`` of their
-    own, are left out; no box is empty, so detectron2's ``filter_empty_instances`` is not needed.
+    Those with fewer than ``MIN_VISIBLE_AREA`` px in the crop, or less than ``MIN_VISIBLE_SHARE`` of their
+    own, are no objects to learn; their pixels are building all the same. No box is empty, so detectron2's
+    ``filter_empty_instances`` is not needed.
 
     Args:
         annotations: of one tile; of each ``segmentation`` and ``damage`` are read.
@@ -49,28 +58,29 @@ def training_instances(
 
     Returns:
         ``gt_boxes`` (N, 4) float32 XYXY px, ``gt_classes`` (N,) int64 zeros, ``gt_masks`` BitMasks (N, H, W)
-        bool and ``gt_damage`` (N,) int64 -1..3; all of them where N is 0, too.
+        bool, ``gt_damage`` (N,) int64 -1..3 and ``gt_is_object`` (N,) bool; all of them where N is 0, too.
     """
     drawn = [annotation for annotation in annotations if annotation["segmentation"]]
-    kept = []
+    seen = []
     for annotation, placed in zip(drawn, _masks(drawn, tile_shape, window, crop_shape), strict=True):
         if placed is not None:
-            kept.append((*placed, annotation["damage"]))
+            seen.append((*placed, annotation["damage"]))
     boxes = np.array(
-        [(x0, y0, x0 + mask.shape[1], y0 + mask.shape[0]) for mask, (x0, y0), _ in kept], np.float64
+        [(x0, y0, x0 + mask.shape[1], y0 + mask.shape[0]) for mask, (x0, y0), *_ in seen], np.float64
     ).reshape(-1, 4)
     # Each mask is turned inside its box: turning whole images of them costs ten times as much.
     boxes = orientation.apply_box(boxes)
     turn = orientation.apply_image
-    masks = np.zeros((len(kept), *turn(np.zeros(crop_shape, np.bool_)).shape), np.bool_)
-    for index, (mask, _, _) in enumerate(kept):
+    masks = np.zeros((len(seen), *turn(np.zeros(crop_shape, np.bool_)).shape), np.bool_)
+    for index, (mask, *_) in enumerate(seen):
         x0, y0, x1, y1 = (round(edge) for edge in boxes[index].tolist())
         masks[index, y0:y1, x0:x1] = turn(mask)
     instances = Instances(masks.shape[1:])
     instances.gt_boxes = Boxes(torch.from_numpy(boxes.astype(np.float32)))
-    instances.gt_classes = torch.zeros(len(kept), dtype=torch.int64)
+    instances.gt_classes = torch.zeros(len(seen), dtype=torch.int64)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
-    instances.gt_damage = torch.tensor([damage for _, _, damage in kept], dtype=torch.int64)
+    instances.gt_damage = torch.tensor([damage for *_, damage in seen], dtype=torch.int64)
+    instances.gt_is_object = torch.tensor([is_object for _, _, is_object, _ in seen], dtype=torch.bool)
     return instances
 
 
@@ -80,7 +90,7 @@ def _masks(
     window: transforms.Transform,
     crop_shape: tuple[int, int],
 ) -> list[_Placed | None]:
-    """Mask of each building in its tightest box and the box's place in the crop; None for one left out."""
+    """Each building as the crop shows it; None for one without a pixel in it."""
     if not annotations:
         return []
     flats = [[np.asarray(flat, np.float64) for flat in each["segmentation"]] for each in annotations]
@@ -119,14 +129,14 @@ def _lies_in(low: np.ndarray, high: np.ndarray, box: _Box) -> np.ndarray:
     return np.all((low >= box[:2]) & (high < box[2:]), axis=1)
 
 
-def _whole_mask(rings: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> _Placed | None:
+def _whole_mask(rings: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> _Placed:
     """Mask of a building that nothing cuts; the rule fills its vertices, so they span its tightest box."""
     width, height = (high - low + 1).tolist()
     mask = np.zeros((height, width), np.uint8)
     for ring in rings:
         fill_rings(mask, [ring - low], 1)
     x0, y0 = low.tolist()
-    return (mask, (x0, y0)) if cv2.countNonZero(mask) >= MIN_VISIBLE_AREA else None
+    return mask, (x0, y0), cv2.countNonZero(mask) >= MIN_VISIBLE_AREA
 
 
 def _cut_mask(rings: list[np.ndarray], tile: _Box, crop_shape: tuple[int, int]) -> _Placed | None:
@@ -150,11 +160,13 @@ def _in_window(
 
 
 def _cut(mask: Mask, x0: int, y0: int, crop_shape: tuple[int, int]) -> _Placed | None:
-    """What a crop keeps of a mask at (x0, y0), in its tightest box; None where that is too little."""
+    """What a crop keeps of a mask at (x0, y0); None where that is no pixel."""
     top, left = max(-y0, 0), max(-x0, 0)
     visible = mask[top : max(crop_shape[0] - y0, 0), left : max(crop_shape[1] - x0, 0)]
-    if np.count_nonzero(visible) < max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * np.count_nonzero(mask)):
+    area = np.count_nonzero(visible)
+    if not area:
         return None
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     tight = visible[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return tight, (x0 + left + int(columns[0]), y0 + top + int(rows[0]))
+    is_object = area >= max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * np.count_nonzero(mask))
+    return tight, (x0 + left + int(columns[0]), y0 + top + int(rows[0])), is_object

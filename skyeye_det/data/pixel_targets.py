@@ -18,7 +18,7 @@ def pixel_targets(instances: Instances) -> tuple[torch.Tensor, torch.Tensor]:
     """Paints the buildings of a crop as pixel targets; of overlapping ones the later wins, as officially.
 
     Args:
-        instances: of ``training_instances``: ``gt_boxes`` that fit ``gt_masks`` exactly, and ``gt_damage``.
+        instances: of ``seen_instances``: ``gt_boxes`` that fit ``gt_masks`` exactly, and ``gt_damage``.
 
     Returns:
         sem_seg: (H, W) uint8, 0 background, 1..4 class, ``UNCLASSIFIED_PIXEL`` un-classified.

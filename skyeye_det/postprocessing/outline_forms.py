@@ -17,8 +17,6 @@ from pycocotools import mask as coco_mask
 from skyeye_det.damage import NUM_DAMAGE_CLASSES, DamageClass
 from skyeye_det.data.targets import Parts, building_mask, segmentation_from_parts
 from skyeye_det.postprocessing.polygonize import geometry_parts, outline_geometry, polygonize
-from skyeye_det.postprocessing.rasterize import instance_crops
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 Crop = tuple[tuple[int, int], NDArray[np.bool_]]
 Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -54,22 +52,6 @@ class FoundBuildings:
     damage: NDArray[np.integer]
     damage_probs: NDArray[np.floating]
     shape: tuple[int, int]
-
-    @classmethod
-    def from_prediction(cls, prediction: TilePrediction, pixel_threshold: float) -> "FoundBuildings":
-        """Buildings of a decided prediction, each with the pixels that are likely enough.
-
-        Args:
-            prediction: its instances all count, with the damage that they have.
-            pixel_threshold: least score times mask, 0..1, of a building's pixel.
-        """
-        likely = prediction.masks * prediction.scores[:, None, None]
-        crops: list[Crop] = [((0, 0), _EMPTY)] * len(prediction.boxes)
-        for index, corner, crop in instance_crops(
-            prediction.boxes, likely, prediction.shape, pixel_threshold
-        ):
-            crops[index] = corner, crop
-        return cls(crops, prediction.scores, prediction.damage, prediction.damage_probs, prediction.shape)
 
 
 def outline_crops(crops: Sequence[Crop], outline: str, tolerance: float) -> list[Parts]:

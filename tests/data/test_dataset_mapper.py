@@ -14,6 +14,7 @@ from pair_tiles import building, pair_config, rectangle, write_tile
 from skyeye_det.data.augmentation import (
     RandomQuarterTurn,
     ShiftTransform,
+    WindowTransform,
 )
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.image_reading import read_image
@@ -102,6 +103,18 @@ def test_a_tile_of_unclassified_buildings_keeps_them_all(tmp_path):
     tile = write_tile(tmp_path, [building(rectangle(9, 9, 30, 30), -1)] * 3, _noise())
     mapper = PairMapper(pair_config(96, SCALE_RANGE=[1.0, 1.0]), True)
     assert mapper(tile)["instances"].gt_damage.tolist() == [-1, -1, -1]
+
+
+def test_pixels_of_a_sliver_that_is_no_instance_are_building(tmp_path):
+    tall, speck = building(rectangle(10, 0, 24, 39), 2), building(rectangle(50, 50, 51, 51), -1)
+    tile = write_tile(tmp_path, [tall, speck], _noise())
+    mapper = PairMapper(is_train=True, image_format="BGR", crop=_Always(WindowTransform(0, 38, 26, 26)))
+    result = mapper(tile)
+    assert len(result["instances"]) == 0
+    expected = np.zeros((26, 26), np.uint8)
+    expected[:2, 10:25] = 3
+    assert np.array_equal(result["sem_seg"], expected)
+    assert np.array_equal(result["seams"], expected > 0)
 
 
 @pytest.mark.parametrize("level", [0, 120])

@@ -24,7 +24,7 @@ from skyeye_det.postprocessing.outline_forms import (
     paint_forms,
     proportional_values,
 )
-from skyeye_det.postprocessing.rasterize import rasterize_instances
+from skyeye_det.postprocessing.rasterize import instance_crops, rasterize_instances
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 SHAPE = (40, 60)
@@ -42,6 +42,14 @@ def prediction(number: int, seed: int = 0) -> TilePrediction:
         damage=rng.integers(0, 4, number),
         shape=SHAPE,
     )
+
+
+def drawn_buildings(found: TilePrediction, pixel_threshold: float) -> FoundBuildings:
+    likely = found.masks * found.scores[:, None, None]
+    crops = [((0, 0), np.zeros((0, 0), bool))] * len(found.boxes)
+    for index, corner, crop in instance_crops(found.boxes, likely, found.shape, pixel_threshold):
+        crops[index] = corner, crop
+    return FoundBuildings(crops, found.scores, found.damage, found.damage_probs, found.shape)
 
 
 def buildings(*damage: int, probs: np.ndarray | None = None, side: int = 10) -> FoundBuildings:
@@ -66,7 +74,7 @@ def image(parts: Parts, rule: str) -> np.ndarray:
 @pytest.mark.parametrize("number", [0, 1, 30])
 def test_raw_masks_are_painted_as_rasterizing_paints_them(number: int):
     found = prediction(number)
-    drawn = FoundBuildings.from_prediction(found, pixel_threshold=0.35)
+    drawn = drawn_buildings(found, pixel_threshold=0.35)
     likely = found.masks * found.scores[:, None, None]
     expected = rasterize_instances(found.boxes, likely, found.scores, found.damage, SHAPE, 0.35)
     for image, other in zip(paint_forms(drawn, drawn.crops, OWN), expected, strict=True):
@@ -75,7 +83,7 @@ def test_raw_masks_are_painted_as_rasterizing_paints_them(number: int):
 
 @pytest.mark.parametrize("number", [0, 1, 30])
 def test_exact_outlines_by_the_official_rule_are_the_masks(number: int):
-    drawn = FoundBuildings.from_prediction(prediction(number, seed=1), 0.35)
+    drawn = drawn_buildings(prediction(number, seed=1), 0.35)
     outlines = outline_crops(drawn.crops, EXACT, tolerance=5.0)
     crops = fill_outlines(outlines, OFFICIAL, SHAPE)
     for image, other in zip(
@@ -85,7 +93,7 @@ def test_exact_outlines_by_the_official_rule_are_the_masks(number: int):
 
 
 def test_simplified_outlines_have_fewer_vertices_than_exact_ones():
-    drawn = FoundBuildings.from_prediction(prediction(20, seed=2), 0.2)
+    drawn = drawn_buildings(prediction(20, seed=2), 0.2)
     exact, simple, squared = (count_vertices(outline_crops(drawn.crops, o, 1.0)) for o in OUTLINES)
     assert 0 < simple < exact
     assert 0 < squared < exact
@@ -202,7 +210,7 @@ def test_a_certain_class_fills_the_building_alone():
 
 
 def test_right_angles_change_nothing_about_who_is_drawn():
-    drawn = FoundBuildings.from_prediction(prediction(10, seed=3), 0.1)
+    drawn = drawn_buildings(prediction(10, seed=3), 0.1)
     for outline in (SIMPLIFIED, RIGHT_ANGLED):
         crops = fill_outlines(outline_crops(drawn.crops, outline, 1.0), OFFICIAL, SHAPE)
         assert all(mask.any() == full[1].any() for (_, mask), full in zip(crops, drawn.crops, strict=True))
