@@ -198,14 +198,12 @@ def _pair_run(cfg: CfgNode, weights: str, tiles: Inputs, task: Task) -> PairRun:
 
 def _training_run(cfg: CfgNode, weights: str, task: Task) -> TrainingRun:
     device = torch.device(cfg.MODEL.DEVICE)
-    # As the trainer has it: bfloat16 where the config asks for mixed precision and the device can.
-    mixed = cfg.SOLVER.AMP.ENABLED and device.type == "cuda"
     return TrainingRun(
         cfg,
         weighted_model(cfg, weights).train(),
         training_batch(cfg, task),
         _synchronizer(cfg),
-        precision("bf16" if mixed else "", device),
+        precision("bf16" if cfg.SOLVER.AMP.ENABLED else "", device),  # as the trainer has it
     )
 
 

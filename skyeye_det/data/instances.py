@@ -163,10 +163,10 @@ def _cut(mask: Mask, x0: int, y0: int, crop_shape: tuple[int, int]) -> _Placed |
     """What a crop keeps of a mask at (x0, y0); None where that is no pixel."""
     top, left = max(-y0, 0), max(-x0, 0)
     visible = mask[top : max(crop_shape[0] - y0, 0), left : max(crop_shape[1] - x0, 0)]
-    area = np.count_nonzero(visible)
+    area = cv2.countNonZero(visible) if visible.size else 0
     if not area:
         return None
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     tight = visible[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    is_object = area >= max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * np.count_nonzero(mask))
+    is_object = area >= max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * cv2.countNonZero(mask))
     return tight, (x0 + left + int(columns[0]), y0 + top + int(rows[0])), is_object

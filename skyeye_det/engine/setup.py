@@ -154,15 +154,10 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         processes: how many take part, over all machines.
 
     Raises:
-        InputError: no iteration, AMP without CUDA, several processes without CUDA, a batch that cannot be
-            shared out evenly, or an optimiser that is not there.
+        InputError: no iteration, several processes without CUDA, a batch that cannot be shared out evenly,
+            or an optimiser that is not there.
     """
     on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
-    if cfg.SOLVER.AMP.ENABLED and not on_cuda:
-        raise InputError(
-            f"SOLVER.AMP.ENABLED: expected a CUDA device, found {cfg.MODEL.DEVICE}; append "
-            "SOLVER.AMP.ENABLED False"
-        )
     if processes > 1 and not on_cuda:
         raise InputError(
             f"MODEL.DEVICE: expected cuda for training in {processes} processes, found {cfg.MODEL.DEVICE}; "

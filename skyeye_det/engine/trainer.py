@@ -49,8 +49,9 @@ class PairTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         self._seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-        super().__init__(_with_seed(cfg, self._seed))
-        self._use_bfloat16()
+        super().__init__(_runnable(cfg, self._seed))
+        if cfg.SOLVER.AMP.ENABLED:
+            self._use_bfloat16()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -95,9 +96,20 @@ class PairTrainer(DefaultTrainer):
         )
 
     def _use_bfloat16(self) -> None:
-        """Mixed precision in bfloat16 where the GPU can: it does not overflow as float16 does."""
-        if self.cfg.SOLVER.AMP.ENABLED and torch.cuda.is_bf16_supported():
-            self._trainer.precision = torch.bfloat16
+        """Mixed precision in bfloat16, which does not overflow as float16 does, where the device can."""
+        model = self._trainer.model
+        if self.cfg.MODEL.DEVICE != "cpu":
+            if torch.cuda.is_bf16_supported():
+                self._trainer.precision = torch.bfloat16
+            return
+        # Around forward alone, as torch asks for it, and in training alone, as on a GPU.
+        forward = model.forward
+
+        def mixed(*inputs: Any) -> Any:
+            with torch.autocast("cpu", torch.bfloat16, enabled=model.training):
+                return forward(*inputs)
+
+        model.forward = mixed
 
     def build_hooks(self) -> list[hooks.HookBase | None]:
         """DefaultTrainer's hooks; the best checkpoint follows evaluation, the periodic one follows both.
@@ -135,7 +147,7 @@ class PairTrainer(DefaultTrainer):
         """See DefaultTrainer; a resumed run also goes on in the order of samples."""
         super().resume_or_load(resume)
         if self.start_iter:
-            cfg = _with_seed(self.cfg, self._seed)
+            cfg = _runnable(self.cfg, self._seed)
             self._trainer.reset_data_loader(
                 lambda: build_pair_train_loader(cfg, cfg.DATASETS.TRAIN, self.start_iter)
             )
@@ -217,9 +229,11 @@ def _evaluate(cfg: CfgNode, resume: bool) -> OrderedDict:
     return PairTrainer.test(cfg, model)
 
 
-def _with_seed(cfg: CfgNode, seed: int) -> CfgNode:
+def _runnable(cfg: CfgNode, seed: int) -> CfgNode:
+    """The config with a drawn seed, and without what detectron2 runs on CUDA alone."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.SEED = seed
+    cfg.SOLVER.AMP.ENABLED &= cfg.MODEL.DEVICE != "cpu"
     cfg.freeze()
     return cfg

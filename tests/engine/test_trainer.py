@@ -14,6 +14,7 @@ import torch
 from tiny_model import CONFIGS, tiny_overrides
 
 from skyeye_det.engine import trainer as trainer_module
+from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.trainer import PairTrainer, train
 from skyeye_det.errors import InputError
 
@@ -64,6 +65,24 @@ def interrupted(trained: Path, tmp_path: Path) -> Path:
     shutil.copy(trained / "model_0000001.pth", tmp_path)
     (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
     return tmp_path
+
+
+def test_mixed_precision_on_a_cpu_is_bfloat16_in_training_alone(trained: Path, tmp_path: Path) -> None:
+    given = arguments(tmp_path, SOLVER__AMP__ENABLED=True)
+    mixed = PairTrainer(load_config(given.config_file, given.opts))
+    mixed.resume_or_load(resume=False)
+    layer = mixed.model.roi_heads.box_head.fc1
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    layer.register_forward_hook(lambda module, _, output: seen[module.training].add(output.dtype))
+    mixed.train()
+    batch = next(iter(mixed.build_test_loader(mixed.cfg, "tiny_val")))
+    with torch.inference_mode():
+        mixed.model.eval()(batch)
+    assert seen == {True: {torch.bfloat16}, False: {torch.float32}}
+    found, plain = weights(tmp_path / "model_final.pth"), weights(trained / "model_final.pth")
+    assert all(tensor.dtype == plain[name].dtype for name, tensor in found.items())
+    assert all(torch.isfinite(tensor).all() for tensor in found.values())
+    assert any(not torch.equal(tensor, plain[name]) for name, tensor in found.items())
 
 
 @pytest.mark.parametrize("workers", [0, 2])
