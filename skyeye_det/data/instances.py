@@ -163,7 +163,7 @@ def _cut(mask: Mask, x0: int, y0: int, crop_shape: tuple[int, int]) -> _Placed |
     """What a crop keeps of a mask at (x0, y0); None where that is no pixel."""
     top, left = max(-y0, 0), max(-x0, 0)
     visible = mask[top : max(crop_shape[0] - y0, 0), left : max(crop_shape[1] - x0, 0)]
-    area = cv2.countNonZero(visible) if visible.size else 0
+    area = int(np.count_nonzero(visible))
     if not area:
         return None
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
