@@ -42,18 +42,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
     parser.add_argument("--tta", default="none", metavar="VIEWS", help="as for tools/infer.py")
     parser.add_argument("--xbd-root", type=Path, help="xBD root with images and labels of the splits")
-    parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on")
+    parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on: folders")
+    parser.add_argument("--split-file", type=Path, metavar="FILE", help="--splits are parts of this split")
+    by_fold = "each checkpoint predicts the split at its place, which it was not trained on"
+    parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=Path, metavar="YAML", help="the rule")
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
     parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
-    parser.add_argument(
-        "--json",
-        type=report_file,
-        nargs="+",
-        default=[],
-        help="report to write, with the counts of every tile; or those to compare",
-    )
+    reports = "report to write, with the counts of every tile; or those to compare"
+    parser.add_argument("--json", type=report_file, nargs="+", default=[], help=reports)
     parser.add_argument(
         "--against", type=Path, nargs="+", default=[], metavar="JSON", help="reports of another model"
     )
@@ -94,6 +92,8 @@ def main() -> None:
             arguments.splits,
             arguments.tta,
             arguments.opts,
+            arguments.split_file,
+            arguments.out_of_fold,
         )
         if arguments.json:
             require_writable(arguments.json[0])  # before the work, as the next line

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from skyeye_det.data.pairs import ImagePair
-from skyeye_det.data.scene_files import SceneFiles, find_scenes
+from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.inference_folder import origin
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
@@ -15,7 +15,7 @@ from skyeye_det.engine.predictor import read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.truth import tiles_from_labels
+from skyeye_det.evaluation.truth import labelled_scenes, tile_of
 from skyeye_det.evaluation.tuning import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.evaluation.tuning_files import KeptTile, claim_folder, save_tile, tile_path
 from skyeye_det.files import require_writable, sole_writer
@@ -30,9 +30,11 @@ class TunedModel:
     Attributes:
         models: one, or several whose predictions are merged.
         xbd_root: root with ``<split>/images`` and ``<split>/labels``.
-        splits: folders below it.
+        splits: folders below it, or parts of ``split_file``.
         views: test-time augmentation, see ``views.parse_views``.
         overrides: ``KEY VALUE ...`` of the configs.
+        split_file: a split of the root's tiles; None: its folders.
+        out_of_fold: each model predicts the one split that stands at its place; no ensemble.
     """
 
     models: Sequence[ModelFiles]
@@ -40,6 +42,22 @@ class TunedModel:
     splits: Sequence[str]
     views: str = "none"
     overrides: Sequence[str] = ()
+    split_file: Path | None = None
+    out_of_fold: bool = False
+
+    def scenes(self) -> list[SceneFiles]:
+        """The tiles, sorted by scene; raises InputError, see ``truth.labelled_scenes``."""
+        return labelled_scenes(self.xbd_root, self.splits, self.split_file)
+
+    def by_fold(self) -> "list[TunedModel]":
+        """One for each model and its split; raises InputError where their numbers differ."""
+        if len(self.models) != len(self.splits) or len(set(self.splits)) != len(self.splits):
+            raise InputError(
+                f"--out-of-fold: expected one checkpoint for each split, found {len(self.models)} and "
+                f"{', '.join(self.splits)}"
+            )
+        pairs = zip(self.models, self.splits, strict=True)
+        return [replace(self, models=[model], splits=[split], out_of_fold=False) for model, split in pairs]
 
 
 def tune_postprocess(
@@ -55,7 +73,7 @@ def tune_postprocess(
 
     Returns:
         The report of ``evaluation.tuning.tune_rule`` with ``model``: ``config_files``, ``weights``,
-        ``splits`` and ``views``.
+        ``splits``, ``views`` and ``out_of_fold``.
 
     Raises:
         InputError: config, weights, labels, images or folds are not what they should be, or ``work`` holds
@@ -64,14 +82,21 @@ def tune_postprocess(
     if not output.name:
         raise InputError(f"--output {output}: expected a file, found a folder")
     require_writable(output)
-    options.check(len(tiles_from_labels(tuned.xbd_root, tuned.splits)))
-    paths = keep_tiles(tuned, work or output.with_name(f"{output.stem}.tiles"))
+    options.check(len(tuned.scenes()))
+    folder = work or output.with_name(f"{output.stem}.tiles")
+    if tuned.out_of_fold:
+        folds = [(fold, folder / str(number)) for number, fold in enumerate(tuned.by_fold(), start=1)]
+        kept = (path for fold, own in folds for path in keep_tiles(fold, own))
+        paths = sorted(kept, key=lambda path: path.name)
+    else:
+        paths = keep_tiles(tuned, folder)
     rule, report = tune_rule(paths, options)
     report["model"] = {
         "config_files": [each.config_file for each in tuned.models],
         "weights": [each.weights for each in tuned.models],
         "splits": list(tuned.splits),
         "views": tuned.views,
+        "out_of_fold": tuned.out_of_fold,
     }
     names = ", ".join(Path(each.weights).name for each in tuned.models)
     source = f"{', '.join(tuned.splits)} for {names} ({_config_names(tuned)}, views {tuned.views})"
@@ -94,16 +119,10 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
     """
     loaded = [(load_config(each.config_file, tuned.overrides), each.weights) for each in tuned.models]
     views = parse_views(tuned.views)
-    truths = {tile.scene: tile for tile in tiles_from_labels(tuned.xbd_root, tuned.splits)}
-    files = {
-        scene.name: scene
-        for split in dict.fromkeys(tuned.splits)
-        for scene in find_scenes(tuned.xbd_root, split)[0]
-    }
-    scenes = sorted(truths)
+    scenes = {files.name: files for files in tuned.scenes()}
     tiles = [
-        tile_dict(ImagePair(name, files[name].pre_image, files[name].post_image)) | {"image_id": number}
-        for number, name in enumerate(scenes, start=1)
+        tile_dict(ImagePair(name, files.pre_image, files.post_image)) | {"image_id": number}
+        for number, (name, files) in enumerate(scenes.items(), start=1)
     ]
     with sole_writer(folder):
         todo = [tile for tile in tiles if not tile_path(folder, tile["scene"]).is_file()]
@@ -112,7 +131,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
             folder,
             {
                 **origin(loaded),
-                "tiles_sha256": _tiles_sha256([files[name] for name in scenes]),
+                "tiles_sha256": _tiles_sha256(list(scenes.values())),
                 "views": tuned.views,
             },
         )
@@ -121,7 +140,9 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
             with told_in_a_sentence():
                 for pair in progress(read_pairs(loaded[0][0], todo), len(todo), "predict", "pair"):
                     scene = pair["scene"]
-                    save_tile(tile_path(folder, scene), KeptTile(predictor(pair), truths[scene].read()))
+                    save_tile(
+                        tile_path(folder, scene), KeptTile(predictor(pair), tile_of(scenes[scene]).read())
+                    )
     return [tile_path(folder, name) for name in scenes]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import scene_and_target, scene_event, split_folders
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
+from skyeye_det.data.split_file import check_tiles, read_split
 from skyeye_det.data.split_listing import LABELS, list_splits
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.data.validation import dropping_fault
@@ -126,25 +127,67 @@ def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> li
     Raises:
         InputError: no such root or split, an incomplete pair, or a scene in two splits.
     """
-    xbd_root = Path(xbd_root)
+    return [tile_of(files) for files in labelled_scenes(xbd_root, splits)]
+
+
+def labelled_scenes(
+    xbd_root: Path, splits: Iterable[str] | None = None, split_file: Path | None = None
+) -> list[SceneFiles]:
+    """The complete pairs of an xBD root's splits, or of parts of a split that was made of them.
+
+    Args:
+        xbd_root: root with ``<split>/images`` and ``<split>/labels``.
+        splits: folders, or with ``split_file`` parts of it; None for all.
+        split_file: ``split_<name>.json`` as ``tools/convert_xbd_to_coco.py --split-by`` writes it.
+
+    Returns:
+        Pairs sorted by scene; nothing but names and the split file has been read.
+
+    Raises:
+        InputError: no such root, split or part, an incomplete pair, a scene in two splits, or a split file
+            that does not fit the root.
+    """
+    root = Path(xbd_root)
+    if split_file is None:
+        folders = list_splits(root, (LABELS,)) if splits is None else tuple(dict.fromkeys(splits))
+        return sorted(_complete_scenes(root, folders).values(), key=lambda files: files.name)
+    split = read_split(split_file)
+    chosen = tuple(split.parts if splits is None else dict.fromkeys(splits))
+    if unknown := [part for part in chosen if part not in split.parts]:
+        raise InputError(
+            f"{split_file}: expected parts {', '.join(split.parts)}, found {', '.join(unknown)}; check "
+            "--splits"
+        )
+    found = {f"{files.split}/{name}": files for name, files in _complete_scenes(root, split.folders).items()}
+    check_tiles(split_file, split, found)
+    keys = (key for part in chosen for key in split.parts[part])
+    return sorted((found[key] for key in keys), key=lambda files: files.name)
+
+
+def tile_of(files: SceneFiles) -> TrueTile:
+    """The true tile of a labelled pair."""
+    return TrueTile(
+        files.name,
+        scene_event(files.name),
+        partial(_paint_targets, files),
+        partial(_paint_with_buildings, files),
+    )
+
+
+def _complete_scenes(root: Path, splits: Iterable[str]) -> dict[str, SceneFiles]:
     found: dict[str, SceneFiles] = {}
-    for split in list_splits(xbd_root, (LABELS,)) if splits is None else dict.fromkeys(splits):
-        scenes, faults = find_scenes(xbd_root, split)
+    for split in splits:
+        scenes, faults = find_scenes(root, split)
         if faults:
-            raise InputError(f"{xbd_root}: {faults[0]}, and {len(faults)} in all; a score needs every tile")
+            raise InputError(f"{root}: {faults[0]}, and {len(faults)} in all; a score needs every tile")
         for files in scenes:
             if files.name in found:
                 other = found[files.name].split
                 raise InputError(
-                    f"{xbd_root}: scene {files.name} is in {other} and {split}; name one with --splits"
+                    f"{root}: scene {files.name} is in {other} and {split}; name one with --splits"
                 )
             found[files.name] = files
-    return [
-        TrueTile(
-            scene, scene_event(scene), partial(_paint_targets, files), partial(_paint_with_buildings, files)
-        )
-        for scene, files in sorted(found.items())
-    ]
+    return found
 
 
 def _paint_targets(files: SceneFiles) -> Images:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det import files
+from skyeye_det.data.split_file import Split, write_split
 from skyeye_det.engine import inference_folder
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles
@@ -159,3 +161,67 @@ def test_half_a_command_is_wrong_input(arguments):
     run = subprocess.run([sys.executable, str(TUNE), *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "error:" in run.stderr
+
+
+def parted(folder: Path, parts: dict[str, tuple[str, ...]]) -> Path:
+    """A split file of the tiles of ``train``."""
+    path = folder / "split_cv.json"
+    write_split(path, Split("cv", ("train",), {}, parts))
+    return path
+
+
+PARTS = {"a": ("train/test-flood_00000000", "train/test-flood_00000002"), "b": ("train/test-flood_00000001",)}
+
+
+def test_each_model_predicts_the_part_that_stands_at_its_place(weights, tiny_datasets, tmp_path):
+    torch.manual_seed(1)
+    SkyeyeCheckpointer(PairTrainer.build_model(tiny_config()), str(tmp_path)).save("other")
+    models = [ModelFiles(CONFIG, weights), ModelFiles(CONFIG, str(tmp_path / "other.pth"))]
+    split_file = parted(tmp_path, PARTS)
+    tuned = replace(
+        tuned_model(weights, tiny_datasets),
+        models=models,
+        splits=["a", "b"],
+        split_file=split_file,
+        out_of_fold=True,
+    )
+    report = tune_postprocess(tuned, tmp_path / "rule.yaml", tmp_path / "work", OPTIONS)
+    assert report["tiles"]["scenes"] == [f"test-flood_{number:08d}" for number in range(3)]
+    assert report["model"]["out_of_fold"]
+    for number, (model, scenes) in enumerate(zip(models, PARTS.values(), strict=True), start=1):
+        alone = replace(tuned_model(weights, tiny_datasets), models=[model])
+        expected = {path.name: path for path in keep_tiles(alone, tmp_path / f"alone{number}")}
+        found = sorted((tmp_path / "work" / str(number)).glob("*.npz"))
+        assert [path.stem for path in found] == [scene.partition("/")[2] for scene in scenes]
+        for path in found:
+            np.testing.assert_array_equal(
+                load_tile(path).prediction.scores, load_tile(expected[path.name]).prediction.scores
+            )
+
+
+@pytest.mark.parametrize("splits", [["a"], ["a", "a"], ["a", "b"]])
+def test_out_of_fold_wants_a_checkpoint_for_each_split(splits, weights, tiny_datasets, tmp_path):
+    split_file = parted(tmp_path, PARTS)
+    models = [ModelFiles(CONFIG, weights)] * (1 if len(set(splits)) > 1 else 2)
+    tuned = replace(tuned_model(weights, tiny_datasets), models=models, splits=splits)
+    tuned = replace(tuned, split_file=split_file, out_of_fold=True)
+    with pytest.raises(InputError, match="expected one checkpoint for each split"):
+        tune_postprocess(tuned, tmp_path / "rule.yaml", tmp_path / "work", TuningOptions(folds=2, draws=20))
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_part_that_the_split_does_not_have_is_told(weights, tiny_datasets, tmp_path):
+    tuned = replace(
+        tuned_model(weights, tiny_datasets),
+        splits=["a", "c"],
+        split_file=parted(tmp_path, PARTS),
+    )
+    with pytest.raises(InputError, match=r"split_cv\.json: expected parts a, b, found c"):
+        keep_tiles(tuned, tmp_path / "work")
+
+
+def test_a_split_of_other_tiles_is_told(weights, tiny_datasets, tmp_path):
+    split_file = parted(tmp_path, PARTS | {"c": ("train/test-flood_00000009",)})
+    tuned = replace(tuned_model(weights, tiny_datasets), splits=["a"], split_file=split_file)
+    with pytest.raises(InputError, match="tiles of the split are missing"):
+        keep_tiles(tuned, tmp_path / "work")
