@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -102,7 +103,7 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
         ]
     map_instances = getattr(model, "map_instances", None)
     if map_instances is not None:
-        model.map_instances = _as_stage(clock, MAP_INSTANCES, map_instances)
+        model.map_instances = _finder_as_stage(clock, map_instances)
     heads: Any = getattr(model, "roi_heads", None)
     # A hybrid calls these in place of the heads themselves.
     own_steps = {"find": _OF_MODEL["roi_heads"], "grade": "damage"} if hasattr(heads, "find") else {}
@@ -117,6 +118,22 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
             model.map_instances = map_instances
         for name in own_steps:
             delattr(heads, name)
+
+
+_OF_COMPONENTS = ("proposals", "uncovered")
+
+
+def _finder_as_stage(clock: StageClock, find: Callable[..., Any]) -> Callable[..., Any]:
+    """The finder of a hybrid's components, and what it is asked for later."""
+
+    def timed(*maps: Any) -> Any:
+        components = _as_stage(clock, MAP_INSTANCES, find)(*maps)
+        asked = {name: getattr(components, name) for name in ("proposals", "uncovered")}
+        return SimpleNamespace(
+            **{name: _as_stage(clock, MAP_INSTANCES, each) for name, each in asked.items()}
+        )
+
+    return timed
 
 
 def _as_stage(clock: StageClock, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ import skyeye_det.modeling.semantic_pair  # noqa: F401
 from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
-from skyeye_det.engine.map_instances import components_as_instances
+from skyeye_det.engine.map_instances import MapComponents
 from skyeye_det.errors import InputError, shown
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 from skyeye_det.yaml_text import parse_yaml
@@ -119,7 +119,7 @@ def build_pair_model(cfg: CfgNode) -> nn.Module:
     except KeyError as error:  # of detectron2's registries
         raise InputError(f"config: {one_line(error)}") from error
     if isinstance(model, HybridRCNN):
-        model.map_instances = partial(components_as_instances, mask_side(cfg))
+        model.map_instances = partial(MapComponents, mask_side(cfg))
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.DEVICE == "cpu" else model
 
 

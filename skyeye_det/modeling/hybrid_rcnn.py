@@ -1,7 +1,7 @@
 """Meta-architecture of the hybrid: instances, and a semantic building map that fills what they miss."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,8 +13,19 @@ from torch import Tensor
 from skyeye_det.modeling.building_map import BuildingMapHead, map_probabilities, stacked_targets
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 
-MapInstances = Callable[[np.ndarray, np.ndarray, Instances | None], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""(building (H, W), seam (H, W), found so far) -> boxes (K, 4), soft masks (K, S, S), scores (K,)."""
+
+class TileComponents(Protocol):
+    """The components of one tile's building map; arrays are float32, boxes XYXY px."""
+
+    def proposals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (K, 4) and scores (K,) of all."""
+
+    def uncovered(self, found: Instances) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes (K, 4), soft masks (K, S, S) and scores (K,) of those that no instance covers."""
+
+
+MapInstances = Callable[[np.ndarray, np.ndarray], TileComponents]
+"""Probabilities of building (H, W) and seam (H, W) -> the tile's components."""
 
 
 @META_ARCH_REGISTRY.register()
@@ -86,43 +97,41 @@ class HybridRCNN(PairRCNN):
             found = self.roi_heads.forward_with_given_boxes(features, given)
         else:
             proposals, _ = self.proposal_generator(images, features, None)
-            proposals = [self._with_map_boxes(*pair) for pair in zip(proposals, maps, strict=True)]
-            found = self._with_uncovered(self.roi_heads.find(features, proposals), maps)
+            components = self._components(maps)
+            proposals = [self._with_map_boxes(*pair) for pair in zip(proposals, components, strict=True)]
+            found = self.roi_heads.find(features, proposals)
+            found = [self._with_uncovered(*pair) for pair in zip(found, components, strict=True)]
             # All at once: with object context each building is graded beside all others.
             found = self.roi_heads.grade(features, found)
             outputs = [each | {"proposals": one} for each, one in zip(outputs, proposals, strict=True)]
         return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
 
-    def _components(
-        self, find: MapInstances, maps: Tensor, found: Instances | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        building, seam = maps.cpu().numpy()
-        boxes, masks, scores = (
-            torch.from_numpy(each).to(self.device) for each in find(building, seam, found)
-        )
-        return boxes, masks, scores
-
-    def _with_map_boxes(self, proposals: Instances, maps: Tensor) -> Instances:
-        """Puts the components' boxes before the RPN's proposals, of which the last give way at the limit."""
+    def _components(self, maps: list[Tensor]) -> list[TileComponents | None]:
+        """Found once a tile, for proposals and for what no instance covers."""
         if self.map_instances is None:
+            return [None] * len(maps)
+        return [self.map_instances(*each.cpu().numpy()) for each in maps]
+
+    def _with_map_boxes(self, proposals: Instances, components: TileComponents | None) -> Instances:
+        """Puts the components' boxes before the RPN's proposals, of which the last give way at the limit."""
+        if components is None:
             return proposals
-        boxes, _, scores = self._components(self.map_instances, maps, None)
+        boxes, scores = (torch.from_numpy(each).to(self.device) for each in components.proposals())
         added = Instances(proposals.image_size)
         added.proposal_boxes = Boxes(boxes)
         added.objectness_logits = torch.logit(scores, eps=1e-4).to(proposals.objectness_logits.dtype)
         limit = self.proposal_generator.post_nms_topk[False]  # that of inference
         return Instances.cat([added, proposals])[:limit]
 
-    def _with_uncovered(self, found: list[Instances], maps: list[Tensor]) -> list[Instances]:
+    def _with_uncovered(self, found: Instances, components: TileComponents | None) -> Instances:
         """Adds the components that no instance covers; their masks are the map's."""
-        if self.map_instances is None:
+        if components is None:
             return found
-        joined = []
-        for instances, each in zip(found, maps, strict=True):
-            boxes, masks, scores = self._components(self.map_instances, each, instances)
-            extra = Instances(instances.image_size)
-            extra.pred_boxes, extra.scores = Boxes(boxes), scores.to(instances.scores.dtype)
-            extra.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=self.device)
-            extra.pred_masks = masks[:, None].to(instances.pred_masks.dtype)
-            joined.append(Instances.cat([instances, extra]))
-        return joined
+        boxes, masks, scores = (
+            torch.from_numpy(each).to(self.device) for each in components.uncovered(found)
+        )
+        extra = Instances(found.image_size)
+        extra.pred_boxes, extra.scores = Boxes(boxes), scores.to(found.scores.dtype)
+        extra.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=self.device)
+        extra.pred_masks = masks[:, None].to(found.pred_masks.dtype)
+        return Instances.cat([found, extra])

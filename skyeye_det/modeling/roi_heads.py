@@ -19,6 +19,9 @@ from skyeye_det.modeling.tile_shift import tile_shift
 _FINE = 4
 """Mask pixels along each side of a bin of the damage pooler, before they are averaged."""
 
+_DRAWN_AT_ONCE = 128
+"""Buildings of a tile in the mask head; detectron2 offers as many of an image to it in training."""
+
 _SAMPLING_RATIO = 2
 """Points along each side of a bin that ROIAlign averages for the damage head."""
 
@@ -96,8 +99,17 @@ class BuildingROIHeads(StandardROIHeads):
         return self.draw(features, self._forward_box(features, proposals))
 
     def draw(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
-        """Masks for instances that have ``pred_boxes`` and ``pred_classes``."""
-        return super().forward_with_given_boxes(features, instances)
+        """Masks for instances that have ``pred_boxes`` and ``pred_classes``.
+
+        A tile's buildings are drawn ``_DRAWN_AT_ONCE`` at a time: a thousand at once would take a gigabyte.
+        """
+        draw = super().forward_with_given_boxes
+        most = max((len(found) for found in instances), default=0)
+        parts = [
+            draw(features, [found[start : start + _DRAWN_AT_ONCE] for found in instances])
+            for start in range(0, max(most, 1), _DRAWN_AT_ONCE)
+        ]
+        return [Instances.cat(list(of_image)) for of_image in zip(*parts, strict=True)]
 
     def grade(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
         """Damage for instances that have ``pred_boxes`` and ``pred_masks`` (M, 1, S, S)."""

@@ -35,49 +35,85 @@ _LEVELS = tuple(1.5 * 1.3**step for step in range(13))
 Components = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def building_components(
-    building_map: np.ndarray,
-    seam_map: np.ndarray | None,
-    covered: np.ndarray | None,
-    threshold: float,
-    min_area: int,
-    mask_side: int = 28,
-) -> Components:
-    """Turns what the map finds and no instance covers into instances.
+class BuildingComponents:
+    """The components of one building map, split once; asked for all, and for what instances leave.
 
     Args:
         building_map: (h, w) probability of building, float 0..1 or uint8 0..255.
         seam_map: (h, w) probability that a building pixel lies at its building's edge, likewise; None: parts
             are split at narrow necks.
-        covered: bool (h, w), pixels of instances; components mostly covered are left out (see
-            ``MOST_COVERED``), others lose their covered pixels. None: nothing is.
         threshold: least probability of a building pixel, above 0.
-        min_area: px; components of fewer uncovered pixels are left out.
-        mask_side: S of the soft masks.
-
-    Returns:
-        boxes (K, 4) float32, tight; masks (K, S, S) float32, the map over each box, 0 on other components;
-        scores (K,) float32, mean probability of the component's pixels. In no order.
+        min_area: px; components of fewer pixels are left out.
 
     Raises:
         ValueError: shapes that differ, values that are not finite, a threshold of 0 or less.
     """
-    probability = as_probability(building_map)
-    _check_images(probability, seam_map, covered)
-    if threshold <= 0:
-        raise ValueError(f"expected a threshold above 0, found {threshold}")
-    building = probability >= np.float32(threshold)
-    if not building.any():
-        return _gathered(probability, building, building.astype(np.int32), np.zeros(0, np.int64), mask_side)
-    labels = split_buildings(building, seam_map)
-    area = np.bincount(labels.ravel())
-    left = area
-    if covered is not None:
-        labels = np.where(covered, 0, labels)
-        left = np.bincount(labels.ravel(), minlength=len(area))
-    new = (area - left < MOST_COVERED * area) & (left >= max(min_area, 1))
-    new[0] = False
-    return _gathered(probability, building, labels, np.flatnonzero(new), mask_side)
+
+    def __init__(
+        self, building_map: np.ndarray, seam_map: np.ndarray | None, threshold: float, min_area: int
+    ):
+        self._probability = as_probability(building_map)
+        _check_images(self._probability, seam_map)
+        if threshold <= 0:
+            raise ValueError(f"expected a threshold above 0, found {threshold}")
+        self._building = self._probability >= np.float32(threshold)
+        self._labels = (
+            split_buildings(self._building, seam_map)
+            if self._building.any()
+            else np.zeros(self._building.shape, np.int32)
+        )
+        self._areas = np.bincount(self._labels.ravel())
+        self._least = max(min_area, 1)
+
+    def all_boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tight boxes (K, 4) float32 of all components, and their mean probability (K,) float32."""
+        numbers = 1 + np.flatnonzero(self._areas[1:] >= self._least)
+        return self._boxes(self._labels, numbers).astype(np.float32), self._scores(self._labels, numbers)
+
+    def uncovered(self, covered: np.ndarray, mask_side: int = 28) -> Components:
+        """What the map finds and no instance covers, as instances.
+
+        Args:
+            covered: bool (h, w), pixels of instances; components mostly covered are left out (see
+                ``MOST_COVERED``), others lose their covered pixels.
+            mask_side: S of the soft masks.
+
+        Returns:
+            boxes (K, 4) float32, tight; masks (K, S, S) float32, the map over each box, 0 on other
+            components; scores (K,) float32, mean probability of the component's pixels. In no order.
+
+        Raises:
+            ValueError: ``covered`` has another shape than the map.
+        """
+        if covered.shape != self._labels.shape:
+            raise ValueError(
+                f"expected covered pixels {self._labels.shape} as the map, found {covered.shape}"
+            )
+        hidden = np.bincount(self._labels[covered], minlength=len(self._areas))
+        new = (hidden < MOST_COVERED * self._areas) & (self._areas - hidden >= self._least)
+        new[0] = False
+        labels = self._labels * (new[self._labels] & ~covered)
+        numbers = np.flatnonzero(new)
+        boxes = self._boxes(labels, numbers)
+        masks = np.zeros((len(numbers), mask_side, mask_side), np.float32)
+        for index, (number, (x0, y0, x1, y1)) in enumerate(
+            zip(numbers.tolist(), boxes.tolist(), strict=True)
+        ):
+            window = slice(y0, y1), slice(x0, x1)
+            # Other components and covered pixels are zero; around all of them the map fades by itself.
+            own = (labels[window] == number) | ~self._building[window]
+            masks[index] = _resized(np.where(own, self._probability[window], np.float32(0)), mask_side)
+        return boxes.astype(np.float32), masks, self._scores(labels, numbers)
+
+    def _boxes(self, labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        return label_boxes(labels, len(self._areas))[numbers]
+
+    def _scores(self, labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Mean probability float32 of the pixels of each label."""
+        places = np.flatnonzero(labels > 0)
+        label = labels.ravel()[places]
+        total = np.bincount(label, self._probability.ravel()[places], len(self._areas))
+        return (total[numbers] / np.bincount(label, minlength=len(self._areas))[numbers]).astype(np.float32)
 
 
 def as_probability(image: np.ndarray) -> np.ndarray:
@@ -145,32 +181,17 @@ def _peaks(building: np.ndarray) -> np.ndarray:
     return markers
 
 
-def _gathered(
-    probability: np.ndarray, building: np.ndarray, labels: np.ndarray, numbers: np.ndarray, mask_side: int
-) -> Components:
-    """Boxes, soft masks and scores of the components ``numbers``."""
-    area = np.bincount(labels.ravel())
-    total = np.bincount(labels.ravel(), probability.ravel())
-    boxes = label_boxes(labels, len(area))[numbers]
-    masks = np.zeros((len(numbers), mask_side, mask_side), np.float32)
-    for index, (number, (x0, y0, x1, y1)) in enumerate(zip(numbers.tolist(), boxes.tolist(), strict=True)):
-        window = slice(y0, y1), slice(x0, x1)
-        # Other components and covered pixels are zero; around all of them the map fades by itself.
-        own = (labels[window] == number) | ~building[window]
-        masks[index] = _resized(np.where(own, probability[window], np.float32(0)), mask_side)
-    return boxes.astype(np.float32), masks, (total[numbers] / area[numbers]).astype(np.float32)
-
-
 def _resized(crop: np.ndarray, side: int) -> np.ndarray:
     """The crop as (side, side) cells, each the mean over its area: sharper than bilinear when enlarged."""
     return np.minimum(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.float32(1))
 
 
-def _check_images(probability: np.ndarray, seam_map: np.ndarray | None, covered: np.ndarray | None) -> None:
+def _check_images(probability: np.ndarray, seam_map: np.ndarray | None) -> None:
     if probability.ndim != 2 or not probability.size:
         raise ValueError(f"expected a building map (h, w), found {probability.shape}")
-    for name, image in (("seam map", seam_map), ("covered pixels", covered)):
-        if image is not None and image.shape != probability.shape:
-            raise ValueError(f"expected {name} {probability.shape} as the building map, found {image.shape}")
+    if seam_map is not None and seam_map.shape != probability.shape:
+        raise ValueError(
+            f"expected a seam map {probability.shape} as the building map, found {seam_map.shape}"
+        )
     if not np.isfinite(probability).all():
         raise ValueError("expected a finite building map, found NaN or infinity")

@@ -75,7 +75,7 @@ def owner_map(
 
     A pixel's owner is the instance of the largest ``P_i`` where that reaches the floor; else the owner of the
     nearest such pixel in the same connected region of pixels from the floor on. Regions without instance
-    have no owner: what the map finds by itself is to become an instance before, see ``building_components``.
+    have no owner: what the map finds by itself is to become an instance before, see ``BuildingComponents``.
 
     Args:
         boxes: (N, 4) float32, XYXY in px.

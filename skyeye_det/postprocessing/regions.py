@@ -53,7 +53,7 @@ def connected_regions(inside: np.ndarray) -> Regions:
 
 def label_boxes(labels: np.ndarray, count: int) -> np.ndarray:
     """Boxes XYXY int64 (count, 4) of the pixels of each label above 0, int (h, w); x1 is 0 of absent ones."""
-    places = np.flatnonzero(labels)
+    places = np.flatnonzero(labels > 0)
     label = labels.ravel()[places]
     rows, columns = np.divmod(places, labels.shape[1])
     boxes = np.zeros((count, 4), np.int64)
@@ -76,34 +76,27 @@ def spread_labels(seeds: np.ndarray, regions: Regions) -> np.ndarray:
     Returns:
         int32 (h, w): ``seeds`` where they are, spread over their regions; 0 outside and in regions without.
     """
-    labels = seeds * (regions.labels > 0)
-    has_seed = np.zeros(len(regions), bool)
-    has_seed[regions.labels[labels > 0]] = True
-    todo = np.flatnonzero(has_seed[regions.labels] & (labels == 0))
-    if not todo.size:
-        return labels
-    nearest = _nearest_seed(labels, todo)
-    region = regions.labels.ravel()[todo]
-    own = regions.labels.ravel()[nearest] == region
-    spread = labels.copy()
-    spread.ravel()[todo[own]] = labels.ravel()[nearest[own]]
-    wrong = np.unique(region[~own])  # another region's seed lies nearer to some pixels
-    if wrong.size:
-        _spread_alone(spread, labels, _only(regions, wrong), wrong)
+    inside = np.flatnonzero(regions.labels > 0)
+    region, label = regions.labels.ravel()[inside], seeds.ravel()[inside]
+    is_seed = label > 0
+    single = np.zeros(len(regions), label.dtype)  # the region's label, where it has one alone
+    single[region[is_seed]] = label[is_seed]
+    is_mixed = np.zeros(len(regions), bool)
+    is_mixed[region[is_seed & (label != single[region])]] = True
+    spread = np.zeros_like(seeds)
+    spread.ravel()[inside] = np.where(is_seed, label, single[region])
+    is_mixed &= np.bincount(region[~is_seed], minlength=len(regions)) > 0  # else nothing is left to spread
+    if is_mixed.any():
+        _spread_alone(spread, seeds, regions, is_mixed)
     return spread
 
 
-def _only(regions: Regions, numbers: np.ndarray) -> Regions:
-    """Without the other regions: boxes of a few are found sooner than those of all."""
-    kept = np.zeros(len(regions), bool)
-    kept[numbers] = True
-    return Regions(regions.labels * kept[regions.labels], len(regions))
-
-
-def _spread_alone(spread: np.ndarray, seeds: np.ndarray, regions: Regions, numbers: np.ndarray) -> None:
-    """Writes into ``spread`` the labels of single regions, each as if there were no other."""
-    for number in numbers.tolist():
-        window = regions.window(number)
+def _spread_alone(spread: np.ndarray, seeds: np.ndarray, regions: Regions, chosen: np.ndarray) -> None:
+    """Writes into ``spread`` the labels of chosen regions (bool (R + 1,)), each as if there were no other."""
+    boxes = label_boxes(regions.labels * chosen[regions.labels], len(regions))
+    for number in np.flatnonzero(chosen).tolist():
+        x0, y0, x1, y1 = boxes[number].tolist()
+        window = slice(y0, y1), slice(x0, x1)
         inside = regions.labels[window] == number
         seen = seeds[window] * inside
         todo = np.flatnonzero(inside & (seen == 0))

@@ -7,7 +7,7 @@ from skyeye_det.engine.map_instances import (
     COVERING_SCORE,
     MAP_THRESHOLD,
     MIN_COMPONENT_AREA,
-    components_as_instances,
+    MapComponents,
 )
 
 SHAPE = (40, 56)  # height, width
@@ -34,9 +34,12 @@ def found(*rows: tuple[tuple[int, int, int, int], float]) -> Instances:
 def components(
     building: np.ndarray, seam: np.ndarray | None = None, instances: Instances | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    boxes, masks, scores = components_as_instances(
-        MASK_SIDE, building, np.zeros(SHAPE, np.float32) if seam is None else seam, instances
-    )
+    seam = np.zeros(SHAPE, np.float32) if seam is None else seam
+    of_tile = MapComponents(MASK_SIDE, building, seam)
+    boxes, masks, scores = of_tile.uncovered(found() if instances is None else instances)
+    if instances is None:
+        for offered, expected in zip(of_tile.proposals(), (boxes, scores), strict=True):
+            np.testing.assert_array_equal(offered, expected)
     assert boxes.shape == (len(scores), 4)
     assert masks.shape == (len(scores), MASK_SIDE, MASK_SIDE)
     assert boxes.dtype == masks.dtype == scores.dtype == np.float32

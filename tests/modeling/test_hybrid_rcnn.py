@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,9 @@ def test_found_buildings_and_components_are_graded_together() -> None:
     model = hybrid(MODEL__DAMAGE_HEAD__OBJECT_CONTEXT=True, MODEL__DAMAGE_HEAD__MASK_POOLING=True).eval()
     nn.init.normal_(model.roi_heads.damage_head.object_context.output.weight)
     extra = np.array([BOX], np.float32), np.ones((1, 28, 28), np.float32), np.array([0.9], np.float32)
-    nothing = tuple(each[:0] for each in extra)
-    model.map_instances = lambda building, seam, found: nothing if found is None else extra
+    nothing = extra[0][:0], extra[2][:0]
+    components = SimpleNamespace(proposals=lambda: nothing, uncovered=lambda found: extra)
+    model.map_instances = lambda building, seam: components
     pair = training_input([])
     (output,) = outputs_of(model, pair)
     found = output["instances"]
@@ -182,20 +184,24 @@ def test_components_join_what_the_heads_found() -> None:
 
 def test_the_finder_is_asked_for_proposals_and_then_for_what_is_left() -> None:
     model = with_map([BOX], logit=1.0)
-    asked: list[tuple[np.ndarray, np.ndarray, Instances | None]] = []
+    asked: list[Any] = []
+    nothing = np.zeros((0, 4), np.float32), np.zeros((0, 28, 28), np.float32), np.zeros(0, np.float32)
 
-    def find(*arguments: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        asked.append(arguments)
-        return np.zeros((0, 4), np.float32), np.zeros((0, 28, 28), np.float32), np.zeros(0, np.float32)
+    def find(*maps: np.ndarray) -> SimpleNamespace:
+        asked.append(maps)
+        return SimpleNamespace(
+            proposals=lambda: (asked.append("proposals"), nothing[::2])[1],
+            uncovered=lambda found: (asked.append(len(found)), nothing)[1],
+        )
 
     model.map_instances = find
     (output,) = outputs_of(model, training_input([]))
-    assert [arguments[2] is None for arguments in asked] == [True, False]
-    assert len(asked[1][2]) == len(output["instances"]) > 0
-    for building, seam, _ in asked:
-        assert building.shape == seam.shape == (64, 64)
-        assert building[BOX[1] : BOX[3], BOX[0] : BOX[2]] == pytest.approx(torch.tensor(1.0).sigmoid().item())
-        assert seam.max() < 0.01
+    (building, seam), *rest = asked
+    assert rest == ["proposals", len(output["instances"])]
+    assert rest[1] > 0
+    assert building.shape == seam.shape == (64, 64)
+    assert building[BOX[1] : BOX[3], BOX[0] : BOX[2]] == pytest.approx(torch.tensor(1.0).sigmoid().item())
+    assert seam.max() < 0.01
 
 
 def test_components_are_proposals_beside_those_of_the_rpn() -> None:

@@ -5,6 +5,7 @@ from detectron2.utils.events import EventStorage
 from tiny_model import tiny_config, training_input
 
 from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.modeling import roi_heads
 from skyeye_det.modeling.fusion import FUSIONS
 from skyeye_det.modeling.ordinal import ORDINAL_FORMS
 from skyeye_det.modeling.roi_heads import enlarge_boxes, mask_in_enlarged_box
@@ -233,3 +234,31 @@ def test_true_masks_of_no_foreground_are_none() -> None:
     losses = heads.damage_losses(feature_maps(pairs=2), [background, true_buildings()])
     assert calls[0][2].shape == (0, 1, 7, 7)
     assert losses["loss_damage"].item() == 0
+
+
+@pytest.mark.parametrize("counts", [(5, 2), (0, 3), (0, 0), (4, 4)])
+def test_masks_are_the_same_however_many_are_drawn_at_once(
+    counts: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = build().eval().roi_heads
+    torch.manual_seed(2)
+    features = {f"p{level}": torch.randn(2, 16, 64 >> level, 64 >> level) for level in range(2, 6)}
+    given = [found_boxes(count) for count in counts]
+    drawn = {}
+    for at_once in (1, 2, 100):
+        monkeypatch.setattr(roi_heads, "_DRAWN_AT_ONCE", at_once)
+        with torch.no_grad():
+            drawn[at_once] = heads.draw(features, given)
+    for at_once in (1, 2):
+        for few, all_at_once, boxes in zip(drawn[at_once], drawn[100], given, strict=True):
+            assert torch.equal(few.pred_boxes.tensor, boxes.pred_boxes.tensor)
+            assert few.pred_masks.shape == (len(boxes), 1, 28, 28)
+            torch.testing.assert_close(few.pred_masks, all_at_once.pred_masks)
+
+
+def found_boxes(count: int) -> Instances:
+    found = Instances((64, 64))
+    corners = torch.rand(count, 2) * 40
+    found.pred_boxes = Boxes(torch.cat([corners, corners + 12], dim=1))
+    found.pred_classes = torch.zeros(count, dtype=torch.int64)
+    return found

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from skyeye_det.postprocessing.building_components import building_components, split_buildings
+from skyeye_det.postprocessing.building_components import BuildingComponents, split_buildings
 from skyeye_det.postprocessing.rasterize import encode_instances, instance_crops
 
 SHAPE = (60, 90)
@@ -36,6 +36,26 @@ def pixels(
     for index, (x0, y0), crop in instance_crops(boxes, masks, shape, threshold):
         image[index, y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = crop
     return image
+
+
+def building_components(
+    building_map: np.ndarray,
+    seam_map: np.ndarray | None,
+    covered: np.ndarray | None,
+    threshold: float,
+    min_area: int,
+    mask_side: int = 28,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What no instance covers; where none covers anything it is all that there is."""
+    components = BuildingComponents(building_map, seam_map, threshold, min_area)
+    nothing = np.zeros(building_map.shape, bool)
+    boxes, masks, scores = components.uncovered(nothing if covered is None else covered, mask_side)
+    if covered is None:
+        of_all = components.all_boxes()
+        np.testing.assert_array_equal(of_all[0], boxes)
+        np.testing.assert_array_equal(of_all[1], scores)
+        assert of_all[0].dtype == of_all[1].dtype == np.float32
+    return boxes, masks, scores
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -163,6 +183,17 @@ def test_a_building_beside_a_covered_one_is_found_at_the_seam() -> None:
     assert boxes.tolist() == [[30, 10, 50, 30]]
 
 
+def test_what_was_asked_before_changes_nothing() -> None:
+    row = [(10, 10, 30, 30), (30, 10, 50, 30)]
+    components = BuildingComponents(drawn(*row), seams(*row), 0.5, 1)
+    of_all = components.all_boxes()
+    first = components.uncovered(drawn(row[0]) > 0)
+    assert first[0].tolist() == [[30, 10, 50, 30]]
+    for before, after in zip(of_all, components.all_boxes(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert len(components.uncovered(np.zeros(SHAPE, bool))[0]) == 2
+
+
 def test_everything_covered_gives_nothing() -> None:
     assert len(building_components(drawn((5, 5, 25, 25)), None, np.ones(SHAPE, bool), 0.5, 1)[0]) == 0
 
@@ -208,7 +239,7 @@ def test_soft_masks_have_the_side_asked_for(mask_side: int) -> None:
     ("arguments", "message"),
     [
         ((drawn()[0], None, None, 0.5, 1), "expected a building map"),
-        ((drawn(), drawn()[1:], None, 0.5, 1), "expected seam map"),
+        ((drawn(), drawn()[1:], None, 0.5, 1), "expected a seam map"),
         ((drawn(), None, drawn()[1:] > 0, 0.5, 1), "expected covered pixels"),
         ((drawn() * np.nan, None, None, 0.5, 1), "finite"),
         ((drawn(), None, None, 0.0, 1), "threshold above 0"),
