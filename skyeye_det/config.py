@@ -46,9 +46,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.DAMAGE_HEAD.FC_DIM = 256
     # Weight of the loss of a building by its true grade: no-damage, minor, major, destroyed.
     cfg.MODEL.DAMAGE_HEAD.CLASS_WEIGHTS = [1.0, 1.0, 1.0, 1.0]
-    # Channels of a map of damage, pixel by pixel, whose mean over a building is a second opinion on it; 0: no
-    # map. HybridRCNN alone, see skyeye_det.modeling.damage_map.
-    cfg.MODEL.DAMAGE_HEAD.MAP_DIM = 0
+    cfg.MODEL.DAMAGE_HEAD.LOSS_WEIGHT = 1.0
 
     # --- Losses of pixels, as [target, kind, weight]: targets building, seam and damage, kinds of
     # skyeye_det.modeling.pixel_losses. Read where there is a semantic head.

@@ -34,6 +34,7 @@ class DamageHead(nn.Module):
         conv_dim: their channels.
         fc_dim: length of the feature vector of a building.
         class_weights: weight of a building's loss by its true grade, 4 numbers.
+        loss_weight: factor of the loss.
 
     Raises:
         InputError: alignment, fusion or ordinal form are unknown, their sizes do not fit, or there are not 4
@@ -59,6 +60,7 @@ class DamageHead(nn.Module):
         conv_dim: int,
         fc_dim: int,
         class_weights: list[float],
+        loss_weight: float = 1.0,
     ):
         super().__init__()
         if len(class_weights) != NUM_DAMAGE_CLASSES or min(class_weights) < 0:
@@ -86,6 +88,7 @@ class DamageHead(nn.Module):
         self.object_context = ObjectContext(fc_dim) if object_context else None
         self.predictor = OrdinalPredictor(fc_dim, ordinal)
         self.ordinal = ordinal
+        self.loss_weight = loss_weight
         self.register_buffer(
             "class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False
         )
@@ -105,6 +108,7 @@ class DamageHead(nn.Module):
             "conv_dim": head.CONV_DIM,
             "fc_dim": head.FC_DIM,
             "class_weights": head.CLASS_WEIGHTS,
+            "loss_weight": head.LOSS_WEIGHT,
         }
 
     def forward(self, pre: Tensor, post: Tensor, masks: Tensor | None, boxes: list[Tensor]) -> Tensor:
@@ -135,7 +139,8 @@ class DamageHead(nn.Module):
 
     def losses(self, logits: Tensor, damage: Tensor) -> dict[str, Tensor]:
         """Loss of (M, ...) logits against (M,) grades; -1 is ignored."""
-        return {"loss_damage": ordinal_loss(logits, damage, self.class_weights, self.ordinal)}
+        loss = ordinal_loss(logits, damage, self.class_weights, self.ordinal)
+        return {"loss_damage": loss * self.loss_weight}
 
     def inference(self, logits: Tensor, instances: list[Instances]) -> None:
         """Sets ``pred_damage_probs`` (M_i, 4) float32 and ``pred_damage`` (M_i,) int64 on each image."""

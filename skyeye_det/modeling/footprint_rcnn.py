@@ -13,12 +13,12 @@ from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 _JITTER = 0.08
 """Standard deviation of a box's edges in training, as a share of its sides: boxes that are found lie so."""
 
-_TRAINED = ("roi_heads.damage_head.", "damage_map_head.")
+_TRAINED = "roi_heads.damage_head."
 
 
 @META_ARCH_REGISTRY.register()
 class FootprintRCNN(HybridRCNN):
-    """A HybridRCNN whose training grades the true buildings and leaves all but damage head and map as it is.
+    """A HybridRCNN whose training grades the true buildings and leaves all but the damage head as it is.
 
     Begun from a trained hybrid (``MODEL.WEIGHTS``), it compares damage heads on the same features at a
     fraction of a training's cost, or trains one on. In inference it is the hybrid.
@@ -42,16 +42,14 @@ class FootprintRCNN(HybridRCNN):
         return self
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
-        """``loss_damage`` and the damage map's losses in training, else see ``inference``."""
+        """``loss_damage`` in training, else see ``inference``."""
         if not self.training:
             return self.inference(batched_inputs)
         images = self.preprocess_image(batched_inputs)
         with torch.no_grad():
             features = self.backbone(images.tensor)
         truth = [each["instances"].to(self.device) for each in batched_inputs]
-        losses = self.roi_heads.damage_losses(features, [as_proposals(each) for each in truth])
-        targets = self.pixel_targets(batched_inputs, tuple(images.tensor.shape[-2:]))
-        return losses | self.damage_map_losses(features, *targets)
+        return self.roi_heads.damage_losses(features, [as_proposals(each) for each in truth])
 
 
 def as_proposals(truth: Instances) -> Instances:

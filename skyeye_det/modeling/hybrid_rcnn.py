@@ -11,7 +11,6 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from skyeye_det.modeling.building_map import BuildingMapHead, map_probabilities, stacked_targets
-from skyeye_det.modeling.damage_map import DamageMapHead
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 
 
@@ -39,7 +38,6 @@ class HybridRCNN(PairRCNN):
 
     Args:
         building_map_head: features, (H, W) -> logits (N, 2, H, W).
-        damage_map_head: a second opinion on damage, see :mod:`skyeye_det.modeling.damage_map`.
         kwargs: of GeneralizedRCNN.
 
     Attributes:
@@ -48,28 +46,17 @@ class HybridRCNN(PairRCNN):
     """
 
     @configurable
-    def __init__(
-        self,
-        *,
-        building_map_head: BuildingMapHead,
-        damage_map_head: DamageMapHead | None = None,
-        **kwargs: Any,
-    ):
+    def __init__(self, *, building_map_head: BuildingMapHead, **kwargs: Any):
         super().__init__(**kwargs)
         self.building_map_head = building_map_head
-        self.damage_map_head = damage_map_head
         self.map_instances: MapInstances | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
-        """Adds ``MODEL.SEM_SEG_HEAD`` and ``MODEL.DAMAGE_HEAD.MAP_DIM`` to what GeneralizedRCNN reads."""
+        """Adds ``MODEL.SEM_SEG_HEAD`` to what GeneralizedRCNN reads."""
         arguments = super().from_config(cfg)
-        shapes, dim = arguments["backbone"].output_shape(), cfg.MODEL.DAMAGE_HEAD.MAP_DIM
-        of_pre = {name: shapes[name] for name in cfg.MODEL.ROI_HEADS.IN_FEATURES}
-        return arguments | {
-            "building_map_head": build_sem_seg_head(cfg, shapes),
-            "damage_map_head": DamageMapHead(of_pre, dim) if dim else None,
-        }
+        shapes = arguments["backbone"].output_shape()
+        return arguments | {"building_map_head": build_sem_seg_head(cfg, shapes)}
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """Losses, from inputs that also have ``sem_seg`` and ``seams``; else see ``inference``."""
@@ -78,36 +65,16 @@ class HybridRCNN(PairRCNN):
         images = self.preprocess_image(batched_inputs)
         size = tuple(images.tensor.shape[-2:])
         truth = [each["instances"].to(self.device) for each in batched_inputs]
-        targets = self.pixel_targets(batched_inputs, size)
-        features = self.backbone(images.tensor)
-        head = self.building_map_head
-        losses = head.losses(head(features, size), *targets) | self.damage_map_losses(features, *targets)
-        proposals, proposal_losses = self.proposal_generator(images, features, truth)
-        _, detector_losses = self.roi_heads(images, features, proposals, truth)
-        return losses | proposal_losses | detector_losses
-
-    def pixel_targets(self, batched_inputs: list[dict], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """``sem_seg`` and ``seams`` of the inputs, (N, H, W) each, as large as the padded images."""
         sem_seg, seams = (
             stacked_targets([each[key].to(self.device) for each in batched_inputs], size)
             for key in ("sem_seg", "seams")
         )
-        return sem_seg, seams
-
-    def damage_map_losses(
-        self, features: dict[str, Tensor], sem_seg: Tensor, seams: Tensor
-    ) -> dict[str, Tensor]:
-        """Those of ``damage_map_head``; none where there is no such head."""
-        if self.damage_map_head is None:
-            return {}
-        return self.damage_map_head.losses(features, sem_seg, seams)
-
-    def graded(self, features: dict[str, Tensor], found: list[Instances]) -> list[Instances]:
-        """By the damage head, and by the map where there is one."""
-        found = super().graded(features, found)
-        if self.damage_map_head is not None:
-            self.damage_map_head.advise(features, found)
-        return found
+        features = self.backbone(images.tensor)
+        head = self.building_map_head
+        losses = head.losses(head(features, size), sem_seg, seams)
+        proposals, proposal_losses = self.proposal_generator(images, features, truth)
+        _, detector_losses = self.roi_heads(images, features, proposals, truth)
+        return losses | proposal_losses | detector_losses
 
     def inference(
         self,
@@ -127,7 +94,7 @@ class HybridRCNN(PairRCNN):
         outputs = [{"building_map": building} for building, _ in maps]
         if detected_instances is not None:
             given = [each.to(self.device) for each in detected_instances]
-            found = self.graded(features, self.roi_heads.draw(features, given))
+            found = self.roi_heads.forward_with_given_boxes(features, given)
         else:
             proposals, _ = self.proposal_generator(images, features, None)
             components = self._components(maps)
@@ -135,7 +102,7 @@ class HybridRCNN(PairRCNN):
             found = self.roi_heads.find(features, proposals)
             found = [self._with_uncovered(*pair) for pair in zip(found, components, strict=True)]
             # All at once: with object context each building is graded beside all others.
-            found = self.graded(features, found)
+            found = self.roi_heads.grade(features, found)
             outputs = [each | {"proposals": one} for each, one in zip(outputs, proposals, strict=True)]
         return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
 

@@ -2,7 +2,6 @@
 
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Instances
-from torch import Tensor
 
 
 @META_ARCH_REGISTRY.register()
@@ -50,8 +49,4 @@ class PairRCNN(GeneralizedRCNN):
         """
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        return self.graded(features, [each.to(self.device) for each in footprints])
-
-    def graded(self, features: dict[str, Tensor], found: list[Instances]) -> list[Instances]:
-        """``found`` with damage, from the features of the pairs."""
-        return self.roi_heads.grade(features, found)
+        return self.roi_heads.grade(features, [each.to(self.device) for each in footprints])
