@@ -5,9 +5,9 @@
   python tools/tune_postprocess.py --json THIS.json [...] --against OTHER.json [...]
 
 The first form writes one small YAML for TEST.DECISIONS or tools/infer.py --decisions, and says what it is
-worth: each tile is judged by a rule tuned without its fold. Predictions are kept in --work, and taken up by
-the next run. The second compares reports of the same tiles in paired bootstrap draws; of several seeds or
-deals the mean.
+worth: each tile is judged by a rule tuned without its fold. With --rule in place of --output it judges a rule
+that was tuned on other tiles. Predictions are kept in --work, and taken up by the next run. The second
+compares reports of the same tiles in paired bootstrap draws; of several seeds or deals the mean.
 
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
@@ -28,8 +28,9 @@ from skyeye_det.evaluation.tuning_report import (
     read_counts,
 )
 from skyeye_det.files import require_writable, write_json
+from skyeye_det.postprocessing.decision import read_rule
 
-MODEL = ("config_file", "weights", "xbd_root", "splits", "output")
+MODEL = ("config_file", "weights", "xbd_root", "splits")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     by_fold = "each checkpoint predicts the split at its place, which it was not trained on"
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=Path, metavar="YAML", help="the rule")
+    parser.add_argument("--rule", type=Path, metavar="YAML", help="judge this one; wants --work")
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
     parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
@@ -61,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=positive, default=2, help="tiles painted at a time (default: 2)")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the configs")
     arguments = parser.parse_args()
-    arguments.tunes = any(getattr(arguments, name) for name in MODEL)
+    arguments.tunes = any(getattr(arguments, name) for name in (*MODEL, "output", "rule"))
     missing = [f"--{name.replace('_', '-')}" for name in MODEL if not getattr(arguments, name)]
     if arguments.tunes and missing:
         parser.error(f"tuning also needs {', '.join(missing)}")
@@ -73,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--json: expected one report to write, found several; compare them in a run of its own")
     if {path.resolve() for path in arguments.json} & {path.resolve() for path in arguments.against}:
         parser.error("--json and --against: expected different reports, found one in both")
-    if arguments.tunes and arguments.json and arguments.json[0].resolve() == arguments.output.resolve():
+    if arguments.json and arguments.output and arguments.json[0].resolve() == arguments.output.resolve():
         parser.error("--output and --json: expected two files, found one; name another for the report")
     return arguments
 
@@ -98,11 +100,12 @@ def main() -> None:
         if arguments.json:
             require_writable(arguments.json[0])  # before the work, as the next line
         [read_counts(path) for path in arguments.against]
-        options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws)
+        rule = read_rule(arguments.rule) if arguments.rule else None
+        options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws, rule)
         report = tune_postprocess(tuned, arguments.output, arguments.work, options)
         if arguments.json:
             write_json(arguments.json[0], report, pretty=True)
-        print(f"{format_tuning(report)}\n\nwritten to {arguments.output}")
+        print(format_tuning(report) + ("" if rule else f"\n\nwritten to {arguments.output}"))
     if arguments.against:
         resampling = Resampling(arguments.draws, arguments.seed)
         compared = compare_reports(arguments.json, arguments.against, resampling)

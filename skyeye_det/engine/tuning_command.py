@@ -61,13 +61,13 @@ class TunedModel:
 
 
 def tune_postprocess(
-    tuned: TunedModel, output: Path, work: Path | None, options: TuningOptions
+    tuned: TunedModel, output: Path | None, work: Path | None, options: TuningOptions
 ) -> dict[str, Any]:
-    """Predicts, or takes up what an earlier run predicted, tunes the rule and writes it.
+    """Predicts, or takes up what an earlier run predicted, tunes a rule and writes it, or judges one.
 
     Args:
         tuned: model and tiles.
-        output: YAML to write, for ``TEST.DECISIONS``.
+        output: YAML to write, for ``TEST.DECISIONS``; None with ``options.rule``, which is written by no one.
         work: folder of the kept predictions; None: ``<output without suffix>.tiles``.
         options: folds, seed, workers and draws.
 
@@ -79,11 +79,14 @@ def tune_postprocess(
         InputError: config, weights, labels, images or folds are not what they should be, or ``work`` holds
             tiles of something else.
     """
-    if not output.name:
-        raise InputError(f"--output {output}: expected a file, found a folder")
-    require_writable(output)
+    if output is not None:
+        if not output.name:
+            raise InputError(f"--output {output}: expected a file, found a folder")
+        require_writable(output)
     options.check(len(tuned.scenes()))
-    folder = work or output.with_name(f"{output.stem}.tiles")
+    folder = work or (output and output.with_name(f"{output.stem}.tiles"))
+    if folder is None or (output is None) != (options.rule is not None):
+        raise InputError("expected --output to tune a rule, or --rule and --work to judge one; name these")
     if tuned.out_of_fold:
         folds = [(fold, folder / str(number)) for number, fold in enumerate(tuned.by_fold(), start=1)]
         kept = (path for fold, own in folds for path in keep_tiles(fold, own))
@@ -98,6 +101,8 @@ def tune_postprocess(
         "views": tuned.views,
         "out_of_fold": tuned.out_of_fold,
     }
+    if output is None:
+        return report
     names = ", ".join(Path(each.weights).name for each in tuned.models)
     source = f"{', '.join(tuned.splits)} for {names} ({_config_names(tuned)}, views {tuned.views})"
     write_rule(output, rule, rule_remarks(report, source))

@@ -45,12 +45,14 @@ class TuningOptions:
         seed: of the folds and of the bootstrap's draws.
         workers: tiles painted at a time.
         draws: of the bootstrap.
+        rule: a rule that was tuned on other tiles, to be judged on these; None: one is tuned.
     """
 
     folds: int = 5
     seed: int = 0
     workers: int = 1
     draws: int = 1000
+    rule: DecisionRule | None = None
 
     @property
     def resampling(self) -> Resampling:
@@ -73,7 +75,8 @@ def tune_rule(
         options: folds, seed, workers and draws.
 
     Returns:
-        The rule tuned on all tiles, and a report: ``rule``, ``fold_rules`` (numbers of a ``DecisionRule``);
+        The rule tuned on all tiles, or the given one for all of them, and a report: ``rule``, ``fold_rules``
+        (numbers of a ``DecisionRule``);
         ``rows``: for each of ``tuning_report.ROWS`` what ``row_figures`` gives; ``share_over_argmax``:
         share of paired draws in which the tuned rule is higher than argmax, by figure; ``calibration``:
         ``temperature`` and ``Reliability.report`` of ``before`` and ``after``, both over held-out buildings;
@@ -111,6 +114,8 @@ def tune_rule(
 
 def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) -> list[DecisionRule]:
     """A rule tuned without each fold, and last the one tuned on all of them."""
+    if options.rule is not None:
+        return [options.rule] * (options.folds + 1)
     blocks = deal_blocks(folds)
     table = BlockCounts(paths, blocks, options.workers)
     names = painting_numbers(load_tile(paths[0]).prediction)

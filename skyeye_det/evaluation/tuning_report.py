@@ -32,6 +32,12 @@ ROWS = {
 }
 """What each row of counts is, in words."""
 
+_ROWS_OF_A_GIVEN_RULE = {
+    DEFAULT: ROWS[DEFAULT],
+    ARGMAX: "given thresholds + argmax",
+    TUNED: "given rule",
+}
+
 COMPARED = ("score", "localization_f1", "damage_f1")
 _CLASS_KEYS = tuple(f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES)
 _FIGURES = (*COMPARED, *_CLASS_KEYS)
@@ -174,14 +180,15 @@ def format_tuning(report: dict[str, Any]) -> str:
         report: of ``tuning.tune_rule``.
     """
     rows = [("rule", "score", "90 % interval", "local. F1", "damage F1", *CLASS_NAMES)]
-    for name, words in ROWS.items():
+    kind = _kind(report)
+    for name, words in (_ROWS_OF_A_GIVEN_RULE if kind == "given" else ROWS).items():
         row = report["rows"][name]
         ends = interval(row["intervals"]["score"])
         rows.append((words, figure(row["score"]), ends, *(figure(row[key]) for key in _FIGURES[1:])))
     share = report["share_over_argmax"]
     options = report["options"]
     lines = [
-        f"tuned rule above argmax in {_percent(share['score'])} of {options['draws']:,} paired draws of tiles"
+        f"{kind} rule above argmax in {_percent(share['score'])} of {options['draws']:,} paired draws of tiles"
         f" by score, in {_percent(share['damage_f1'])} by damage F1",
         f"{len(report['tiles']['scenes'])} tiles, {options['folds']} folds, seed {options['seed']}; intervals"
         " by bootstrap over tiles",
@@ -192,10 +199,15 @@ def format_tuning(report: dict[str, Any]) -> str:
     return "\n\n".join([aligned(rows, "<>"), "\n".join(lines), _rule_lines(report), _calibration(report)])
 
 
+def _kind(report: dict[str, Any]) -> str:
+    return "tuned" if report["options"].get("rule") is None else "given"
+
+
 def _rule_lines(report: dict[str, Any]) -> str:
     """The tuned rule and those of the folds, a column each."""
-    rules = [report["rule"], *report["fold_rules"]]
-    heads = ("number", "tuned", *(f"without fold {number}" for number in range(1, len(rules))))
+    kind = _kind(report)
+    rules = [report["rule"], *(report["fold_rules"] if kind == "tuned" else [])]
+    heads = ("number", kind, *(f"without fold {number}" for number in range(1, len(rules))))
     return aligned([heads, *((name, *(_number(rule[name]) for rule in rules)) for name in rules[0])])
 
 

@@ -23,8 +23,9 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import tiles_from_labels
 from skyeye_det.evaluation.tuning import TuningOptions
 from skyeye_det.evaluation.tuning_files import load_tile
+from skyeye_det.evaluation.xview2_metrics import count_pixels
 from skyeye_det.files import sole_writer
-from skyeye_det.postprocessing.decision import read_rule
+from skyeye_det.postprocessing.decision import DecisionRule, read_rule, write_rule
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 TUNE = Path(__file__).resolve().parents[2] / "tools" / "tune_postprocess.py"
@@ -225,3 +226,35 @@ def test_a_split_of_other_tiles_is_told(weights, tiny_datasets, tmp_path):
     tuned = replace(tuned_model(weights, tiny_datasets), splits=["a"], split_file=split_file)
     with pytest.raises(InputError, match="tiles of the split are missing"):
         keep_tiles(tuned, tmp_path / "work")
+
+
+def test_a_rule_of_other_tiles_is_judged_and_left_as_it_is(weights, tiny_datasets, tmp_path):
+    rule = tmp_path / "given.yaml"
+    write_rule(rule, replace(DecisionRule(), score_threshold=0.2, damage_weights=(1.0, 2.0, 1.0, 1.0)), [])
+    before, report = rule.read_bytes(), tmp_path / "report.json"
+    command = [sys.executable, str(TUNE), "--config-file", CONFIG, "--weights", weights, "--folds", "2"]
+    command += ["--xbd-root", str(tiny_datasets / "tiny"), "--splits", "train", "--rule", str(rule)]
+    command += ["--json", str(report), "--draws", "50", "--opts", *tiny_overrides()]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "--rule and --work" in run.stderr
+    run = subprocess.run(
+        [*command, "--work", str(tmp_path / "work")], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "given rule above argmax" in run.stdout
+    assert "tuned rule" not in run.stdout
+    assert rule.read_bytes() == before
+    content = json.loads(report.read_text())
+    judged = [load_tile(path) for path in sorted((tmp_path / "work").glob("*.npz"))]
+    expected = [count_pixels(*tile.prediction.rasterize(read_rule(rule)), *tile.truth) for tile in judged]
+    assert content["tiles"]["tuned"] == [counts.as_array().tolist() for counts in expected]
+
+
+def test_a_rule_is_tuned_or_judged_and_not_both(weights, tiny_datasets, tmp_path):
+    options = replace(OPTIONS, rule=DecisionRule())
+    with pytest.raises(InputError, match="--output to tune a rule, or --rule and --work"):
+        tune_postprocess(
+            tuned_model(weights, tiny_datasets), tmp_path / "rule.yaml", tmp_path / "work", options
+        )
+    assert not (tmp_path / "work").exists()
