@@ -188,8 +188,8 @@ def format_tuning(report: dict[str, Any]) -> str:
     share = report["share_over_argmax"]
     options = report["options"]
     lines = [
-        f"{kind} rule above argmax in {_percent(share['score'])} of {options['draws']:,} paired draws of tiles"
-        f" by score, in {_percent(share['damage_f1'])} by damage F1",
+        f"{kind} rule above argmax in {_percent(share['score'])} of {options['draws']:,} paired draws of"
+        f" tiles by score, in {_percent(share['damage_f1'])} by damage F1",
         f"{len(report['tiles']['scenes'])} tiles, {options['folds']} folds, seed {options['seed']}; intervals"
         " by bootstrap over tiles",
     ]
