@@ -120,9 +120,6 @@ def watched_stages(model: Any, clock: StageClock) -> Iterator[None]:
             delattr(heads, name)
 
 
-_OF_COMPONENTS = ("proposals", "uncovered")
-
-
 def _finder_as_stage(clock: StageClock, find: Callable[..., Any]) -> Callable[..., Any]:
     """The finder of a hybrid's components, and what it is asked for later."""
 
