@@ -243,7 +243,7 @@ def format_comparison(comparison: dict[str, Any], own: str, other: str) -> str:
         own: name of the one.
         other: of the other.
     """
-    rows = [("cross-fitted", "this", "other", "difference", "90 % interval", "this higher in")]
+    rows = [("held-out tiles", "this", "other", "difference", "90 % interval", "this higher in")]
     for key, row in comparison["figures"].items():
         rows.append(
             (
