@@ -2,11 +2,13 @@
 
 import gc
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
@@ -72,9 +74,28 @@ def _submitted(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> "Future[list[Result]]":
     try:
-        return pool.submit(_results, function, items)
+        with _signals_held_back():
+            return pool.submit(_results, function, items)
     except OSError as error:  # the pipe to a worker that was killed while starting
         raise BrokenProcessPool from error
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Lets a signal wait for the end of the block: a worker started by half says so by a traceback."""
+    come: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    handled = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, lambda received, _: come.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+        if come:
+            signal.raise_signal(come[0])
 
 
 def _end_with_parent() -> None:

@@ -2,10 +2,12 @@
 
 import math
 import os
+import signal
 import time
 
 import pytest
 
+from skyeye_det import workers
 from skyeye_det.errors import InputError
 from skyeye_det.workers import ordered_map, worker_count
 
@@ -50,3 +52,23 @@ def test_number_of_workers_is_as_asked_or_grows_with_the_items(given, items: int
 
 def test_at_most_one_worker_a_cpu_by_default() -> None:
     assert worker_count(None, 10**6, 1) == os.cpu_count()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_waits_until_a_worker_has_started(number: signal.Signals) -> None:
+    told: list[str] = []
+
+    class Pool:
+        def submit(self, *_: object) -> str:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            told.append("started")
+            return "future"
+
+    before = signal.signal(number, lambda *_: told.append("signal"))
+    try:
+        assert workers._submitted(Pool(), len, []) == "future"  # type: ignore[arg-type]
+        signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+    assert told == ["started", "signal", "signal"]

@@ -112,11 +112,9 @@ def test_a_cluster_takes_one_of_each_view_and_that_of_the_greatest_overlap() -> 
     np.testing.assert_allclose(merged.boxes[0], [2, 2, 22, (0.9 * 12 + 0.4 * 13) / 1.3], rtol=1e-6)
 
 
-def pooled(*rows: tuple[float, ...], weights: tuple[float, ...]) -> np.ndarray:
-    """The weighted geometric mean of rows, summing to 1."""
-    powers = [np.power(row, weight / sum(weights)) for row, weight in zip(rows, weights, strict=True)]
-    product = np.prod(powers, axis=0)
-    return product / product.sum()
+def geometric_mean(*rows: tuple[float, ...], weights: tuple[float, ...]) -> np.ndarray:
+    mean = np.exp(np.average(np.log(rows), axis=0, weights=weights))
+    return mean / mean.sum()
 
 
 def test_box_mask_and_damage_are_means_weighted_by_score() -> None:
@@ -124,22 +122,17 @@ def test_box_mask_and_damage_are_means_weighted_by_score() -> None:
     one = found([[10, 10, 30, 20]], [0.6], damage[0], mask=0.9)
     other = found([[10, 10, 30, 24]], [0.2], damage[1], mask=0.7)
     merged = merge_predictions([one, other])
-    np.testing.assert_allclose(merged.boxes, [[10, 10, 30, 21]])
+    assert merged.boxes.tolist() == [[10, 10, 30, 21]]
     np.testing.assert_allclose(merged.scores, [0.4])
-    np.testing.assert_allclose(merged.damage_probs, [pooled(*damage, weights=(0.6, 0.2))], rtol=1e-6)
+    np.testing.assert_allclose(merged.damage_probs, [geometric_mean(*damage, weights=(0.6, 0.2))], rtol=1e-6)
     assert merged.damage.tolist() == [0]
     np.testing.assert_allclose(merged.masks[0, 1:10, 1:-1], 0.85, rtol=1e-5)
-    np.testing.assert_allclose(
-        merged.masks[0, -1, 1:-1], 0.175, rtol=1e-5
-    )  # below the first: the second alone
+    np.testing.assert_allclose(merged.masks[0, -1, 1:-1], 0.175, rtol=1e-5)  # below the first
 
 
 def test_one_sure_model_does_not_rule_a_class_out() -> None:
-    box = [[10, 10, 30, 20]]
-    merged = merge_predictions([found(box, [0.9], (1, 0, 0, 0)), *[found(box, [0.9], (0, 0, 1, 0))] * 3])
-    assert merged.damage.tolist() == [2]
-    assert merged.damage_probs[0, 0] > 0
-    np.testing.assert_allclose(merged.damage_probs.sum(), 1, rtol=1e-6)
+    sure, others = (found([[10, 10, 30, 20]], [0.9], damage) for damage in ((1, 0, 0, 0), (0, 0, 1, 0)))
+    assert merge_predictions([sure, others, others, others]).damage.tolist() == [2]
 
 
 def test_masks_keep_their_place_in_the_tile() -> None:
@@ -224,8 +217,8 @@ def test_a_map_among_instances_has_the_say_of_one_model() -> None:
     tile = found(boxes, [0.9, 0.6], (1, 0, 0, 0), building_map=building)
     merged = merge_predictions([tile, peer, tile])
     np.testing.assert_allclose(merged.scores, [0.9, 0.6], rtol=1e-6)
-    rows = np.where(np.eye(4), 1, 1e-3)[[0, 3, 1]]  # what is ruled out counts as one in a thousand
-    expected = [pooled(rows[0], row, weights=(2, 1)) for row in rows[1:]]
+    own, *others = np.where(np.eye(4), 1, 1e-3)[[0, 3, 1]]  # what is ruled out counts as one in a thousand
+    expected = [geometric_mean(own, other, weights=(2, 1)) for other in others]
     np.testing.assert_allclose(merged.damage_probs, expected, rtol=5e-3)
     assert (merged.building_map == 133).all()
     np.testing.assert_allclose(merge_predictions([tile, peer]).damage_probs[0, [0, 3]], 0.5, atol=0.02)
