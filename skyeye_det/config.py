@@ -72,7 +72,8 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # --- Solver: "SGD" (detectron2's default) or "AdamW".
     cfg.SOLVER.OPTIMIZER = "SGD"
 
-    # --- YAML of tools/tune_postprocess.py with thresholds and decision rule; "" takes the defaults of
+    # --- YAML of tools/tune_postprocess.py with thresholds and decision rule, a path beside the config that
+    # names it (on a command line: from where one stands); "" takes the defaults of
     # skyeye_det.postprocessing.decision.
     cfg.TEST.DECISIONS = ""
 

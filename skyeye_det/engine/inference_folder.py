@@ -21,7 +21,7 @@ from skyeye_det.postprocessing.submission import (
     submission_names,
 )
 
-PREDICTIONS_VERSION = 5
+PREDICTIONS_VERSION = 6
 """Raised when the code finds something else by the same config and weights: what was kept is then refused."""
 
 

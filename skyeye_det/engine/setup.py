@@ -32,7 +32,9 @@ from skyeye_det.data.catalog import register_datasets
 from skyeye_det.engine.faults import one_line
 from skyeye_det.engine.map_instances import MapComponents
 from skyeye_det.errors import InputError, shown
+from skyeye_det.files import read_bytes, write_bytes
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
+from skyeye_det.postprocessing.decision import read_rule
 from skyeye_det.yaml_text import parse_yaml
 
 
@@ -56,9 +58,10 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     add_skyeye_config(cfg)
     if not Path(config_file).is_file():
         raise InputError(f"config {config_file}: no such file; configs/ holds those that come with SkyEye")
-    _check_mapping(Path(config_file))
+    decisions = _checked_decisions(Path(config_file))
     try:
         cfg.merge_from_file(str(config_file), allow_unsafe=False)
+        cfg.TEST.DECISIONS = decisions or ""
     except (*_WRONG_CONFIG, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"config {config_file}: {one_line(error)}") from error
     try:
@@ -75,8 +78,13 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     return cfg
 
 
-def _check_mapping(config_file: Path, depth: int = 0) -> None:
-    """Refuses YAML that is no mapping, of which detectron2 would tell in Python's words, and so its bases."""
+def _checked_decisions(config_file: Path, depth: int = 0) -> str | None:
+    """Refuses YAML that is no mapping, of which detectron2 would tell in Python's words, and so its bases.
+
+    Returns:
+        ``TEST.DECISIONS``, which is a path beside the very file that names it, as its bases are; None where
+        none names it.
+    """
     try:
         content = parse_yaml(config_file.read_bytes())
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -87,6 +95,7 @@ def _check_mapping(config_file: Path, depth: int = 0) -> None:
             f"config {config_file}: expected a YAML mapping of keys, found {type(content).__name__}; configs/"
             " holds examples"
         )
+    decisions = None
     bases = content.get(BASE_KEY, [])
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str) or "://" in base or depth >= _MOST_BASES:
@@ -98,10 +107,18 @@ def _check_mapping(config_file: Path, depth: int = 0) -> None:
         found = config_file.parent / os.path.expanduser(base)  # noqa: PTH111 - leaves an unknown ~user as it is
         if not os.path.isfile(found):  # noqa: PTH113 - False where a name is too long
             raise InputError(f"config {config_file}: {BASE_KEY} {shown(base)}: no such file")
-        _check_mapping(found, depth + 1)
+        named = _checked_decisions(found, depth + 1)
+        decisions = decisions if named is None else named
+    test = content.get("TEST")
+    own = test.get("DECISIONS") if isinstance(test, dict) else None
+    if own is None:
+        return decisions
+    return str(config_file.absolute().parent / own) if own and isinstance(own, str) else ""
 
 
 _MOST_BASES = 8
+
+_RULE = "decisions.yaml"
 
 _WRONG_CONFIG = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError)
 
@@ -131,13 +148,22 @@ def mask_side(cfg: CfgNode) -> int:
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Logger, seed, output folder with ``config.yaml``, and the data sets of the config, once a process.
 
+    The rule that the config names is copied beside ``config.yaml``, which names the copy: both go wherever
+    the checkpoints go.
+
     Raises:
-        InputError: a data set is not there, or the output folder cannot be written.
+        InputError: a data set or the rule is not there, or the output folder cannot be written.
     """
+    read_rule(cfg.TEST.DECISIONS)  # a fault in it shall not end a training at its first evaluation
+    written = cfg.clone()
     learned_from = () if getattr(args, "eval_only", False) else cfg.DATASETS.TRAIN
     register_datasets([*learned_from, *cfg.DATASETS.TEST])
     try:
-        default_setup(cfg, args)
+        if cfg.TEST.DECISIONS and comm.is_main_process():
+            write_bytes(Path(cfg.OUTPUT_DIR) / _RULE, read_bytes(cfg.TEST.DECISIONS))
+            written.defrost()
+            written.TEST.DECISIONS = _RULE
+        default_setup(written, args)
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="skyeye_det")
     except OSError as error:
         raise InputError(

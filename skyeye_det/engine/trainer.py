@@ -200,7 +200,6 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
     if not args.eval_only:
         check_training(cfg, comm.get_world_size())
         _check_first_step(cfg, args.resume)
-    read_rule(cfg.TEST.DECISIONS)  # a fault in it shall not end a training at its first evaluation
     set_up(cfg, args)
     with told_in_a_sentence():
         if args.eval_only:

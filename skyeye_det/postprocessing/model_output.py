@@ -1,7 +1,6 @@
 """From a model's output for one pair to a prediction, whichever model it was."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from skyeye_det.postprocessing.decision import DecisionRule
@@ -18,11 +17,10 @@ def prediction_from_output(output: Mapping[str, Any]) -> Prediction:
 
 
 def graded(prediction: Prediction, rule: DecisionRule) -> Prediction:
-    """Every instance, faint ones too, with calibrated damage probabilities and the rule's class.
+    """The instances that results list, with calibrated damage probabilities and the rule's class.
 
-    AP and recall are measured on all instances; those of a semantic model come to be by the rule's threshold.
+    A semantic model's come to be by the rule's thresholds; the others are ``TilePrediction.graded``.
     """
     if isinstance(prediction, PixelPrediction):
         return prediction.decided(rule)
-    probs = prediction.damage_probs
-    return replace(prediction, damage_probs=rule.calibrated(probs), damage=rule.damage(probs))
+    return prediction.graded(rule)

@@ -78,11 +78,19 @@ class TilePrediction:
         """
         if self.rule is not None:
             return same_rule(self, rule)
-        kept = np.flatnonzero(self.scores >= rule.score_threshold)
+        return replace(self._graded(self._kept(rule, rule.score_threshold), rule), rule=rule)
+
+    def graded(self, rule: DecisionRule) -> "TilePrediction":
+        """As ``decided``, with the instances below ``score_threshold``: AP and recall are measured on all."""
+        return self._graded(self._kept(rule, 0.0), rule)
+
+    def _kept(self, rule: DecisionRule, least_score: float) -> np.ndarray:
+        kept = np.flatnonzero(self.scores >= least_score)
         if rule.min_area > 0:
             kept = kept[pixel_areas(self.boxes[kept], self.masks[kept], self.shape) >= rule.min_area]
-        if not (self.scores[kept] >= rule.presence_threshold).any():
-            kept = kept[:0]
+        return kept if (self.scores[kept] >= rule.presence_threshold).any() else kept[:0]
+
+    def _graded(self, kept: np.ndarray, rule: DecisionRule) -> "TilePrediction":
         return replace(
             self,
             boxes=self.boxes[kept],
@@ -90,7 +98,6 @@ class TilePrediction:
             scores=self.scores[kept],
             damage_probs=rule.calibrated(self.damage_probs[kept]),
             damage=rule.damage(self.damage_probs[kept]),
-            rule=rule,
         )
 
     def rasterize(self, rule: DecisionRule) -> tuple[np.ndarray, np.ndarray]:

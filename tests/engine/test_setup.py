@@ -9,6 +9,7 @@ from tiny_model import CONFIGS, tiny_config
 from skyeye_det.engine.setup import check_training, load_config, set_up
 from skyeye_det.engine.trainer import train
 from skyeye_det.errors import InputError
+from skyeye_det.postprocessing.decision import read_rule
 
 DEFAULT = CONFIGS / "xbd_mrcnn.yaml"
 
@@ -189,3 +190,50 @@ def test_yaml_that_is_no_mapping_is_told_as_such(tmp_path: Path, content: str) -
     path.write_text(content)
     with pytest.raises(InputError, match="expected a YAML mapping"):
         load_config(path)
+
+
+def write_weights(path: Path, destroyed: float) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"damage_weights: [1, 1, 1, {destroyed}]\n")
+
+
+def test_a_rule_lies_beside_the_config_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_weights(tmp_path / "base" / "rule.yaml", 2)
+    write_weights(tmp_path / "rule.yaml", 3)
+    (tmp_path / "base" / "silent.yaml").write_text(f"_BASE_: {CONFIGS / 'sample_xbd.yaml'}\n")
+    (tmp_path / "base" / "base.yaml").write_text("_BASE_: silent.yaml\nTEST: {DECISIONS: rule.yaml}\n")
+    (tmp_path / "base" / "last.yaml").write_text("SEED: 1\n")
+    heirs = {
+        "_BASE_: base/base.yaml": tmp_path / "base" / "rule.yaml",
+        "_BASE_: [base/base.yaml, base/last.yaml]": tmp_path / "base" / "rule.yaml",
+        "_BASE_: base/base.yaml\nTEST: {DECISIONS: rule.yaml}": tmp_path / "rule.yaml",
+        "_BASE_: base/base.yaml\nTEST: {DECISIONS: ''}": "",
+        f"_BASE_: base/silent.yaml\nTEST: {{DECISIONS: '{tmp_path / 'rule.yaml'}'}}": tmp_path / "rule.yaml",
+        "_BASE_: base/silent.yaml": "",
+    }
+    monkeypatch.chdir(tmp_path)
+    for text, expected in heirs.items():
+        for path in (written(tmp_path, text), "config.yaml"):
+            assert str(expected) == load_config(path).TEST.DECISIONS
+        assert load_config("config.yaml", ["TEST.DECISIONS", "other.yaml"]).TEST.DECISIONS == "other.yaml"
+
+
+@pytest.mark.parametrize("value", ["3", "[a]", "{a: 1}", r'"a\0b"', "a" * 5000, "/dev/zero", "."])
+def test_a_rule_that_is_none_is_told(tmp_path: Path, value: str) -> None:
+    text = f"_BASE_: {CONFIGS / 'xbd_mrcnn.yaml'}\nTEST: {{DECISIONS: {value}}}"
+    with pytest.raises(InputError, match="config|decisions|cannot be read") as caught:
+        set_up(load_config(written(tmp_path, text)), argparse.Namespace())
+    assert "\n" not in str(caught.value)
+
+
+def test_the_rule_goes_where_the_checkpoints_go(tmp_path: Path) -> None:
+    write_weights(tmp_path / "rule.yaml", 2)
+    run = tmp_path / "run"
+    named = {"TEST__DECISIONS": tmp_path / "rule.yaml"}
+    cfg = tiny_config(DATASETS__TRAIN="()", DATASETS__TEST="()", OUTPUT_DIR=run, **named)
+    set_up(cfg, argparse.Namespace(config_file="", eval_only=True))
+    moved = run.rename(tmp_path / "elsewhere")
+    (tmp_path / "rule.yaml").unlink()
+    found = load_config(moved / "config.yaml").TEST.DECISIONS
+    assert read_rule(found).damage_weights == (1, 1, 1, 2)
+    assert found == str(moved / "decisions.yaml")

@@ -76,12 +76,25 @@ def test_an_output_with_instances_takes_its_map_where_it_has_one(count: int) -> 
     assert plain.masks.shape == (count, 28, 28)
 
 
+def test_what_a_rule_leaves_out_by_area_or_presence_is_no_result() -> None:
+    before = prediction_from_output({"instances": instances(2)})
+    assert isinstance(before, TilePrediction)
+    before.scores[:], before.boxes[1] = (0.5, 0.3), (20, 2, 24, 6)  # 100 px and 16 px
+    for rule, listed, painted in (
+        (DecisionRule(0.4, min_area=16), 2, 1),
+        (DecisionRule(0.4, min_area=17), 1, 1),
+        (DecisionRule(0.6, presence_threshold=0.4), 2, 0),
+        (DecisionRule(0.4, presence_threshold=0.6), 0, 0),
+        (DecisionRule(0.2, min_area=101), 0, 0),
+    ):
+        assert len(graded(before, rule).coco_results("tile", 1, "tile.png")) == listed
+        assert len(before.decided(rule).scores) == painted
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_grading_keeps_faint_instances_and_takes_the_rules_class(count: int) -> None:
     rule = DecisionRule(
         score_threshold=1.0,
-        min_area=1e4,
-        presence_threshold=1.0,
         damage_weights=(1, 9, 1, 1),
         temperature=2.0,
     )
