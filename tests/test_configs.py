@@ -5,9 +5,12 @@ import pytest
 from skyeye_det.config import add_skyeye_config
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.modeling.packaged_weights import load_packaged_weights
+from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-FILES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "ablations")
+RULES = sorted((CONFIGS / "decisions").glob("*.yaml"))
+FILES = sorted({path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "ablations"} - set(RULES))
+UNTUNED = {"sample_xbd.yaml", "xbd_mrcnn_plain.yaml", "xbd_mrcnn_r50.yaml", "xbd_mrcnn_r101.yaml"}
 ON_CPU = ["MODEL.DEVICE", "cpu"]
 
 
@@ -32,6 +35,19 @@ def test_config_loads_and_its_model_is_built(path: Path) -> None:
     name = cfg.MODEL.WEIGHTS.removeprefix("packaged://")
     if name != cfg.MODEL.WEIGHTS:
         assert load_packaged_weights(name, model.state_dict())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_config_names_a_rule_that_is_there_or_none(path: Path) -> None:
+    rule = read_rule(load_config(path, ON_CPU).TEST.DECISIONS)
+    assert (rule == DecisionRule()) == (path.name in UNTUNED)
+
+
+def test_every_rule_is_that_of_the_config_of_its_name() -> None:
+    configs = {path.name: path for path in FILES}
+    assert RULES
+    for rule in RULES:
+        assert Path(load_config(configs[rule.name], ON_CPU).TEST.DECISIONS).resolve() == rule
 
 
 @pytest.mark.parametrize(("name", "depth"), [("xbd_mrcnn_r50", 50), ("xbd_mrcnn_r101", 101)])

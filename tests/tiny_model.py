@@ -34,6 +34,7 @@ TINY = {
     "INPUT.PAIR.CROP_SIZE": 64,
     "SOLVER.IMS_PER_BATCH": 2,
     "DATALOADER.NUM_WORKERS": 0,
+    "TEST.DECISIONS": "",
     "SEED": 1,
 }
 
