@@ -3,6 +3,7 @@
 ``tools/tune_postprocess.py`` writes it, ``tools/infer.py --decisions`` and ``TEST.DECISIONS`` read it.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -96,6 +97,10 @@ def read_rule(path: str | Path) -> DecisionRule:
     """
     if not str(path):
         return DecisionRule()
+    if not os.path.exists(path):  # noqa: PTH110 - False where a name is too long
+        raise InputError(
+            f"decisions {path}: no such file; {_MEND}, or set TEST.DECISIONS '' for the default rule"
+        )
     try:
         text = read_bytes(Path(path))
         if len(text) > _LARGEST_FILE:

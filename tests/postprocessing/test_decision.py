@@ -71,6 +71,9 @@ def test_what_is_no_rule_is_refused_in_a_sentence(tmp_path: Path, text: str) -> 
     assert len(str(caught.value)) < 500
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere\.yaml"):
-        read_rule(tmp_path / "nowhere.yaml")
+@pytest.mark.parametrize("name", ["nowhere.yaml", "a\0b", "x" * 5000])
+def test_a_missing_file_is_named_with_what_mends_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"no such file|tune_postprocess\.py, or set TEST") as told:
+        read_rule(str(tmp_path / name))
+    assert str(tmp_path)[:20] in str(told.value)
+    assert "\n" not in str(told.value)
