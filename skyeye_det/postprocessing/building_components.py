@@ -10,7 +10,7 @@ Boxes are XYXY in px of detectron2's continuous frame, where pixel ``k`` covers 
 import cv2
 import numpy as np
 
-from skyeye_det.postprocessing.regions import connected_regions, label_boxes, spread_labels
+from skyeye_det.postprocessing.regions import Regions, connected_regions, spread_labels
 
 MOST_COVERED = 0.5
 """A component of which instances cover this share or more of its pixels is known, and left out."""
@@ -57,18 +57,14 @@ class BuildingComponents:
         if threshold <= 0:
             raise ValueError(f"expected a threshold above 0, found {threshold}")
         self._building = self._probability >= np.float32(threshold)
-        self._labels = (
-            split_buildings(self._building, seam_map)
-            if self._building.any()
-            else np.zeros(self._building.shape, np.int32)
-        )
-        self._areas = np.bincount(self._labels.ravel())
+        labels = split_buildings(self._building, seam_map)
+        self._parts = Regions(labels, int(labels.max()) + 1)
         self._least = max(min_area, 1)
 
     def all_boxes(self) -> tuple[np.ndarray, np.ndarray]:
         """Tight boxes (K, 4) float32 of all components, and their mean probability (K,) float32."""
-        numbers = 1 + np.flatnonzero(self._areas[1:] >= self._least)
-        return self._boxes(self._labels, numbers).astype(np.float32), self._scores(self._labels, numbers)
+        numbers = 1 + np.flatnonzero(self._parts.areas[1:] >= self._least)
+        return self._parts.boxes[numbers].astype(np.float32), self._scores(self._parts, numbers)
 
     def uncovered(self, covered: np.ndarray, mask_side: int = 28) -> Components:
         """What the map finds and no instance covers, as instances.
@@ -85,35 +81,30 @@ class BuildingComponents:
         Raises:
             ValueError: ``covered`` has another shape than the map.
         """
-        if covered.shape != self._labels.shape:
+        parts = self._parts
+        if covered.shape != parts.labels.shape:
             raise ValueError(
-                f"expected covered pixels {self._labels.shape} as the map, found {covered.shape}"
+                f"expected covered pixels {parts.labels.shape} as the map, found {covered.shape}"
             )
-        hidden = np.bincount(self._labels[covered], minlength=len(self._areas))
-        new = (hidden < MOST_COVERED * self._areas) & (self._areas - hidden >= self._least)
+        is_covered = covered.ravel()[parts.places]
+        hidden = np.bincount(parts.numbers[is_covered], minlength=len(parts))
+        new = (hidden < MOST_COVERED * parts.areas) & (parts.areas - hidden >= self._least)
         new[0] = False
-        labels = self._labels * (new[self._labels] & ~covered)
+        is_left = new[parts.numbers] & ~is_covered
+        left = Regions(parts.painted(np.where(is_left, parts.numbers, 0)), len(parts))
         numbers = np.flatnonzero(new)
-        boxes = self._boxes(labels, numbers)
         masks = np.zeros((len(numbers), mask_side, mask_side), np.float32)
-        for index, (number, (x0, y0, x1, y1)) in enumerate(
-            zip(numbers.tolist(), boxes.tolist(), strict=True)
-        ):
-            window = slice(y0, y1), slice(x0, x1)
+        for index, number in enumerate(numbers.tolist()):
+            window = left.window(number)
             # Other components and covered pixels are zero; around all of them the map fades by itself.
-            own = (labels[window] == number) | ~self._building[window]
+            own = (left.labels[window] == number) | ~self._building[window]
             masks[index] = _resized(np.where(own, self._probability[window], np.float32(0)), mask_side)
-        return boxes.astype(np.float32), masks, self._scores(labels, numbers)
+        return left.boxes[numbers].astype(np.float32), masks, self._scores(left, numbers)
 
-    def _boxes(self, labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        return label_boxes(labels, len(self._areas))[numbers]
-
-    def _scores(self, labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Mean probability float32 of the pixels of each label."""
-        places = np.flatnonzero(labels > 0)
-        label = labels.ravel()[places]
-        total = np.bincount(label, self._probability.ravel()[places], len(self._areas))
-        return (total[numbers] / np.bincount(label, minlength=len(self._areas))[numbers]).astype(np.float32)
+    def _scores(self, parts: Regions, numbers: np.ndarray) -> np.ndarray:
+        """Mean probability float32 of the pixels of each part."""
+        total = np.bincount(parts.numbers, self._probability.ravel()[parts.places], len(parts))
+        return (total[numbers] / parts.areas[numbers]).astype(np.float32)
 
 
 def as_probability(image: np.ndarray) -> np.ndarray:
@@ -133,18 +124,17 @@ def split_buildings(building: np.ndarray, seam_map: np.ndarray | None) -> np.nda
         markers = _peaks(building)
     else:
         markers = _cores(building, as_probability(seam_map) < SEAM_THRESHOLD)
-    marked = np.zeros(len(regions), bool)
-    marked[regions.labels[markers > 0]] = True
-    whole = building & ~marked[regions.labels]
-    markers = np.where(whole, regions.labels + markers.max(), markers).astype(np.int32)
-    return spread_labels(markers, regions)
+    seeds, region = markers.ravel()[regions.places], regions.numbers
+    is_marked = np.zeros(len(regions), bool)
+    is_marked[region[seeds > 0]] = True
+    return spread_labels(np.where(is_marked[region], seeds, region + markers.max()), regions)
 
 
 def _depth(building: np.ndarray) -> np.ndarray:
     """Distance float32 (h, w) in px to the nearest pixel that is no building, 1 at the edge."""
     # A frame of background: the image's border is an edge, as any other.
     framed = cv2.copyMakeBorder(building.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    return np.ascontiguousarray(cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1])
+    return cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
 
 
 def _cores(building: np.ndarray, off_seams: np.ndarray) -> np.ndarray:
@@ -153,7 +143,7 @@ def _cores(building: np.ndarray, off_seams: np.ndarray) -> np.ndarray:
     is_marker = np.zeros(len(core), bool)
     is_marker[core.labels[_depth(building) >= _LEAST_MARKER_DEPTH]] = True
     is_marker &= core.areas >= LEAST_MARKER_AREA
-    return np.where(is_marker[core.labels], core.labels, 0)
+    return core.painted(np.where(is_marker[core.numbers], core.numbers, 0))
 
 
 def _peaks(building: np.ndarray) -> np.ndarray:

@@ -56,10 +56,11 @@ def paint(
     check_scores(scores, damage)
     floor = min(OWNER_FLOOR, rule.pixel_threshold)
     owner, probability = owner_map(boxes, masks, scores, shape, building_map, rule.map_weight, floor)
-    owner[probability < np.float32(rule.pixel_threshold)] = -1
-    # Entry -1, the last, is the background.
-    values = np.append(np.asarray(damage) + DamageClass.NO_DAMAGE.pixel_value, 0).astype(np.uint8)
-    return (owner >= 0).view(np.uint8), values[owner]
+    inside = (owner >= 0) & (probability >= np.float32(rule.pixel_threshold))
+    painted = np.zeros(shape, np.uint8)
+    values = np.asarray(damage) + DamageClass.NO_DAMAGE.pixel_value
+    painted[inside] = values.astype(np.uint8)[owner[inside]]
+    return inside.view(np.uint8), painted
 
 
 def owner_map(
@@ -93,19 +94,21 @@ def owner_map(
     Raises:
         ValueError: shapes that do not fit, values that are not finite.
     """
-    owner, probability = strongest_instances(boxes, masks, scores, shape)
+    owner, likely = strongest_instances(boxes, masks, scores, shape)
     least = np.float32(floor)
-    owner[probability < least] = -1
     if building_map is None:
-        return owner, probability
+        owner[likely < least] = -1
+        return owner, likely
     if building_map.shape != tuple(shape):
         raise ValueError(f"expected a building map {tuple(shape)} as the tile, found {building_map.shape}")
-    probability *= np.float32(1 - map_weight)
+    probability = likely * np.float32(1 - map_weight)
     probability += as_probability(building_map) * np.float32(map_weight)
     if not np.isfinite(probability).all():
         raise ValueError("expected a finite building map, found NaN or infinity")
-    owner += 1
-    return spread_labels(owner, connected_regions(probability >= least)) - 1, probability
+    regions = connected_regions(probability >= least)
+    is_owned = likely.ravel()[regions.places] >= least
+    seeds = np.where(is_owned, owner.ravel()[regions.places] + 1, 0)
+    return spread_labels(seeds, regions) - 1, probability
 
 
 def strongest_instances(
@@ -134,7 +137,11 @@ def strongest_instances(
         for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
             place = winner[y0 : y0 + height, x0 : x0 + width]
             np.maximum(place, crop[:height, :width], out=place)
-    largest = (winner >> np.uint64(32)).astype(np.uint32).view(np.float32)
-    index = len(scores) - winner.astype(np.uint32).view(np.int32)
-    index[largest == 0] = -1
+    inside = np.flatnonzero(winner > 0)  # few of the tile's
+    found = winner.ravel()[inside]
+    index, largest = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+    values = (found >> np.uint64(32)).astype(np.uint32).view(np.float32)
+    owners = len(scores) - found.astype(np.uint32).view(np.int32)
+    index.ravel()[inside] = np.where(values > 0, owners, -1)
+    largest.ravel()[inside] = values
     return index, largest

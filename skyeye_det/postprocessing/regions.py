@@ -10,11 +10,13 @@ CONNECTIVITY = 8
 
 
 class Regions:
-    """Connected regions, numbered from 1; entry 0 of each list is the background.
+    """Labelled pixels of an image; entry 0 of each list is the background.
+
+    Buildings fill a few percent of a tile, so what is asked is worked out on their pixels alone.
 
     Args:
-        labels: int32 (h, w), 0 where no region is.
-        count: number of regions, the background included.
+        labels: int32 (h, w) from 1 on, 0 where no region is.
+        count: one more than the largest label.
     """
 
     def __init__(self, labels: np.ndarray, count: int):
@@ -25,19 +27,43 @@ class Regions:
         return self._count
 
     @cached_property
+    def places(self) -> np.ndarray:
+        """Flat indices int64 (n,) of all pixels of regions, rising."""
+        return np.flatnonzero(self.labels > 0)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The label int32 (n,) at each of ``places``."""
+        return self.labels.ravel()[self.places]
+
+    @cached_property
     def areas(self) -> np.ndarray:
         """Px, int64 (R + 1,)."""
-        return np.bincount(self.labels.ravel(), minlength=self._count)
+        areas = np.bincount(self.numbers, minlength=self._count)
+        areas[0] = self.labels.size - len(self.places)
+        return areas
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        """First pixel and the one after the last, int64 (R + 1, 4), XYXY; meaningless for the background."""
-        return label_boxes(self.labels, self._count)
+        """First pixel and the one after the last, int64 (R + 1, 4), XYXY; x1 is 0 of absent labels."""
+        rows, columns = np.divmod(self.places, self.labels.shape[1])
+        boxes = np.zeros((self._count, 4), np.int64)
+        boxes[:, :2] = sum(self.labels.shape)
+        for axis, coordinate in enumerate((columns, rows)):
+            np.minimum.at(boxes[:, axis], self.numbers, coordinate)
+            np.maximum.at(boxes[:, axis + 2], self.numbers, coordinate + 1)
+        return boxes
 
     def window(self, number: int) -> tuple[slice, slice]:
         """Rows and columns that hold a region."""
         x0, y0, x1, y1 = self.boxes[number].tolist()
         return slice(y0, y1), slice(x0, x1)
+
+    def painted(self, values: np.ndarray) -> np.ndarray:
+        """An image (h, w) of ``values`` (n,) at ``places``, 0 elsewhere."""
+        image = np.zeros(self.labels.shape, values.dtype)
+        image.ravel()[self.places] = values
+        return image
 
 
 def connected_regions(inside: np.ndarray) -> Regions:
@@ -51,56 +77,32 @@ def connected_regions(inside: np.ndarray) -> Regions:
     return Regions(labels, count)
 
 
-def label_boxes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Boxes XYXY int64 (count, 4) of the pixels of each label above 0, int (h, w); x1 is 0 of absent ones."""
-    places = np.flatnonzero(labels > 0)
-    label = labels.ravel()[places]
-    rows, columns = np.divmod(places, labels.shape[1])
-    boxes = np.zeros((count, 4), np.int64)
-    boxes[:, :2] = sum(labels.shape)
-    for axis, coordinate in enumerate((columns, rows)):
-        np.minimum.at(boxes[:, axis], label, coordinate)
-        np.maximum.at(boxes[:, axis + 2], label, coordinate + 1)
-    return boxes
-
-
 def spread_labels(seeds: np.ndarray, regions: Regions) -> np.ndarray:
     """Gives every pixel of a region the label of the nearest seed in the same region.
 
     Distance is that of a straight line (chamfer 5 x 5, within 2 %), through other regions too.
 
     Args:
-        seeds: int32 (h, w), labels from 1 on, 0 where none is; those outside all regions do not count.
-        regions: of the same image.
+        seeds: int32 (n,), labels from 1 on at ``regions.places``, 0 where none is.
+        regions: of the image.
 
     Returns:
         int32 (h, w): ``seeds`` where they are, spread over their regions; 0 outside and in regions without.
     """
-    inside = np.flatnonzero(regions.labels > 0)
-    region, label = regions.labels.ravel()[inside], seeds.ravel()[inside]
-    is_seed = label > 0
-    single = np.zeros(len(regions), label.dtype)  # the region's label, where it has one alone
-    single[region[is_seed]] = label[is_seed]
+    is_seed, region = seeds > 0, regions.numbers
+    single = np.zeros(len(regions), seeds.dtype)  # the region's label, where it has one alone
+    single[region[is_seed]] = seeds[is_seed]
     is_mixed = np.zeros(len(regions), bool)
-    is_mixed[region[is_seed & (label != single[region])]] = True
-    spread = np.zeros_like(seeds)
-    spread.ravel()[inside] = np.where(is_seed, label, single[region])
+    is_mixed[region[is_seed & (seeds != single[region])]] = True
     is_mixed &= np.bincount(region[~is_seed], minlength=len(regions)) > 0  # else nothing is left to spread
-    if is_mixed.any():
-        _spread_alone(spread, seeds, regions, is_mixed)
-    return spread
-
-
-def _spread_alone(spread: np.ndarray, seeds: np.ndarray, regions: Regions, chosen: np.ndarray) -> None:
-    """Writes into ``spread`` the labels of chosen regions (bool (R + 1,)), each as if there were no other."""
-    # Boxes of a few are found sooner than those of all.
-    few = Regions(regions.labels * chosen[regions.labels], len(regions))
-    for number in np.flatnonzero(chosen).tolist():
-        window = few.window(number)
+    spread = regions.painted(np.where(is_seed | is_mixed[region], seeds, single[region]))
+    for number in np.flatnonzero(is_mixed).tolist():  # each as if there were no other
+        window = regions.window(number)
         inside = regions.labels[window] == number
-        seen = seeds[window] * inside
+        seen = spread[window] * inside
         todo = np.flatnonzero(inside & (seen == 0))
         spread[window].flat[todo] = seen.ravel()[_nearest_seed(seen, todo)]
+    return spread
 
 
 def _nearest_seed(seeds: np.ndarray, places: np.ndarray) -> np.ndarray:

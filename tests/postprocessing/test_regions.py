@@ -1,6 +1,6 @@
 import numpy as np
 
-from skyeye_det.postprocessing.regions import connected_regions, label_boxes, spread_labels
+from skyeye_det.postprocessing.regions import Regions, connected_regions, spread_labels
 
 
 def image(*rows: str) -> np.ndarray:
@@ -8,7 +8,8 @@ def image(*rows: str) -> np.ndarray:
 
 
 def spread(seeds: np.ndarray, inside: np.ndarray) -> list[str]:
-    labels = spread_labels(seeds, connected_regions(inside > 0))
+    regions = connected_regions(inside > 0)
+    labels = spread_labels(seeds.ravel()[regions.places], regions)
     assert labels.dtype == np.int32
     return ["".join(map(str, row)) for row in labels]
 
@@ -28,7 +29,15 @@ def test_an_image_without_pixels_has_no_region() -> None:
 
 
 def test_boxes_hold_the_pixels_of_each_label() -> None:
-    assert label_boxes(image("0220", "0202", "1000"), 3)[1:].tolist() == [[0, 2, 1, 3], [1, 0, 4, 2]]
+    regions = Regions(image("0220", "0202", "1000"), 4)
+    assert regions.boxes[1:3].tolist() == [[0, 2, 1, 3], [1, 0, 4, 2]]
+    assert regions.boxes[3, 2] == 0
+    assert regions.areas.tolist() == [7, 1, 4, 0]
+
+
+def test_values_are_painted_at_the_pixels_of_regions() -> None:
+    regions = connected_regions(image("0110", "0001") > 0)
+    assert regions.painted(np.array([5, 6, 7])).tolist() == [[0, 5, 6, 0], [0, 0, 0, 7]]
 
 
 def test_a_label_spreads_over_its_own_region_alone() -> None:
@@ -51,7 +60,7 @@ def test_labels_outside_all_regions_do_not_count() -> None:
 
 
 def test_seeds_are_left_as_they_are() -> None:
-    seeds = image("1000", "0000")
+    seeds = image("1000", "0002").ravel()
     before = seeds.copy()
     spread_labels(seeds, connected_regions(np.ones((2, 4), bool)))
     np.testing.assert_array_equal(seeds, before)
@@ -62,7 +71,7 @@ def test_every_pixel_of_a_random_image_has_the_nearest_label_of_its_region() -> 
     inside = rng.random((40, 60)) < 0.45
     seeds = np.where(rng.random((40, 60)) < 0.02, rng.integers(1, 9, (40, 60)), 0).astype(np.int32)
     regions = connected_regions(inside)
-    labels = spread_labels(seeds, regions)
+    labels = spread_labels(seeds.ravel()[regions.places], regions)
     assert not labels[~inside].any()
     for y, x in zip(*np.nonzero(inside), strict=True):
         rows, columns = np.nonzero((regions.labels == regions.labels[y, x]) & (seeds > 0))
