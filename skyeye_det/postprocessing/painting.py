@@ -57,9 +57,10 @@ def paint(
     floor = min(OWNER_FLOOR, rule.pixel_threshold)
     owner, probability = owner_map(boxes, masks, scores, shape, building_map, rule.map_weight, floor)
     inside = (owner >= 0) & (probability >= np.float32(rule.pixel_threshold))
-    painted = np.zeros(shape, np.uint8)
+    places = np.flatnonzero(inside)
     values = np.asarray(damage) + DamageClass.NO_DAMAGE.pixel_value
-    painted[inside] = values.astype(np.uint8)[owner[inside]]
+    painted = np.zeros(shape, np.uint8)
+    painted.ravel()[places] = values.astype(np.uint8)[owner.ravel()[places]]
     return inside.view(np.uint8), painted
 
 

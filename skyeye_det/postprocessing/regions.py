@@ -49,9 +49,11 @@ class Regions:
         rows, columns = np.divmod(self.places, self.labels.shape[1])
         boxes = np.zeros((self._count, 4), np.int64)
         boxes[:, :2] = sum(self.labels.shape)
-        for axis, coordinate in enumerate((columns, rows)):
-            np.minimum.at(boxes[:, axis], self.numbers, coordinate)
-            np.maximum.at(boxes[:, axis + 2], self.numbers, coordinate + 1)
+        np.minimum.at(boxes[:, 0], self.numbers, columns)
+        np.maximum.at(boxes[:, 2], self.numbers, columns + 1)
+        # Rows rise: of several assignments to one label the last one holds.
+        boxes[self.numbers[::-1], 1] = rows[::-1]
+        boxes[self.numbers, 3] = rows + 1
         return boxes
 
     def window(self, number: int) -> tuple[slice, slice]:
@@ -96,9 +98,11 @@ def spread_labels(seeds: np.ndarray, regions: Regions) -> np.ndarray:
     is_mixed[region[is_seed & (seeds != single[region])]] = True
     is_mixed &= np.bincount(region[~is_seed], minlength=len(regions)) > 0  # else nothing is left to spread
     spread = regions.painted(np.where(is_seed | is_mixed[region], seeds, single[region]))
+    # Boxes of a few are found sooner than those of all.
+    few = Regions(regions.painted(np.where(is_mixed[region], region, 0)), len(regions))
     for number in np.flatnonzero(is_mixed).tolist():  # each as if there were no other
-        window = regions.window(number)
-        inside = regions.labels[window] == number
+        window = few.window(number)
+        inside = few.labels[window] == number
         seen = spread[window] * inside
         todo = np.flatnonzero(inside & (seen == 0))
         spread[window].flat[todo] = seen.ravel()[_nearest_seed(seen, todo)]
