@@ -30,7 +30,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--decisions", metavar="FILE", help="YAML of tools/tune_postprocess.py")
     parser.add_argument(
-        "--tta", default="none", metavar="VIEWS", help="none, flips or d4, also with scales: d4@1.0,1.25"
+        "--tta",
+        action="append",
+        metavar="VIEWS",
+        help="none, flips or d4, also with scales: d4@1.0,1.25; of all models, or one each",
     )
     parser.add_argument(
         "--precision",
@@ -65,15 +68,15 @@ def main() -> None:
     from skyeye_det.engine.pair_predictor import ensemble
     from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 
-    models = ensemble(args.config_file, args.weights)
+    models = ensemble(args.config_file, args.weights, args.tta or ["none"])
     overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions else [])]
 
     if pair_form:
         pre, post, localization, damage = args.paths
-        options = InferenceOptions(views=args.tta, precision=args.precision)
+        options = InferenceOptions(precision=args.precision)
         infer_pair(models, (pre, post), (localization, damage), options, overrides)
         return
-    options = InferenceOptions(args.numbered, args.prefix, args.tta, args.precision)
+    options = InferenceOptions(args.numbered, args.prefix, args.precision)
     count = infer_folder(models, args.images, args.output, options, overrides)
     print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
 

@@ -41,11 +41,11 @@ def parse_arguments() -> argparse.Namespace:
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     parser.add_argument("--config-file", metavar="FILE", help="YAML of the model, one or one each", **several)
     parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
-    parser.add_argument("--tta", default="none", metavar="VIEWS", help="as for tools/infer.py")
+    parser.add_argument("--tta", metavar="VIEWS", help="as for tools/infer.py, one or one each", **several)
     parser.add_argument("--xbd-root", type=Path, help="xBD root with images and labels of the splits")
     parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on: folders")
     parser.add_argument("--split-file", type=Path, metavar="FILE", help="--splits are parts of this split")
-    by_fold = "each checkpoint predicts the split at its place, which it was not trained on"
+    by_fold = "each checkpoint predicts the split at its place, which it was not trained on; see README of configs"
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=Path, metavar="YAML", help="the rule")
     parser.add_argument("--rule", type=Path, metavar="YAML", help="judge this one; wants --work")
@@ -89,10 +89,9 @@ def main() -> None:
         from skyeye_det.engine.tuning_command import TunedModel, tune_postprocess
 
         tuned = TunedModel(
-            ensemble(arguments.config_file, arguments.weights),
+            ensemble(arguments.config_file, arguments.weights, arguments.tta or ["none"]),
             arguments.xbd_root,
             arguments.splits,
-            arguments.tta,
             arguments.opts,
             arguments.split_file,
             arguments.out_of_fold,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def claim(
     models: Sequence[tuple[CfgNode, str]],
     rule: DecisionRule,
     pairs: Sequence[ImagePair],
-    choices: dict[str, str | None],
+    choices: Mapping[str, Any],
     *,
     has_scores: bool,
 ) -> None:

@@ -47,30 +47,35 @@ def autocast(precision: str, device: torch.device) -> Callable[[], AbstractConte
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A trained model on disk.
+    """A trained model on disk, and how it looks at a tile.
 
     Attributes:
         config_file: its YAML.
         weights: its checkpoint.
+        views: test-time augmentation, see ``views.parse_views``.
     """
 
     config_file: str
     weights: str
+    views: str = "none"
 
 
-def ensemble(config_files: Sequence[str], weights: Sequence[str]) -> list[ModelFiles]:
-    """Pairs configs with checkpoints: one config for all of them, or one each.
+def ensemble(
+    config_files: Sequence[str], weights: Sequence[str], views: Sequence[str] = ("none",)
+) -> list[ModelFiles]:
+    """Puts configs, checkpoints and views together: one config and one choice of views for all, or one each.
 
     Raises:
-        InputError: neither as many configs as checkpoints nor a single one.
+        InputError: neither as many configs or views as checkpoints nor a single one.
     """
-    if len(config_files) not in (1, len(weights)):
-        raise InputError(
-            f"--config-file: expected one, or one for each of {len(weights)} --weights, found "
-            f"{len(config_files)}"
-        )
-    configs = list(config_files) * (len(weights) if len(config_files) == 1 else 1)
-    return [ModelFiles(*each) for each in zip(configs, weights, strict=True)]
+    count = len(weights)
+    for option, given in (("--config-file", config_files), ("--tta", views)):
+        if len(given) not in (1, count):
+            raise InputError(
+                f"{option}: expected one, or one for each of {count} --weights, found {len(given)}"
+            )
+    every = [[*given] * (1 if len(given) == count else count) for given in (config_files, views)]
+    return [ModelFiles(*each) for each in zip(every[0], weights, every[1], strict=True)]
 
 
 class PairPredictor:
@@ -79,7 +84,7 @@ class PairPredictor:
     Args:
         models: config of ``load_config`` and checkpoint of each; see ``SkyeyeCheckpointer`` for what is
             accepted. What several find is merged.
-        views: how each looks at a tile; see ``views.parse_views``.
+        views: how each looks at a tile, see ``views.parse_views``; empty: all as it is.
         precision: one of ``PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in it, see
             docs/speed.md.
 
@@ -91,7 +96,7 @@ class PairPredictor:
     def __init__(
         self,
         models: Sequence[tuple[CfgNode, str]],
-        views: Sequence[View] = (View(),),
+        views: Sequence[Sequence[View]] = (),
         precision: str = "fp32",
     ):
         formats = {cfg.INPUT.FORMAT for cfg, _ in models}
@@ -100,7 +105,7 @@ class PairPredictor:
                 f"INPUT.FORMAT: expected one channel order in an ensemble, found {sorted(formats)}; "
                 "infer with each model by itself"
             )
-        self.views = views
+        self.views = views or [[View()]] * len(models)
         self.autocast = autocast(precision, torch.device(models[0][0].MODEL.DEVICE))
         self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
         for model, (_, weights) in zip(self.models, models, strict=True):
@@ -116,7 +121,10 @@ class PairPredictor:
     def __call__(self, pair: dict[str, Any]) -> Prediction:
         """Predicts one pair; ``pair`` as ``PairMapper`` gives it, with ``image`` uint8 (6, H, W)."""
         with self.autocast():
-            found = [predict_views(partial(_predict, model), pair, self.views) for model in self.models]
+            found = [
+                predict_views(partial(_predict, model), pair, views)
+                for model, views in zip(self.models, self.views, strict=True)
+            ]
         return merge_predictions(found)
 
 

@@ -31,18 +31,16 @@ from skyeye_det.progress import progress
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How tiles are looked at, and how the results of a folder are written.
+    """In what precision tiles are looked at, and how the results of a folder are written.
 
     Attributes:
         numbered: name the PNGs in the official scorer's order, with a table of which is which.
         prefix: ``test`` or ``hold``, of numbered names.
-        views: test-time augmentation, see ``views.parse_views``.
         precision: of ``pair_predictor.PRECISIONS``.
     """
 
     numbered: bool = False
     prefix: str = "test"
-    views: str = "none"
     precision: str = "fp32"
 
 
@@ -71,7 +69,7 @@ def infer_pair(
         models: one, or several whose predictions are merged.
         images: (pre, post) images of one size.
         outputs: (localization, damage) PNGs to write, 0/1 and 0..4.
-        options: views and precision.
+        options: precision.
         overrides: ``KEY VALUE ...`` of the config.
 
     Raises:
@@ -79,7 +77,8 @@ def infer_pair(
     """
     loaded, rule = load_models(models, overrides)
     pair = PairMapper(loaded[0][0], is_train=False)(tile_dict(ImagePair("pair", *images)))
-    prediction = PairPredictor(loaded, parse_views(options.views), options.precision)(pair)
+    views = [parse_views(each.views) for each in models]
+    prediction = PairPredictor(loaded, views, options.precision)(pair)
     write_tile(*outputs, *prediction.rasterize(rule))
 
 
@@ -100,7 +99,7 @@ def infer_folder(
         models: one, or several whose predictions are merged.
         images: xBD root, one split of it, or a flat folder; see ``find_pairs``.
         output: folder of the results.
-        options: views, precision, and names of the PNGs.
+        options: precision, and names of the PNGs.
         overrides: ``KEY VALUE ...`` of the config.
 
     Returns:
@@ -109,7 +108,8 @@ def infer_folder(
     Raises:
         InputError: images, config, weights or an earlier result are not what they should be.
     """
-    (loaded, rule), views = load_models(models, overrides), parse_views(options.views)
+    views = [parse_views(each.views) for each in models]
+    loaded, rule = load_models(models, overrides)
     pairs, cfg = find_pairs(images), loaded[0][0]
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
     tiles = [tile_dict(pair) | {"image_id": number} for number, pair in enumerate(pairs, start=1)]
@@ -122,7 +122,7 @@ def infer_folder(
             pairs,
             {
                 "numbered": options.prefix if options.numbered else None,
-                "views": options.views,
+                "views": [each.views for each in models],
                 "precision": options.precision,
             },
             has_scores=predictor.has_scores,

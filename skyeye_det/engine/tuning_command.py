@@ -31,16 +31,15 @@ class TunedModel:
         models: one, or several whose predictions are merged.
         xbd_root: root with ``<split>/images`` and ``<split>/labels``.
         splits: folders below it, or parts of ``split_file``.
-        views: test-time augmentation, see ``views.parse_views``.
         overrides: ``KEY VALUE ...`` of the configs.
         split_file: a split of the root's tiles; None: its folders.
-        out_of_fold: each model predicts the one split that stands at its place; no ensemble.
+        out_of_fold: each model predicts the one split that stands at its place. Of twice as many models as
+            splits the second half does so again: an ensemble of two out of fold; and so on.
     """
 
     models: Sequence[ModelFiles]
     xbd_root: Path
     splits: Sequence[str]
-    views: str = "none"
     overrides: Sequence[str] = ()
     split_file: Path | None = None
     out_of_fold: bool = False
@@ -50,14 +49,17 @@ class TunedModel:
         return labelled_scenes(self.xbd_root, self.splits, self.split_file)
 
     def by_fold(self) -> "list[TunedModel]":
-        """One for each model and its split; raises InputError where their numbers differ."""
-        if len(self.models) != len(self.splits) or len(set(self.splits)) != len(self.splits):
+        """One for each split and its models; raises InputError where their numbers do not fit."""
+        folds = len(self.splits)
+        if len(self.models) % folds or len(set(self.splits)) != folds:
             raise InputError(
-                f"--out-of-fold: expected one checkpoint for each split, found {len(self.models)} and "
-                f"{', '.join(self.splits)}"
+                "--out-of-fold: expected a checkpoint for each split (of an ensemble several times as many, "
+                f"model by model), found {len(self.models)} and {', '.join(self.splits)}"
             )
-        pairs = zip(self.models, self.splits, strict=True)
-        return [replace(self, models=[model], splits=[split], out_of_fold=False) for model, split in pairs]
+        return [
+            replace(self, models=self.models[number::folds], splits=[split], out_of_fold=False)
+            for number, split in enumerate(self.splits)
+        ]
 
 
 def tune_postprocess(
@@ -98,13 +100,15 @@ def tune_postprocess(
         "config_files": [each.config_file for each in tuned.models],
         "weights": [each.weights for each in tuned.models],
         "splits": list(tuned.splits),
-        "views": tuned.views,
+        "views": _views(tuned),
         "out_of_fold": tuned.out_of_fold,
     }
     if output is None:
         return report
     names = ", ".join(Path(each.weights).name for each in tuned.models)
-    source = f"{', '.join(tuned.splits)} for {names} ({_config_names(tuned)}, views {tuned.views})"
+    configs = [Path(each.config_file).name for each in tuned.models]
+    described = (", ".join(dict.fromkeys(each)) for each in (configs, _views(tuned)))
+    source = f"{', '.join(tuned.splits)} for {names} ({', views '.join(described)})"
     write_rule(output, rule, rule_remarks(report, source))
     return report
 
@@ -123,7 +127,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
         InputError: as ``tune_postprocess``.
     """
     loaded = [(load_config(each.config_file, tuned.overrides), each.weights) for each in tuned.models]
-    views = parse_views(tuned.views)
+    views = [parse_views(each.views) for each in tuned.models]
     scenes = {files.name: files for files in tuned.scenes()}
     tiles = [
         tile_dict(ImagePair(name, files.pre_image, files.post_image)) | {"image_id": number}
@@ -137,7 +141,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
             {
                 **origin(loaded),
                 "tiles_sha256": _tiles_sha256(list(scenes.values())),
-                "views": tuned.views,
+                "views": _views(tuned),
             },
         )
         print(f"{len(tiles)} tiles, {len(tiles) - len(todo)} of them predicted before")
@@ -151,8 +155,8 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
     return [tile_path(folder, name) for name in scenes]
 
 
-def _config_names(tuned: TunedModel) -> str:
-    return ", ".join(dict.fromkeys(Path(each.config_file).name for each in tuned.models))
+def _views(tuned: TunedModel) -> list[str]:
+    return [each.views for each in tuned.models]
 
 
 def _tiles_sha256(scenes: Sequence[SceneFiles]) -> str:

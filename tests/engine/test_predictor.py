@@ -69,9 +69,16 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def predict(weights: str, images: Path, output: Path, overrides: list[str] = PAINT_ALL, **options) -> int:
+def predict(
+    weights: str,
+    images: Path,
+    output: Path,
+    overrides: list[str] = PAINT_ALL,
+    views: str = "none",
+    **options,
+) -> int:
     return infer_folder(
-        [ModelFiles(CONFIG, weights)],
+        [ModelFiles(CONFIG, weights, views)],
         images,
         output,
         InferenceOptions(**options),

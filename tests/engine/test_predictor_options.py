@@ -15,7 +15,7 @@ from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor, ensemble
-from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
+from skyeye_det.engine.predictor import infer_folder, infer_pair
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
@@ -111,7 +111,7 @@ def test_d4_turns_its_finds_as_the_tile_is_turned(weights, semantic_weights, kin
     pair = noise()
     turned = pair | {"image": torch.rot90(pair["image"], 1, (1, 2)).contiguous()}
     for views, is_even in (("d4", True), ("none", False)):
-        predictor = PairPredictor([models[kind]], parse_views(views))
+        predictor = PairPredictor([models[kind]], [parse_views(views)])
         still, moved = (predictor(each).building_map for each in (pair, turned))
         assert np.array_equal(np.rot90(still), moved) == is_even
 
@@ -119,7 +119,7 @@ def test_d4_turns_its_finds_as_the_tile_is_turned(weights, semantic_weights, kin
 def test_views_are_part_of_what_a_folder_holds(weights, images, everything, tmp_path):
     assert predict(weights[0], images, tmp_path / "out", everything, views="d4") == 1
     settings = json.loads((tmp_path / "out" / "inference.json").read_text())
-    assert settings["views"] == "d4"
+    assert settings["views"] == ["d4"]
     predict(weights[0], images, tmp_path / "plain", everything)
     name = "instances.json"
     assert (tmp_path / "out" / name).read_bytes() != (tmp_path / "plain" / name).read_bytes()
@@ -156,20 +156,19 @@ def test_weights_that_moved_are_the_same_weights(weights, images, everything, tm
 
 
 def test_the_command_takes_weights_views_and_decisions(weights, images, everything, tmp_path):
-    command = [sys.executable, str(INFER), "--config-file", CONFIG, "--tta", "flips"]
+    command = [sys.executable, str(INFER), "--config-file", CONFIG, "--tta", "flips", "--tta", "none"]
     command += ["--weights", weights[0], "--weights", weights[1], "--decisions", everything[1]]
     command += ["--images", str(images), "--output", str(tmp_path / "out"), "--opts", *tiny_overrides()]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     settings = json.loads((tmp_path / "out" / "inference.json").read_text())
-    assert settings["views"] == "flips"
+    assert settings["views"] == ["flips", "none"]
     assert settings["decisions"]["pixel_threshold"] == EVERYTHING.pixel_threshold
     infer_folder(
-        ensemble([CONFIG], weights),
+        ensemble([CONFIG], weights, ["flips", "none"]),
         images,
         tmp_path / "again",
-        InferenceOptions(views="flips"),
-        [*tiny_overrides(), *everything],
+        overrides=[*tiny_overrides(), *everything],
     )
     assert written(tmp_path / "out") == written(tmp_path / "again")
 
@@ -193,7 +192,24 @@ def test_configs_and_weights_that_do_not_pair_are_refused(configs: int, count: i
         ensemble([f"{number}.yaml" for number in range(configs)], ["w.pth"] * count)
 
 
+@pytest.mark.parametrize(("views", "count"), [(2, 3), (2, 1), (0, 1)])
+def test_views_and_weights_that_do_not_pair_are_refused(views: int, count: int):
+    with pytest.raises(InputError, match=f"--tta: .* {count} --weights, found {views}"):
+        ensemble(["a.yaml"], ["w.pth"] * count, ["flips"] * views)
+
+
+def test_each_model_looks_in_its_own_views(weights):
+    models, pair = [(tiny_config(), path) for path in weights], noise()
+    views = [parse_views("flips"), parse_views("none")]
+    alone = [PairPredictor([model], [own])(pair) for model, own in zip(models, views, strict=True)]
+    together = PairPredictor(models, views)(pair)
+    np.testing.assert_array_equal(together.scores, merge_predictions(alone).scores)
+    assert not np.array_equal(together.building_map, PairPredictor(models, views[::-1])(pair).building_map)
+
+
 def test_one_config_serves_all_weights_and_as_many_pair_in_order():
+    assert ensemble(["a"], ["x", "y"], ["d4", "none"])[0] == ModelFiles("a", "x", "d4")
+    assert [each.views for each in ensemble(["a"], ["x", "y"], ["d4"])] == ["d4", "d4"]
     assert ensemble(["a"], ["x", "y"]) == [ModelFiles("a", "x"), ModelFiles("a", "y")]
     assert ensemble(["a", "b"], ["x", "y"]) == [ModelFiles("a", "x"), ModelFiles("b", "y")]
 
@@ -208,16 +224,16 @@ def test_models_of_different_channel_orders_are_refused(weights):
 def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(semantic_weights, images, tmp_path, views):
     # Of a semantic model everything is painted, whatever the least score of instances is.
     write_rule(tmp_path / "rule.yaml", replace(EVERYTHING, score_threshold=0.7))
-    models = [ModelFiles(SEMANTIC, semantic_weights)]
+    models = [ModelFiles(SEMANTIC, semantic_weights, views)]
     overrides = [*SMALL, "TEST.DECISIONS", str(tmp_path / "rule.yaml")]
     outputs = tmp_path / "loc.png", tmp_path / "dmg.png"
     pair = tuple(images / f"{SCENE}_{phase}_disaster.png" for phase in ("pre", "post"))
-    infer_pair(models, pair, outputs, InferenceOptions(views=views), overrides)
+    infer_pair(models, pair, outputs, overrides=overrides)
     localization, damage = (read_class_png(path) for path in outputs)
     assert localization.shape == damage.shape == (64, 90)
     assert localization.any()
     np.testing.assert_array_equal(damage > 0, localization > 0)
-    infer_folder(models, images, tmp_path / "out", InferenceOptions(views=views), overrides)
+    infer_folder(models, images, tmp_path / "out", overrides=overrides)
     assert json.loads((tmp_path / "out" / "inference.json").read_text())["least_painted_score"] == 0
     assert set(written(tmp_path / "out").values()) == {path.read_bytes() for path in outputs}
     results = json.loads((tmp_path / "out" / "instances.json").read_text())

@@ -41,9 +41,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def tuned_model(weights: str, datasets: Path, **changes) -> TunedModel:
-    return TunedModel(
-        [ModelFiles(CONFIG, weights)], datasets / "tiny", ["train"], "none", tiny_overrides(**changes)
-    )
+    return TunedModel([ModelFiles(CONFIG, weights)], datasets / "tiny", ["train"], tiny_overrides(**changes))
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -80,7 +78,7 @@ def test_tiles_of_another_model_are_refused(weights, tiny_datasets, tmp_path):
     other = tuned_model(weights, tiny_datasets, MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.2)
     with pytest.raises(InputError, match="another config_sha256"):
         keep_tiles(other, tmp_path)
-    flipped = TunedModel(other.models, other.xbd_root, other.splits, "flips", tiny_overrides())
+    flipped = replace(tuned_model(weights, tiny_datasets), models=[ModelFiles(CONFIG, weights, "flips")])
     with pytest.raises(InputError, match="another views"):
         keep_tiles(flipped, tmp_path)
 
@@ -200,13 +198,22 @@ def test_each_model_predicts_the_part_that_stands_at_its_place(weights, tiny_dat
             )
 
 
-@pytest.mark.parametrize("splits", [["a"], ["a", "a"], ["a", "b"]])
-def test_out_of_fold_wants_a_checkpoint_for_each_split(splits, weights, tiny_datasets, tmp_path):
+def test_ensembles_predict_out_of_fold_too(weights, tiny_datasets, tmp_path):
+    first = [ModelFiles(CONFIG, weights, "flips"), ModelFiles(CONFIG, weights)]
+    second = [ModelFiles(CONFIG, "c.pth"), ModelFiles(CONFIG, "d.pth")]
+    tuned = replace(tuned_model(weights, tiny_datasets), models=[*first, *second], splits=["a", "b"])
+    folds = replace(tuned, out_of_fold=True).by_fold()
+    assert [fold.models for fold in folds] == [[first[0], second[0]], [first[1], second[1]]]
+    assert [(fold.splits, fold.out_of_fold) for fold in folds] == [(["a"], False), (["b"], False)]
+
+
+@pytest.mark.parametrize(("splits", "count"), [(["a", "a"], 2), (["a", "b"], 1), (["a", "b"], 3)])
+def test_out_of_fold_wants_a_checkpoint_for_each_split(splits, count, weights, tiny_datasets, tmp_path):
     split_file = parted(tmp_path, PARTS)
-    models = [ModelFiles(CONFIG, weights)] * (1 if len(set(splits)) > 1 else 2)
+    models = [ModelFiles(CONFIG, weights)] * count
     tuned = replace(tuned_model(weights, tiny_datasets), models=models, splits=splits)
     tuned = replace(tuned, split_file=split_file, out_of_fold=True)
-    with pytest.raises(InputError, match="expected one checkpoint for each split"):
+    with pytest.raises(InputError, match="expected a checkpoint for each split"):
         tune_postprocess(tuned, tmp_path / "rule.yaml", tmp_path / "work", TuningOptions(folds=2, draws=20))
     assert not (tmp_path / "work").exists()
 
