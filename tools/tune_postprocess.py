@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--xbd-root", type=Path, help="xBD root with images and labels of the splits")
     parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on: folders")
     parser.add_argument("--split-file", type=Path, metavar="FILE", help="--splits are parts of this split")
-    by_fold = "each checkpoint predicts the split at its place, which it was not trained on; see README of configs"
+    by_fold = "each checkpoint predicts the split at its place, unseen in training; ensembles model by model"
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=Path, metavar="YAML", help="the rule")
     parser.add_argument("--rule", type=Path, metavar="YAML", help="judge this one; wants --work")
