@@ -43,11 +43,13 @@ def test_a_config_names_a_rule_that_is_there_or_none(path: Path) -> None:
     assert (rule == DecisionRule()) == (path.name in UNTUNED)
 
 
-def test_every_rule_is_that_of_the_config_of_its_name() -> None:
-    configs = {path.name: path for path in FILES}
+def test_every_rule_is_that_of_the_config_of_its_name_or_of_several() -> None:
+    configs = {path.stem: path for path in FILES}
     assert RULES
     for rule in RULES:
-        assert Path(load_config(configs[rule.name], ON_CPU).TEST.DECISIONS).resolve() == rule
+        first, *others = (load_config(configs[name], ON_CPU) for name in rule.stem.split("+"))
+        assert others or Path(first.TEST.DECISIONS).resolve() == rule
+        assert read_rule(rule) != DecisionRule()
 
 
 @pytest.mark.parametrize(("name", "depth"), [("xbd_mrcnn_r50", 50), ("xbd_mrcnn_r101", 101)])
