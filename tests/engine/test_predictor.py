@@ -69,21 +69,9 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def predict(
-    weights: str,
-    images: Path,
-    output: Path,
-    overrides: list[str] = PAINT_ALL,
-    views: str = "none",
-    **options,
-) -> int:
-    return infer_folder(
-        [ModelFiles(CONFIG, weights, views)],
-        images,
-        output,
-        InferenceOptions(**options),
-        [*tiny_overrides(), *overrides],
-    )
+def predict(weights, images, output, overrides=PAINT_ALL, views="none", **options) -> int:
+    model = ModelFiles(CONFIG, weights, views)
+    return infer_folder([model], images, output, InferenceOptions(**options), [*tiny_overrides(), *overrides])
 
 
 def pngs(folder: Path) -> dict[str, bytes]:
