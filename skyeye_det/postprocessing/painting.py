@@ -138,11 +138,7 @@ def strongest_instances(
         for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
             place = winner[y0 : y0 + height, x0 : x0 + width]
             np.maximum(place, crop[:height, :width], out=place)
-    inside = np.flatnonzero(winner > 0)  # few of the tile's
-    found = winner.ravel()[inside]
-    index, largest = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    values = (found >> np.uint64(32)).astype(np.uint32).view(np.float32)
-    owners = len(scores) - found.astype(np.uint32).view(np.int32)
-    index.ravel()[inside] = np.where(values > 0, owners, -1)
-    largest.ravel()[inside] = values
+    largest = (winner >> np.uint64(32)).astype(np.uint32).view(np.float32)
+    index = len(scores) - winner.astype(np.uint32).view(np.int32)
+    index[largest == 0] = -1
     return index, largest
