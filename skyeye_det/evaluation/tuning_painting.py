@@ -159,7 +159,7 @@ def graded_buildings(
     if isinstance(prediction, PixelPrediction):
         building = prediction.decided(rule).building_map > 0
         regions = connected_regions(building)
-        label, count = regions.labels[building], len(regions.areas)
+        label, count = regions.numbers, len(regions)
         pixel_probs = rule.calibrated(unit_probs(prediction.damage_map[:, building].T))
         sums = np.stack([np.bincount(label, column, count) for column in pixel_probs.T], axis=1)
         # Pixels of which nothing is known have no say.

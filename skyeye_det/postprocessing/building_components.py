@@ -155,8 +155,7 @@ def _peaks(building: np.ndarray) -> np.ndarray:
         if level > deepest * _NARROWEST_NECK:
             break
         parts = connected_regions(depth >= level)
-        inside = np.flatnonzero(parts.labels)
-        part = parts.labels.ravel()[inside]
+        inside, part = parts.places, parts.numbers
         parent = np.zeros(len(parts), np.int64)
         parent[part] = markers.ravel()[inside]
         peak = np.zeros(len(parts), np.float32)

@@ -89,7 +89,7 @@ class PixelPrediction:
         found = self.decided(rule)
         building = found.building_map > 0
         regions = connected_regions(building)
-        label, probs = regions.labels[building], rule.calibrated(found._probs(building))
+        label, probs = regions.numbers, rule.calibrated(found._probs(building))
         count = len(regions)
         votes = np.bincount(
             label * NUM_DAMAGE_CLASSES + rule.damage(found._probs(building)),

@@ -98,11 +98,9 @@ def spread_labels(seeds: np.ndarray, regions: Regions) -> np.ndarray:
     is_mixed[region[is_seed & (seeds != single[region])]] = True
     is_mixed &= np.bincount(region[~is_seed], minlength=len(regions)) > 0  # else nothing is left to spread
     spread = regions.painted(np.where(is_seed | is_mixed[region], seeds, single[region]))
-    # Boxes of a few are found sooner than those of all.
-    few = Regions(regions.painted(np.where(is_mixed[region], region, 0)), len(regions))
     for number in np.flatnonzero(is_mixed).tolist():  # each as if there were no other
-        window = few.window(number)
-        inside = few.labels[window] == number
+        window = regions.window(number)
+        inside = regions.labels[window] == number
         seen = spread[window] * inside
         todo = np.flatnonzero(inside & (seen == 0))
         spread[window].flat[todo] = seen.ravel()[_nearest_seed(seen, todo)]
