@@ -21,7 +21,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.TIMM = CfgNode()
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
     # "FrozenBN" keeps the BatchNorm statistics of the loaded weights; "BN" learns them, as it must without
-    # weights.
+    # weights. Of the encoders of semantic models, too.
     cfg.MODEL.TIMM.NORM = "FrozenBN"
 
     # --- Damage head: pre and post features of one building -> ordinal damage.
@@ -44,7 +44,8 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.DAMAGE_HEAD.NUM_CONV = 2
     cfg.MODEL.DAMAGE_HEAD.CONV_DIM = 128
     cfg.MODEL.DAMAGE_HEAD.FC_DIM = 256
-    # Weight of the loss of a building by its true grade: no-damage, minor, major, destroyed.
+    # Weight of the loss of a building, in semantic models of a pixel, by its true grade: no-damage, minor,
+    # major, destroyed.
     cfg.MODEL.DAMAGE_HEAD.CLASS_WEIGHTS = [1.0, 1.0, 1.0, 1.0]
     cfg.MODEL.DAMAGE_HEAD.LOSS_WEIGHT = 1.0
 

@@ -5,7 +5,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -91,6 +91,39 @@ def _is_locked(place: int) -> bool:
             return True
         else:
             return True
+
+
+def claim_results(
+    settings_file: Path, settings: Mapping[str, Any], *, has_results: bool, option: str
+) -> None:
+    """Notes what the results of a folder come from; refuses to go on with those of something else.
+
+    Args:
+        settings_file: JSON of an earlier run in the folder, written where there are no results.
+        settings: JSON values; ``weights`` is for people, told in the message and not compared.
+        has_results: whether the folder holds some already.
+        option: of the command line, that names the folder.
+
+    Raises:
+        InputError: there are results of other settings, or of nobody knows which.
+    """
+    if not has_results:
+        write_json(settings_file, settings, pretty=True)
+        return
+    if not settings_file.is_file():
+        raise InputError(
+            f"{settings_file}: expected it to tell what the results beside it come from, found no such file;"
+            f" choose another {option}"
+        )
+    found = read_json(settings_file)
+    known = found if isinstance(found, dict) else {}
+    different = [key for key in settings if key != "weights" and known.get(key) != settings[key]]
+    if different:
+        raise InputError(
+            f"{settings_file}: expected results of this model for these images, found another "
+            f"{', '.join(different)} (weights {known.get('weights')}); choose another {option}, or "
+            f"delete {settings_file.parent} to begin anew"
+        )
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:

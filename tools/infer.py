@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tta",
         action="append",
+        default=[],
         metavar="VIEWS",
         help="none, flips or d4, also with scales: d4@1.0,1.25; of all models, or one each",
     )
@@ -44,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, metavar="DIR", help="xBD root, split or flat folder of pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results")
     parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
-    parser.add_argument("--prefix", choices=("test", "hold"), default="test", help="of the numbered names")
+    parser.add_argument("--prefix", choices=("test", "hold"), help="of the numbered names (default: test)")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the config")
     parser.add_argument("paths", nargs="*", type=Path, metavar="PRE POST LOC_OUT DMG_OUT", help="one pair")
     return parser.parse_args()
@@ -64,11 +65,13 @@ def main() -> None:
         raise InputError("PRE POST LOC_OUT DMG_OUT: expected four files, found one of them named twice")
     if pair_form and args.numbered:
         raise InputError("--numbered: expected with --images and --output alone, found it with four paths")
+    if args.prefix and not args.numbered:
+        raise InputError(f"--prefix {args.prefix}: expected with --numbered, found without; add that")
     require_detectron2("inference")
     from skyeye_det.engine.pair_predictor import ensemble
     from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 
-    models = ensemble(args.config_file, args.weights, args.tta or ["none"])
+    models = ensemble(args.config_file, args.weights, args.tta)
     overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions else [])]
 
     if pair_form:
@@ -76,7 +79,7 @@ def main() -> None:
         options = InferenceOptions(precision=args.precision)
         infer_pair(models, (pre, post), (localization, damage), options, overrides)
         return
-    options = InferenceOptions(args.numbered, args.prefix, args.precision)
+    options = InferenceOptions(args.numbered, args.prefix or InferenceOptions.prefix, args.precision)
     count = infer_folder(models, args.images, args.output, options, overrides)
     print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
 

@@ -27,7 +27,6 @@ from skyeye_det.evaluation.tuning_report import (
     format_tuning,
     read_counts,
 )
-from skyeye_det.files import require_writable, write_json
 from skyeye_det.postprocessing.decision import read_rule
 
 MODEL = ("config_file", "weights", "xbd_root", "splits")
@@ -89,21 +88,19 @@ def main() -> None:
         from skyeye_det.engine.tuning_command import TunedModel, tune_postprocess
 
         tuned = TunedModel(
-            ensemble(arguments.config_file, arguments.weights, arguments.tta or ["none"]),
+            ensemble(arguments.config_file, arguments.weights, arguments.tta),
             arguments.xbd_root,
             arguments.splits,
             arguments.opts,
             arguments.split_file,
             arguments.out_of_fold,
         )
-        if arguments.json:
-            require_writable(arguments.json[0])  # before the work, as the next line
-        [read_counts(path) for path in arguments.against]
+        for path in arguments.against:
+            read_counts(path)  # told before the work
         rule = read_rule(arguments.rule) if arguments.rule else None
         options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws, rule)
-        report = tune_postprocess(tuned, arguments.output, arguments.work, options)
-        if arguments.json:
-            write_json(arguments.json[0], report, pretty=True)
+        written = arguments.json[0] if arguments.json else None
+        report = tune_postprocess(tuned, arguments.output, arguments.work, options, written)
         print(format_tuning(report) + ("" if rule else f"\n\nwritten to {arguments.output}"))
     if arguments.against:
         resampling = Resampling(arguments.draws, arguments.seed)

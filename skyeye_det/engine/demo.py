@@ -10,7 +10,7 @@ from pathlib import Path
 from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
-from skyeye_det.data.sample.dataset import make_sample_xbd
+from skyeye_det.data.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.predictor import infer_folder
 from skyeye_det.engine.trainer import train
@@ -20,8 +20,6 @@ from skyeye_det.files import write_bytes
 from skyeye_det.postprocessing.png import read_class_png
 from skyeye_det.postprocessing.submission import submission_names, write_submission_pngs
 from skyeye_det.visualization.command import PictureSources, SceneChoice, visualize
-
-SPLITS = {"train": 0.8, "val": 0.2}
 
 
 def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, seed: int = 7) -> str:
@@ -39,10 +37,10 @@ def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, 
     """
     root = (output / "sample_xbd").resolve()
     with _step(f"1/6 making {pairs} scenes"):
-        make_sample_xbd(root, pairs, seed, size, SPLITS)
+        make_sample_xbd(root, pairs, seed, size, DEFAULT_SPLITS)
     with _step("2/6 converting them to COCO"):
-        print(summary_table([convert_split(root, split, root / "annotations") for split in SPLITS]))
-    for split in SPLITS:
+        print(summary_table([convert_split(root, split, root / "annotations") for split in DEFAULT_SPLITS]))
+    for split in DEFAULT_SPLITS:
         register_xbd_split(f"sample_xbd_{split}", image_root=root)
     training = output / "training"
     with _step("3/6 training"):

@@ -23,7 +23,7 @@ from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.evaluation.tuning import TuningOptions
 from skyeye_det.evaluation.tuning_counts import PaintedCounts
 from skyeye_det.evaluation.tuning_grades import counts_by_rule, counts_of_owners, cross_fitted_grades
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts
+from skyeye_det.evaluation.xview2_metrics import CLASS_F1_KEYS, CLASS_NAMES, PixelCounts
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.progress import progress
@@ -232,7 +232,7 @@ def format_footprint_scores(rows: Sequence[FootprintScore]) -> str:
         values = row.as_dict()
         kept = values["damage_f1"] / first if first else float("nan")
         cells = [values["score"], values["damage_f1"], kept]
-        cells += [values[f"damage_f1_{name.replace('-', '_')}"] for name in CLASS_NAMES]
+        cells += [values[key] for key in CLASS_F1_KEYS]
         label = f"{row.shift} px, weights cross-fitted" if row.fold_rules else f"{row.shift} px"
         lines.append([label, *(f"{value:.3f}" for value in cells)])
     return aligned(lines)

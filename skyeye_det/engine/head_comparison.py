@@ -25,7 +25,7 @@ from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.evaluation.tuning_counts import Counts, PaintedCounts
 from skyeye_det.evaluation.tuning_grades import counts_by_rule, cross_fitted_grades
 from skyeye_det.evaluation.tuning_report import share_higher
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts, count_pixels
+from skyeye_det.evaluation.xview2_metrics import CLASS_F1_KEYS, CLASS_NAMES, PixelCounts, count_pixels
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.rasterize import rasterize_instances
@@ -174,11 +174,10 @@ def format_comparison(results: Sequence[dict[str, Any]]) -> str:
             (row,) = result["rows"]
             lines.append([result["name"], f"{row[MASK.figure]:.4f}", _share(row)])
         return aligned(lines)
-    classes = [f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES]
     lines = [["damage head", "shift", "damage F1", *CLASS_NAMES, "above the first in"]]
     for result in results:
         for row in result["rows"]:
-            figures = [f"{row[key]:.3f}" for key in ("damage_f1", *classes)]
+            figures = [f"{row[key]:.3f}" for key in ("damage_f1", *CLASS_F1_KEYS)]
             shift = f"{row['shift']} px" + ", cross-fitted" * row["cross_fitted"]
             lines.append([result["name"], shift, *figures, _share(row)])
     return aligned(lines)

@@ -10,8 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from skyeye_det.data.pairs import ImagePair
-from skyeye_det.errors import InputError
-from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.files import claim_results, read_json, whole_file
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.submission import (
     JOINED_FILE,
@@ -56,7 +55,8 @@ def claim(
         has_scores: whether a score decides what is painted; a semantic model's regions all are.
 
     Raises:
-        InputError: the folder holds results of another model, rule or choice, or for other images.
+        InputError: the folder holds results of another model, rule or choice, for other images, or of nobody
+            knows what.
     """
     images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
     settings = {
@@ -67,19 +67,8 @@ def claim(
         LEAST_SCORE: rule.score_threshold if has_scores else 0.0,
         **choices,
     }
-    path = output / SETTINGS_FILE
-    if not path.is_file() or not any((output / PARTS_FOLDER).glob("*.json")):  # nothing that could differ
-        write_json(path, settings, pretty=True)
-        return
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected settings of inference, found something else; delete {output}")
-    different = [key for key in settings if key != "weights" and found.get(key) != settings[key]]
-    if different:
-        raise InputError(
-            f"{path}: expected results of this model for these images, found another {', '.join(different)} "
-            f"(weights {found.get('weights')}); choose another --output, or delete {output} to begin anew"
-        )
+    has_results = any((output / PARTS_FOLDER).glob("*.json"))
+    claim_results(output / SETTINGS_FILE, settings, has_results=has_results, option="--output")
 
 
 def join(output: Path, parts: Sequence[Path]) -> None:
@@ -109,7 +98,7 @@ def origin(models: Sequence[tuple[CfgNode, str]]) -> dict[str, Any]:
 
 
 def _config_sha256(cfg: CfgNode) -> str:
-    """Hash of what in a config changes what the model finds."""
+    """Hash of a config but for what surely changes nothing in what the model finds."""
     model = cfg.clone()
     model.defrost()
     # Where and how fast the model runs does not change what it finds; the rule is noted by its content.

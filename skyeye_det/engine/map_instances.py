@@ -11,7 +11,8 @@ MAP_THRESHOLD = 0.3
 """Least probability of a pixel of a component: below any threshold that localization would choose."""
 
 COVERING_SCORE = DecisionRule.score_threshold
-"""Least score of an instance that covers pixels of the map: what is not painted must not hide a component."""
+"""Least score of an instance that covers pixels of the map: the default rule's, since
+the model knows no other; what is not painted must not hide a component."""
 
 MIN_COMPONENT_AREA = 12
 """px; the smallest buildings of xBD that can be told from noise."""

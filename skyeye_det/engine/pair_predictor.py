@@ -14,7 +14,7 @@ from torch import nn
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.setup import build_pair_model
-from skyeye_det.engine.views import View, predict_views
+from skyeye_det.engine.views import parse_views, predict_views
 from skyeye_det.errors import InputError
 from skyeye_det.modeling.norm_folding import folded_network
 from skyeye_det.postprocessing.merging import Prediction, merge_predictions
@@ -61,14 +61,17 @@ class ModelFiles:
 
 
 def ensemble(
-    config_files: Sequence[str], weights: Sequence[str], views: Sequence[str] = ("none",)
+    config_files: Sequence[str], weights: Sequence[str], views: Sequence[str] = ()
 ) -> list[ModelFiles]:
     """Puts configs, checkpoints and views together: one config and one choice of views for all, or one each.
+
+    Without views every model sees the tile as it is.
 
     Raises:
         InputError: neither as many configs or views as checkpoints nor a single one.
     """
     count = len(weights)
+    views = views or [ModelFiles.views]
     for option, given in (("--config-file", config_files), ("--tta", views)):
         if len(given) not in (1, count):
             raise InputError(
@@ -90,13 +93,13 @@ class PairPredictor:
 
     Raises:
         InputError: weights are missing, no checkpoint, or of another model; the models expect different
-            channel orders; or the device has no such precision.
+            channel orders; there are no such views; or the device has no such precision.
     """
 
     def __init__(
         self,
         models: Sequence[tuple[CfgNode, str]],
-        views: Sequence[Sequence[View]] = (),
+        views: Sequence[str] = (),
         precision: str = "fp32",
     ):
         formats = {cfg.INPUT.FORMAT for cfg, _ in models}
@@ -105,7 +108,7 @@ class PairPredictor:
                 f"INPUT.FORMAT: expected one channel order in an ensemble, found {sorted(formats)}; "
                 "infer with each model by itself"
             )
-        self.views = views or [[View()]] * len(models)
+        self.views = [parse_views(text) for text in views or ["none"] * len(models)]
         self.autocast = autocast(precision, torch.device(models[0][0].MODEL.DEVICE))
         self.models = [build_pair_model(cfg).eval() for cfg, _ in models]
         for model, (_, weights) in zip(self.models, models, strict=True):

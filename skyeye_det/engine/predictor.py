@@ -15,7 +15,6 @@ from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.setup import load_config
-from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer, write_json
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
@@ -77,8 +76,9 @@ def infer_pair(
     """
     loaded, rule = load_models(models, overrides)
     pair = PairMapper(loaded[0][0], is_train=False)(tile_dict(ImagePair("pair", *images)))
-    views = [parse_views(each.views) for each in models]
-    prediction = PairPredictor(loaded, views, options.precision)(pair)
+    predictor = PairPredictor(loaded, [each.views for each in models], options.precision)
+    with told_in_a_sentence():
+        prediction = predictor(pair)
     write_tile(*outputs, *prediction.rasterize(rule))
 
 
@@ -108,7 +108,7 @@ def infer_folder(
     Raises:
         InputError: images, config, weights or an earlier result are not what they should be.
     """
-    views = [parse_views(each.views) for each in models]
+    views = [each.views for each in models]
     loaded, rule = load_models(models, overrides)
     pairs, cfg = find_pairs(images), loaded[0][0]
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
@@ -122,7 +122,7 @@ def infer_folder(
             pairs,
             {
                 "numbered": options.prefix if options.numbered else None,
-                "views": [each.views for each in models],
+                "views": views,
                 "precision": options.precision,
             },
             has_scores=predictor.has_scores,

@@ -13,12 +13,11 @@ from skyeye_det.engine.inference_folder import origin
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.predictor import read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
-from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import labelled_scenes, tile_of
 from skyeye_det.evaluation.tuning import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.evaluation.tuning_files import KeptTile, claim_folder, save_tile, tile_path
-from skyeye_det.files import require_writable, sole_writer
+from skyeye_det.files import require_writable, sole_writer, write_json
 from skyeye_det.postprocessing.decision import write_rule
 from skyeye_det.progress import progress
 
@@ -63,7 +62,11 @@ class TunedModel:
 
 
 def tune_postprocess(
-    tuned: TunedModel, output: Path | None, work: Path | None, options: TuningOptions
+    tuned: TunedModel,
+    output: Path | None,
+    work: Path | None,
+    options: TuningOptions,
+    report_file: Path | None = None,
 ) -> dict[str, Any]:
     """Predicts, or takes up what an earlier run predicted, tunes a rule and writes it, or judges one.
 
@@ -72,6 +75,7 @@ def tune_postprocess(
         output: YAML to write, for ``TEST.DECISIONS``; None with ``options.rule``, which is written by no one.
         work: folder of the kept predictions; None: ``<output without suffix>.tiles``.
         options: folds, seed, workers and draws.
+        report_file: JSON to write the report to.
 
     Returns:
         The report of ``evaluation.tuning.tune_rule`` with ``model``: ``config_files``, ``weights``,
@@ -81,10 +85,11 @@ def tune_postprocess(
         InputError: config, weights, labels, images or folds are not what they should be, or ``work`` holds
             tiles of something else.
     """
-    if output is not None:
-        if not output.name:
-            raise InputError(f"--output {output}: expected a file, found a folder")
-        require_writable(output)
+    if output is not None and not output.name:
+        raise InputError(f"--output {output}: expected a file, found a folder")
+    for written in (output, report_file):
+        if written is not None:
+            require_writable(written)
     options.check(len(tuned.scenes()))
     folder = work or (output and output.with_name(f"{output.stem}.tiles"))
     if folder is None or (output is None) != (options.rule is not None):
@@ -96,18 +101,21 @@ def tune_postprocess(
     else:
         paths = keep_tiles(tuned, folder)
     rule, report = tune_rule(paths, options)
+    views = [each.views for each in tuned.models]
     report["model"] = {
         "config_files": [each.config_file for each in tuned.models],
         "weights": [each.weights for each in tuned.models],
         "splits": list(tuned.splits),
-        "views": _views(tuned),
+        "views": views,
         "out_of_fold": tuned.out_of_fold,
     }
+    if report_file is not None:
+        write_json(report_file, report, pretty=True)
     if output is None:
         return report
     names = ", ".join(Path(each.weights).name for each in tuned.models)
     configs = [Path(each.config_file).name for each in tuned.models]
-    described = (", ".join(dict.fromkeys(each)) for each in (configs, _views(tuned)))
+    described = (", ".join(dict.fromkeys(each)) for each in (configs, views))
     source = f"{', '.join(tuned.splits)} for {names} ({', views '.join(described)})"
     write_rule(output, rule, rule_remarks(report, source))
     return report
@@ -127,7 +135,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
         InputError: as ``tune_postprocess``.
     """
     loaded = [(load_config(each.config_file, tuned.overrides), each.weights) for each in tuned.models]
-    views = [parse_views(each.views) for each in tuned.models]
+    views = [each.views for each in tuned.models]
     scenes = {files.name: files for files in tuned.scenes()}
     tiles = [
         tile_dict(ImagePair(name, files.pre_image, files.post_image)) | {"image_id": number}
@@ -141,7 +149,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
             {
                 **origin(loaded),
                 "tiles_sha256": _tiles_sha256(list(scenes.values())),
-                "views": _views(tuned),
+                "views": views,
             },
         )
         print(f"{len(tiles)} tiles, {len(tiles) - len(todo)} of them predicted before")
@@ -153,10 +161,6 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
                         tile_path(folder, scene), KeptTile(predictor(pair), tile_of(scenes[scene]).read())
                     )
     return [tile_path(folder, name) for name in scenes]
-
-
-def _views(tuned: TunedModel) -> list[str]:
-    return [each.views for each in tuned.models]
 
 
 def _tiles_sha256(scenes: Sequence[SceneFiles]) -> str:

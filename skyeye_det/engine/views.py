@@ -116,7 +116,7 @@ class View:
 
 
 def parse_views(text: str) -> tuple[View, ...]:
-    """The views that a command line names, the plain one first where it is among them.
+    """The views that a command line names, scale by scale, of each the unturned one first.
 
     Args:
         text: ``none`` (the tile as it is), ``flips`` (the tile, its two flips and the half turn) or ``d4``

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.object_counts import finding_figures
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, DAMAGE_WEIGHT, EPSILON, LOCALIZATION_WEIGHT
+from skyeye_det.evaluation.xview2_metrics import CLASS_F1_KEYS, DAMAGE_WEIGHT, EPSILON, LOCALIZATION_WEIGHT
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -109,12 +109,11 @@ def score_draws(totals: Floats, present: NDArray[np.bool_]) -> dict[str, Floats]
         counted = np.where(lacking, 0.0, 1.0)
         damage = counted.sum(axis=1) / (counted / (f1[:, 1:] + EPSILON)).sum(axis=1)
     classes = np.where(lacking, np.nan, f1[:, 1:])
-    names = [f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES]
     return {
         "score": LOCALIZATION_WEIGHT * f1[:, 0] + DAMAGE_WEIGHT * damage,
         "damage_f1": damage,
         "localization_f1": f1[:, 0],
-        **dict(zip(names, classes.T, strict=True)),
+        **dict(zip(CLASS_F1_KEYS, classes.T, strict=True)),
     }
 
 

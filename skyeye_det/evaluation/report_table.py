@@ -4,7 +4,7 @@ from typing import Any
 
 from skyeye_det.evaluation.object_table import confusion_table, finding_table, grade_table, mask_table
 from skyeye_det.evaluation.table_cells import figure, interval
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES
+from skyeye_det.evaluation.xview2_metrics import CLASS_F1_KEYS, CLASS_NAMES
 from skyeye_det.text_table import aligned
 
 _HEADINGS = ("tiles", "score", "local. F1", "damage F1", "macro F1", *CLASS_NAMES)
@@ -54,7 +54,7 @@ def _official_table(report: dict[str, Any], share: str) -> str:
 
 def _class_table(report: dict[str, Any], share: str) -> str:
     rows = {"localization": report["overall"]["localization"], **report["overall"]["damage"]}
-    keys = ("localization_f1", *(f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES))
+    keys = ("localization_f1", *CLASS_F1_KEYS)
     return aligned(
         [("pixels", "precision", "recall", "F1", share)]
         + [

@@ -124,9 +124,8 @@ def _chosen(calibrated: Floats, weights: Floats) -> NDArray[np.uint8]:
 def joined_cells(probs: Floats, counts: Counts, most_cells: int = MOST_CELLS) -> tuple[Floats, Counts]:
     """Joins groups of nearly the same probabilities until there are few enough.
 
-    Equal ones are joined first, which changes nothing. If too many are left, those of one cell of a grid, of
-    1/256, 1/128, ..., become one with their mean probabilities, weighted by counts: an approximation, so a
-    rule found with it is to be judged by repainting.
+    Those of one cell of a grid, of 1/256, 1/128, ..., become one with their mean probabilities, weighted by
+    counts: an approximation, so a rule found with it is to be judged by repainting.
 
     Args:
         probs: float32 (G, 4).
@@ -199,9 +198,3 @@ def majority(pixels: Counts) -> Counts:
     chosen = np.zeros_like(classified)
     chosen[np.arange(len(pixels)), classified.argmax(axis=1)] = classified.any(axis=1)
     return chosen
-
-
-def unit_probs(values: NDArray[np.uint8]) -> Floats:
-    """float32 (n, 4), rows sum to 1, of probabilities uint8 (n, 4), as ``PixelPrediction`` reads them."""
-    probs = values.astype(np.float32)
-    return probs / np.maximum(probs.sum(axis=1, keepdims=True), np.float32(1))

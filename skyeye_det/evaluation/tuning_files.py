@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.files import claim_results, whole_file
 from skyeye_det.postprocessing.merging import Prediction
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
@@ -101,23 +101,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         settings: JSON values; ``weights`` is told in the message and not compared.
 
     Raises:
-        InputError: the folder holds tiles of other settings.
+        InputError: the folder holds tiles of other settings, or of nobody knows which.
     """
-    path = folder / SETTINGS_FILE
-    if not path.is_file() or not any(folder.glob("*.npz")):  # nothing that could differ
-        if any(folder.glob("*.npz")):
-            raise InputError(
-                f"{folder}: expected an empty folder or one with {SETTINGS_FILE}, found .npz files without"
-                " it; choose another --work"
-            )
-        write_json(path, settings, pretty=True)
-        return
-    found = read_json(path)
-    known = found if isinstance(found, dict) else {}
-    different = [key for key in settings if key != "weights" and known.get(key) != settings[key]]
-    if different:
-        raise InputError(
-            f"{path}: expected predictions of this model for these tiles, found another "
-            f"{', '.join(different)} (weights {known.get('weights')}); choose another --work, or delete"
-            f" {folder} to begin anew"
-        )
+    has_tiles = any(folder.glob("*.npz"))
+    claim_results(folder / SETTINGS_FILE, settings, has_results=has_tiles, option="--work")

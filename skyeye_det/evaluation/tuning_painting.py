@@ -18,13 +18,12 @@ from skyeye_det.evaluation.tuning_counts import (
     code_table,
     counts_of_groups,
     truth_codes,
-    unit_probs,
 )
 from skyeye_det.evaluation.tuning_files import Truth
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.merging import Prediction
 from skyeye_det.postprocessing.painting import OWNER_FLOOR, owner_map
-from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
+from skyeye_det.postprocessing.pixel_prediction import PixelPrediction, unit_probs
 from skyeye_det.postprocessing.regions import connected_regions
 from skyeye_det.postprocessing.soft_masks import resampled_groups
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
@@ -52,13 +51,14 @@ def painted_counts(
     totals = np.bincount(codes.ravel(), minlength=10).reshape(2, 5)
     if isinstance(prediction, PixelPrediction):
         return [_of_pixels(prediction, rule, codes, totals) for rule in rules]
-    if prediction.building_map is None:
+    if (building_map := prediction.building_map) is None:
         return [_of_instances(prediction, rule, codes, totals) for rule in rules]
-    return _of_hybrid(prediction, rules, codes, totals)
+    return _of_hybrid(prediction, building_map, rules, codes, totals)
 
 
 def _of_hybrid(
     prediction: TilePrediction,
+    building_map: NDArray[np.generic],
     rules: Sequence[DecisionRule],
     codes: NDArray[np.uint8],
     totals: Counts,
@@ -79,7 +79,7 @@ def _of_hybrid(
     counts: dict[int, PaintedCounts] = {}
     for key, numbers in alike.items():
         thresholds = np.array([rules[number].pixel_threshold for number in numbers], np.float32)
-        tables = _level_tables(kept[key], thresholds, key[1:], codes)
+        tables = _level_tables(kept[key], building_map, thresholds, key[1:], codes)
         for number, table in zip(numbers, tables, strict=True):
             counts[number] = counts_of_groups(table, kept[key].damage_probs, totals, of_buildings=True)
     return [counts[number] for number in range(len(rules))]
@@ -87,6 +87,7 @@ def _of_hybrid(
 
 def _level_tables(
     found: TilePrediction,
+    building_map: NDArray[np.generic],
     thresholds: NDArray[np.float32],
     weight_and_floor: tuple[float, float],
     codes: NDArray[np.uint8],
@@ -94,7 +95,7 @@ def _level_tables(
     """int64 (thresholds, N, 2, 5): pixels of each instance by truth, where ``B`` reaches each threshold."""
     map_weight, floor = weight_and_floor
     owner, probability = owner_map(
-        found.boxes, found.masks, found.scores, found.shape, found.building_map, map_weight, floor
+        found.boxes, found.masks, found.scores, found.shape, building_map, map_weight, floor
     )
     levels, level_of = np.unique(thresholds, return_inverse=True)
     inside = np.flatnonzero((owner >= 0) & (probability >= levels[0]))

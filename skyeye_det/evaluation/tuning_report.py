@@ -19,7 +19,7 @@ from skyeye_det.evaluation.bootstrap import (
 )
 from skyeye_det.evaluation.table_cells import figure, interval
 from skyeye_det.evaluation.tuning_counts import Counts
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, PixelCounts
+from skyeye_det.evaluation.xview2_metrics import CLASS_F1_KEYS, CLASS_NAMES, PixelCounts
 from skyeye_det.files import read_json
 from skyeye_det.text_table import aligned
 
@@ -39,8 +39,7 @@ _ROWS_OF_A_GIVEN_RULE = {
 }
 
 COMPARED = ("score", "localization_f1", "damage_f1")
-_CLASS_KEYS = tuple(f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES)
-_FIGURES = (*COMPARED, *_CLASS_KEYS)
+_FIGURES = (*COMPARED, *CLASS_F1_KEYS)
 _CALIBRATION_HEADS = "held-out buildings", "number", "ECE", "log loss", "accuracy", "confidence"
 _BIN_HEADS = "confidence", "before: number", "mean", "accuracy", "after: number", "mean", "accuracy"
 _ALL = np.ones(NUM_DAMAGE_CLASSES, bool)
@@ -65,7 +64,7 @@ def row_figures(counts: Counts, resampling: Resampling) -> dict[str, Any]:
         "score": report["score"],
         "localization_f1": report["localization"]["f1"],
         "damage_f1": report["damage_f1"],
-        **dict(zip(_CLASS_KEYS, (report["damage"][name]["f1"] for name in CLASS_NAMES), strict=True)),
+        **dict(zip(CLASS_F1_KEYS, (report["damage"][name]["f1"] for name in CLASS_NAMES), strict=True)),
         "official": total.score(),
         "intervals": {key: percentile_interval(draws[key], resampling.level) for key in _FIGURES},
     }

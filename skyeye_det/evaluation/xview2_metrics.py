@@ -33,6 +33,9 @@ _NAN = float("nan")
 CLASS_NAMES = tuple(grade.subtype for grade in DamageClass)
 """Names of the damage classes in a report, in order of severity."""
 
+CLASS_F1_KEYS = tuple(f"damage_f1_{name.replace('-', '_')}" for name in CLASS_NAMES)
+"""Keys of their F1, as the official scorer spells the classes."""
+
 
 @dataclass(frozen=True, eq=False)
 class PixelCounts:
@@ -78,7 +81,7 @@ class PixelCounts:
             "score": _weighted(localization, damage_f1),
             "damage_f1": damage_f1,
             "localization_f1": localization,
-        } | {f"damage_f1_{name.replace('-', '_')}": f1 for name, f1 in zip(CLASS_NAMES, damage, strict=True)}
+        } | dict(zip(CLASS_F1_KEYS, damage, strict=True))
 
     def report(self) -> dict:
         """Precision, recall and F1 of everything, where what the targets lack is not defined.

@@ -36,7 +36,6 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
     Args:
         input_shape: C channels of the pooled features.
         conv_dims: channels of the mask branch's convolutions and of its upsampling layer.
-        edge_loss_weight: factor of ``loss_mask_edge``; 1 as in Cheng et al.
         **kwargs: of MaskRCNNConvUpsampleHead.
     """
 
@@ -46,13 +45,11 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
         input_shape: ShapeSpec,
         *,
         conv_dims: list[int],
-        edge_loss_weight: float = 1.0,
         **kwargs: Any,
     ):
         super().__init__(input_shape, conv_dims=conv_dims, **kwargs)
         mask_dim = ([input_shape.channels, *conv_dims[:-1]])[-1]
         edge_dim = max(conv_dims[-1] // 2, 1)
-        self.edge_loss_weight = edge_loss_weight
         self.edge_fcn1 = Conv2d(input_shape.channels, edge_dim, 3, padding=1, activation=nn.ReLU())
         self.edge_gate = Conv2d(edge_dim + mask_dim, 1, 1)
         self.edge_fcn2 = Conv2d(edge_dim, edge_dim, 3, padding=1, activation=nn.ReLU())
@@ -83,7 +80,7 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
         edges = edge_targets(instances, edge_logits)
         return {
             "loss_mask": mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight,
-            "loss_mask_edge": edge_loss(edge_logits, edges) * self.edge_loss_weight,
+            "loss_mask_edge": edge_loss(edge_logits, edges),
         }
 
     def layers(self, x: Tensor) -> Tensor:

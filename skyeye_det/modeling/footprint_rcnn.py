@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode, configurable
+from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
@@ -29,11 +29,6 @@ class FootprintRCNN(HybridRCNN):
         super().__init__(**kwargs)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name.startswith(_TRAINED))
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
-        """As HybridRCNN's."""
-        return super().from_config(cfg)
 
     def train(self, mode: bool = True) -> "FootprintRCNN":
         """Sets the mode of all but the backbone, whose BatchNorm would count on."""

@@ -69,9 +69,9 @@ def owner_map(
     masks: np.ndarray,
     scores: np.ndarray,
     shape: tuple[int, int],
-    building_map: np.ndarray | None,
+    building_map: np.ndarray,
     map_weight: float,
-    floor: float = OWNER_FLOOR,
+    floor: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The instance that each pixel belongs to, whatever threshold is then laid on its probability.
 
@@ -84,8 +84,7 @@ def owner_map(
         masks: (N, M, M) float32, 0..1.
         scores: (N,) float32, 0..1.
         shape: (h, w) in px.
-        building_map: (h, w) probability of building, uint8 0..255 or float 0..1; None: ``B`` is the largest
-            ``P_i``.
+        building_map: (h, w) probability of building, uint8 0..255 or float 0..1.
         map_weight: share of the map in ``B``, 0..1.
         floor: least ``B`` of a pixel with an owner.
 
@@ -97,9 +96,6 @@ def owner_map(
     """
     owner, likely = strongest_instances(boxes, masks, scores, shape)
     least = np.float32(floor)
-    if building_map is None:
-        owner[likely < least] = -1
-        return owner, likely
     if building_map.shape != tuple(shape):
         raise ValueError(f"expected a building map {tuple(shape)} as the tile, found {building_map.shape}")
     probability = likely * np.float32(1 - map_weight)

@@ -80,24 +80,25 @@ class PixelPrediction:
         return building.view(np.uint8), damage
 
     def coco_results(self, scene: str, image_id: int, file_name: str) -> list[dict[str, Any]]:
-        """COCO results of every building, best score first; ``decided`` by the default rule if not before.
+        """COCO results of every building, best score first.
 
         The score is the mean probability of its pixels, the class that of most of them (of equal counts the
         lighter damage), the four probabilities are their means, calibrated.
+
+        Raises:
+            ValueError: not ``decided``.
         """
-        rule = self.rule or DecisionRule()
-        found = self.decided(rule)
-        building = found.building_map > 0
+        if self.rule is None:
+            raise ValueError("expected a prediction decided by a rule, found none")
+        building = self.building_map > 0
         regions = connected_regions(building)
-        label, probs = regions.numbers, rule.calibrated(found._probs(building))
-        count = len(regions)
-        votes = np.bincount(
-            label * NUM_DAMAGE_CLASSES + rule.damage(found._probs(building)),
-            minlength=count * NUM_DAMAGE_CLASSES,
-        ).reshape(count, NUM_DAMAGE_CLASSES)
+        label, count, found = regions.numbers, len(regions), self._probs(building)
+        probs = self.rule.calibrated(found)
+        grades = label * NUM_DAMAGE_CLASSES + self.rule.damage(found)
+        votes = np.bincount(grades, minlength=count * NUM_DAMAGE_CLASSES).reshape(count, NUM_DAMAGE_CLASSES)
         means = np.stack([np.bincount(label, column, minlength=count) for column in probs.T], axis=1)
         means = means / np.maximum(regions.areas, 1)[:, None]
-        scores = found._scores(regions.labels)
+        scores = self._scores(regions.labels)
         order = 1 + np.argsort(-scores[1:], kind="stable")
         encoded = []
         for number in order.tolist():
@@ -120,5 +121,10 @@ class PixelPrediction:
 
     def _probs(self, building: np.ndarray) -> np.ndarray:
         """Damage probabilities float32 (n, 4) of the n building pixels; rows sum to 1."""
-        probs = self.damage_map[:, building].T.astype(np.float32)
-        return probs / np.maximum(probs.sum(axis=1, keepdims=True), 1)
+        return unit_probs(self.damage_map[:, building].T)
+
+
+def unit_probs(values: np.ndarray) -> np.ndarray:
+    """float32 (n, 4), rows sum to 1, of pixels' damage probabilities uint8 (n, 4); of none at all 0."""
+    probs = values.astype(np.float32)
+    return probs / np.maximum(probs.sum(axis=1, keepdims=True), np.float32(1))

@@ -17,7 +17,6 @@ from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor, ensemble
 from skyeye_det.engine.predictor import infer_folder, infer_pair
 from skyeye_det.engine.setup import build_pair_model, load_config
-from skyeye_det.engine.views import parse_views
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.decision import DecisionRule, write_rule
 from skyeye_det.postprocessing.merging import merge_predictions
@@ -111,7 +110,7 @@ def test_d4_turns_its_finds_as_the_tile_is_turned(weights, semantic_weights, kin
     pair = noise()
     turned = pair | {"image": torch.rot90(pair["image"], 1, (1, 2)).contiguous()}
     for views, is_even in (("d4", True), ("none", False)):
-        predictor = PairPredictor([models[kind]], [parse_views(views)])
+        predictor = PairPredictor([models[kind]], [views])
         still, moved = (predictor(each).building_map for each in (pair, turned))
         assert np.array_equal(np.rot90(still), moved) == is_even
 
@@ -192,7 +191,7 @@ def test_configs_and_weights_that_do_not_pair_are_refused(configs: int, count: i
         ensemble([f"{number}.yaml" for number in range(configs)], ["w.pth"] * count)
 
 
-@pytest.mark.parametrize(("views", "count"), [(2, 3), (2, 1), (0, 1)])
+@pytest.mark.parametrize(("views", "count"), [(2, 3), (2, 1)])
 def test_views_and_weights_that_do_not_pair_are_refused(views: int, count: int):
     with pytest.raises(InputError, match=f"--tta: .* {count} --weights, found {views}"):
         ensemble(["a.yaml"], ["w.pth"] * count, ["flips"] * views)
@@ -200,7 +199,7 @@ def test_views_and_weights_that_do_not_pair_are_refused(views: int, count: int):
 
 def test_each_model_looks_in_its_own_views(weights):
     models, pair = [(tiny_config(), path) for path in weights], noise()
-    views = [parse_views("flips"), parse_views("none")]
+    views = ["flips", "none"]
     alone = [PairPredictor([model], [own])(pair) for model, own in zip(models, views, strict=True)]
     together = PairPredictor(models, views)(pair)
     np.testing.assert_array_equal(together.scores, merge_predictions(alone).scores)
@@ -212,6 +211,11 @@ def test_one_config_serves_all_weights_and_as_many_pair_in_order():
     assert [each.views for each in ensemble(["a"], ["x", "y"], ["d4"])] == ["d4", "d4"]
     assert ensemble(["a"], ["x", "y"]) == [ModelFiles("a", "x"), ModelFiles("a", "y")]
     assert ensemble(["a", "b"], ["x", "y"]) == [ModelFiles("a", "x"), ModelFiles("b", "y")]
+
+
+def test_unknown_views_are_told_before_weights_are_read(weights):
+    with pytest.raises(InputError, match="--tta: expected none, flips, d4.* found 'up'"):
+        PairPredictor([(tiny_config(), "nowhere.pth")], ["up"])
 
 
 def test_models_of_different_channel_orders_are_refused(weights):

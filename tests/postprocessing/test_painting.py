@@ -89,7 +89,7 @@ def test_pixels_of_the_map_go_to_the_object_of_their_own_region() -> None:
 def test_the_larger_probability_owns_an_overlap_under_a_map() -> None:
     boxes, masks, scores = arrays([[0, 0, 20, 20], [10, 0, 30, 20]], [0.9, 0.6])
     masks[0] *= 0.5  # 0.45 against 0.6, though its score is higher
-    owner, _ = owner_map(boxes, masks, scores, SHAPE, drawn((0, 0, 30, 20)), 0.5)
+    owner, _ = owner_map(boxes, masks, scores, SHAPE, drawn((0, 0, 30, 20)), 0.5, OWNER_FLOOR)
     assert owner[5, [5, 15, 25]].tolist() == [0, 1, 1]
 
 
@@ -97,7 +97,7 @@ def test_a_pixel_where_instances_are_faint_goes_to_the_nearest_sure_one() -> Non
     boxes, masks, scores = arrays([[0, 0, 60, 40], [10, 10, 20, 20]], [0.9, 0.9])
     masks[0] *= 0.1  # 0.09 all over the tile
     masks[0, :, 20:] = 1  # and 0.9 from x = 43 on
-    owner, _ = owner_map(boxes, masks, scores, SHAPE, drawn((0, 0, 60, 40)), 0.5)
+    owner, _ = owner_map(boxes, masks, scores, SHAPE, drawn((0, 0, 60, 40)), 0.5, OWNER_FLOOR)
     assert owner[15, [5, 15, 22, 50]].tolist() == [1, 1, 1, 0]
 
 

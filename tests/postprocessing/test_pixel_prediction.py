@@ -82,7 +82,7 @@ def test_a_tile_without_buildings_gives_zero_images_and_no_results(rule: Decisio
 def test_a_building_of_one_pixel_is_a_result() -> None:
     found = prediction(((7, 3, 8, 4), 0.9, MAJOR))
     assert found.rasterize(RULE)[1].sum() == 3
-    (result,) = found.coco_results("a", 1, "a")
+    (result,) = found.decided(RULE).coco_results("a", 1, "a")
     assert result["bbox"] == [7, 3, 1, 1]
     assert run_lengths.area(result["segmentation"]) == 1
 
