@@ -17,6 +17,13 @@ def whole(text: str) -> int:
     return _from(0, text)
 
 
+def named_path(text: str) -> Path:
+    """A file or folder; what an unset variable leaves is none, and would mean the current folder."""
+    if not text:
+        raise ArgumentTypeError("expected a path, found an empty text")
+    return Path(text)
+
+
 def report_file(text: str) -> Path:
     """Where a report is to go: a ``.json`` file, and none of an xBD root's own."""
     path = Path(text)

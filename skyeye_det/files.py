@@ -93,21 +93,20 @@ def _is_locked(place: int) -> bool:
             return True
 
 
-def claim_results(
-    settings_file: Path, settings: Mapping[str, Any], *, has_results: bool, option: str
-) -> None:
+def claim_results(settings_file: Path, settings: Mapping[str, Any], results: str, option: str) -> None:
     """Notes what the results of a folder come from; refuses to go on with those of something else.
 
     Args:
         settings_file: JSON of an earlier run in the folder, written where there are no results.
         settings: JSON values; ``weights`` is for people, told in the message and not compared.
-        has_results: whether the folder holds some already.
+        results: pattern, from the file's folder on, of results that were noted by it.
         option: of the command line, that names the folder.
 
     Raises:
         InputError: there are results of other settings, or of nobody knows which.
     """
-    if not has_results:
+    folder = settings_file.parent
+    if not any(folder.glob(results)):
         write_json(settings_file, settings, pretty=True)
         return
     if not settings_file.is_file():
@@ -122,7 +121,7 @@ def claim_results(
         raise InputError(
             f"{settings_file}: expected results of this model for these images, found another "
             f"{', '.join(different)} (weights {known.get('weights')}); choose another {option}, or "
-            f"delete {settings_file.parent} to begin anew"
+            f"delete {folder / results} to begin anew"
         )
 
 

@@ -35,6 +35,13 @@ def test_wrong_input_is_one_line_on_stderr_without_a_traceback(kind, capsys):
     assert shown.out == ""
 
 
+def test_a_file_that_the_system_refuses_is_named_without_a_traceback(capsys):
+    assert exit_code(lambda: open("x" * 300).close()) == 2  # noqa: PTH123
+    told = capsys.readouterr().err
+    assert told.startswith("error: xxx")
+    assert told.endswith("File name too long\n")
+
+
 def test_interruption_is_130(capsys):
     assert exit_code(failing(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "interrupted\n"

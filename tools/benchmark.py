@@ -8,7 +8,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from skyeye_det.arguments import report_file
+from skyeye_det.arguments import named_path, report_file
 from skyeye_det.benchmark.data_command import ROW_NAMES, run_data_benchmark
 from skyeye_det.benchmark.model_command import run_model_benchmark
 from skyeye_det.benchmark.model_settings import OPTIONS, PARTS, ModelSettings
@@ -27,11 +27,11 @@ def parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     data = commands.add_parser("data", help="conversion, scoring, targets, rasteriser and loader")
     data.add_argument(
-        "--labels", type=Path, metavar="DIR", help="folder of xBD label pairs (default: --xbd-root's)"
+        "--labels", type=named_path, metavar="DIR", help="folder of xBD label pairs (default: --xbd-root's)"
     )
     data.add_argument(
         "--xbd-root",
-        type=Path,
+        type=named_path,
         metavar="DIR",
         help="root with PNG images and labels (default: made-up scenes)",
     )
@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
         "--sample-size", type=int, default=1024, help="side of made-up scenes, px (default: 1024)"
     )
     data.add_argument(
-        "--output", type=Path, metavar="DIR", help="where files are made and removed (default: /tmp)"
+        "--output", type=named_path, metavar="DIR", help="where files are made and removed (default: /tmp)"
     )
     data.add_argument("--json", type=report_file, metavar="FILE", help="write the table here too")
     add_model_arguments(commands.add_parser("model", help="inference, training and memory of the configs"))
@@ -57,7 +57,7 @@ def add_model_arguments(model: argparse.ArgumentParser) -> None:
     left_out = "_r50", "_r101", "_damage"
     published = [path for path in sorted(CONFIGS.glob("*.yaml")) if not path.stem.endswith(left_out)]
     model.add_argument(
-        "--configs", nargs="+", type=Path, default=published, metavar="FILE", help="YAML of each model"
+        "--configs", nargs="+", type=named_path, default=published, metavar="FILE", help="YAML of each model"
     )
     model.add_argument(
         "--peer",
@@ -69,7 +69,7 @@ def add_model_arguments(model: argparse.ArgumentParser) -> None:
     model.add_argument("--weights", default="", metavar="FILE", help="checkpoint of the one config")
     model.add_argument("--peer-weights", default="", metavar="FILE", help="checkpoint of the peer")
     model.add_argument(
-        "--xbd-root", type=Path, metavar="DIR", help="root with PNGs (default: made-up scenes)"
+        "--xbd-root", type=named_path, metavar="DIR", help="root with PNGs (default: made-up scenes)"
     )
     model.add_argument("--tiles", type=int, default=1, help="pairs in a run of inference (default: 1)")
     model.add_argument("--sample-size", type=int, default=1024, help="side of made-up scenes, px")

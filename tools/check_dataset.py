@@ -6,9 +6,8 @@ split; 130 interrupted; 143 terminated. Nothing in the root is changed.
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import positive, report_file, whole
+from skyeye_det.arguments import named_path, positive, report_file, whole
 from skyeye_det.data.dataset_check import check_dataset
 from skyeye_det.data.dataset_report import check_json, check_table, exit_code
 from skyeye_det.errors import run_command
@@ -21,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--xbd-root", type=Path, required=True, help="folder with <split>/images and <split>/labels"
+        "--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels"
     )
     parser.add_argument("--splits", nargs="+", help="folders below it (default: all that are there)")
     parser.add_argument(

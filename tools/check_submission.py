@@ -6,9 +6,8 @@ outside localization, values above 1 in it) is no finding.
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import positive, report_file, whole
+from skyeye_det.arguments import named_path, positive, report_file, whole
 from skyeye_det.errors import InputError, run_command
 from skyeye_det.files import write_json
 from skyeye_det.postprocessing.submission_check import (
@@ -24,10 +23,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("predictions", type=Path, help="folder of the submission's PNGs")
+    parser.add_argument("predictions", type=named_path, help="folder of the submission's PNGs")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--images", type=Path, help="xBD root, split or flat folder whose pairs must all be there"
+        "--images", type=named_path, help="xBD root, split or flat folder whose pairs must all be there"
     )
     what.add_argument("--tiles", type=whole, help="number of anonymous tiles, from 00000 on (xView2: 933)")
     parser.add_argument("--splits", nargs="+", help="with --images: only these splits")

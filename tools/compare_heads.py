@@ -9,7 +9,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import report_file, whole
+from skyeye_det.arguments import named_path, report_file, whole
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", required=True, help="its checkpoint")
     parser.add_argument(
         "--variants",
-        type=Path,
+        type=named_path,
         default=Path("configs/ablations/damage_heads.yaml"),
         help="YAML of names and changes (default: configs/ablations/damage_heads.yaml; mask_heads.yaml beside"
         " it is for mask heads)",

@@ -10,9 +10,8 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import positive, report_file
+from skyeye_det.arguments import named_path, positive, report_file
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.outline_table import compare_outlines, format_outlines
@@ -25,8 +24,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--predictions", type=Path, required=True, help="output folder of tools/infer.py")
-    parser.add_argument("--xbd-root", type=Path, required=True, help="xBD root whose labels are the truth")
+    parser.add_argument(
+        "--predictions", type=named_path, required=True, help="output folder of tools/infer.py"
+    )
+    parser.add_argument(
+        "--xbd-root", type=named_path, required=True, help="xBD root whose labels are the truth"
+    )
     parser.add_argument("--splits", nargs="+", help="only these splits (default: all that are there)")
     parser.add_argument(
         "--score-threshold",

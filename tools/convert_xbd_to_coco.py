@@ -12,9 +12,8 @@ Exit codes: 0 done, faults handled and listed; 2 wrong input, or a fault under -
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import positive, report_file
+from skyeye_det.arguments import named_path, positive, report_file
 from skyeye_det.data.conversion import convert_xbd
 from skyeye_det.data.conversion_options import ConversionOptions
 from skyeye_det.errors import run_command
@@ -26,9 +25,9 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--xbd-root", type=Path, required=True, help="folder with <split>/images and <split>/labels")
+    add("--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels")
     add("--splits", nargs="+", default=[], help="folders below it, such as train tier3")
-    add("--output", type=Path, help="folder of the COCO files (default: <xbd-root>/annotations)")
+    add("--output", type=named_path, help="folder of the COCO files (default: <xbd-root>/annotations)")
     add("--strict", action="store_true", help="treat any fault graver than a note as an error")
     add("--workers", type=positive, help="reading processes (default: one for each 250 pairs)")
     add(
@@ -54,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     new.add_argument(
         "--leave-one-event-out", action="store_true", help="one part an event, and a fold for each"
     )
-    new.add_argument("--split-file", type=Path, help="convert the parts of this split_<name>.json")
+    new.add_argument("--split-file", type=named_path, help="convert the parts of this split_<name>.json")
     return parser.parse_args()
 
 

@@ -8,6 +8,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 import argparse
 from pathlib import Path
 
+from skyeye_det.arguments import named_path
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
 
@@ -18,9 +19,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
+        "--output", type=named_path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
     )
-    parser.add_argument("--config-file", type=Path, default=Path("configs/sample_xbd.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--config-file", type=named_path, default=Path("configs/sample_xbd.yaml"), metavar="FILE"
+    )
     args = parser.parse_args()
     require_detectron2("the demo")
     from skyeye_det.engine.demo import run_demo

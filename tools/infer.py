@@ -11,8 +11,8 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
-from pathlib import Path
 
+from skyeye_det.arguments import named_path
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError, run_command
 
@@ -28,7 +28,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--weights", required=True, action="append", metavar="FILE", help="checkpoint that training wrote"
     )
-    parser.add_argument("--decisions", metavar="FILE", help="YAML of tools/tune_postprocess.py")
+    parser.add_argument(
+        "--decisions", metavar="FILE", help="YAML of tools/tune_postprocess.py; '': the default rule"
+    )
     parser.add_argument(
         "--tta",
         action="append",
@@ -42,12 +44,16 @@ def parse_arguments() -> argparse.Namespace:
         metavar="P",
         help="fp32, bf16 or fp16 (default: fp32); bf16 takes 0.6 of the time where there are such units",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="xBD root, split or flat folder of pairs")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--images", type=named_path, metavar="DIR", help="xBD root, split or flat folder of pairs"
+    )
+    parser.add_argument("--output", type=named_path, metavar="DIR", help="folder of the results")
     parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
     parser.add_argument("--prefix", choices=("test", "hold"), help="of the numbered names (default: test)")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the config")
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PRE POST LOC_OUT DMG_OUT", help="one pair")
+    parser.add_argument(
+        "paths", nargs="*", type=named_path, metavar="PRE POST LOC_OUT DMG_OUT", help="one pair"
+    )
     return parser.parse_args()
 
 
@@ -72,7 +78,7 @@ def main() -> None:
     from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 
     models = ensemble(args.config_file, args.weights, args.tta)
-    overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions else [])]
+    overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions is not None else [])]
 
     if pair_form:
         pre, post, localization, damage = args.paths

@@ -6,8 +6,8 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
-from pathlib import Path
 
+from skyeye_det.arguments import named_path
 from skyeye_det.data.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 from skyeye_det.errors import run_command
 
@@ -18,7 +18,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="folder of the root: empty, or to be taken up"
+        "--output", type=named_path, required=True, help="folder of the root: empty, or to be taken up"
     )
     parser.add_argument("--pairs", type=int, required=True, help="number of scenes")
     parser.add_argument("--seed", type=int, required=True, help="0 or more")

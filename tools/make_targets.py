@@ -8,9 +8,8 @@ more than --tolerance pixels or cannot be compared, 2 wrong input, 130 interrupt
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import positive, report_file, whole
+from skyeye_det.arguments import named_path, positive, report_file, whole
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE as TOLERANCE
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
@@ -24,7 +23,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--xbd-root", type=Path, required=True, help="folder with <split>/images and <split>/labels"
+        "--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels"
     )
     parser.add_argument("--splits", nargs="+", required=True, help="folders below it, such as tier3")
     how = parser.add_mutually_exclusive_group()
@@ -34,7 +33,9 @@ def parse_arguments() -> argparse.Namespace:
         "--tolerance", type=whole, help=f"with --check: px that may differ in a PNG (default: {TOLERANCE})"
     )
     parser.add_argument(
-        "--scorer-names", type=Path, help="folder for the official scorer: test_localization_00000_target.png"
+        "--scorer-names",
+        type=named_path,
+        help="folder for the official scorer: test_localization_00000_target.png",
     )
     parser.add_argument("--workers", type=positive, help="processes (default: one for each 50 pairs)")
     parser.add_argument("--json", type=report_file, help="write the result to this file too")

@@ -6,9 +6,8 @@ input, 130 interrupted, 143 terminated.
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import report_file, whole
+from skyeye_det.arguments import named_path, report_file, whole
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
 from skyeye_det.files import write_json
@@ -19,7 +18,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", type=Path, required=True, help="YAML of the model")
+    parser.add_argument("--config-file", type=named_path, required=True, help="YAML of the model")
     parser.add_argument("--weights", required=True, help="checkpoint that training wrote")
     parser.add_argument("--dataset", default="xbd_val", help="name of a converted split (default: xbd_val)")
     parser.add_argument(

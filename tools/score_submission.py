@@ -9,9 +9,8 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
-from pathlib import Path
 
-from skyeye_det.arguments import positive, report_file
+from skyeye_det.arguments import named_path, positive, report_file
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.report_table import format_report
@@ -24,10 +23,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--predictions", type=Path, required=True, help="folder of both PNGs of every tile")
+    parser.add_argument(
+        "--predictions", type=named_path, required=True, help="folder of both PNGs of every tile"
+    )
     truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument("--targets", type=Path, help="folder of target PNGs, a split folder or an xBD root")
-    truth.add_argument("--xbd-root", type=Path, help="xBD root whose labels are the truth")
+    truth.add_argument(
+        "--targets", type=named_path, help="folder of target PNGs, a split folder or an xBD root"
+    )
+    truth.add_argument("--xbd-root", type=named_path, help="xBD root whose labels are the truth")
     parser.add_argument("--splits", nargs="+", help="only these splits (default: all that are there)")
     parser.add_argument(
         "--score-threshold",

@@ -13,10 +13,9 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from skyeye_det.arguments import positive, report_file, whole
+from skyeye_det.arguments import named_path, positive, report_file, whole
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.bootstrap import Resampling
@@ -41,23 +40,25 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config-file", metavar="FILE", help="YAML of the model, one or one each", **several)
     parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
     parser.add_argument("--tta", metavar="VIEWS", help="as for tools/infer.py, one or one each", **several)
-    parser.add_argument("--xbd-root", type=Path, help="xBD root with images and labels of the splits")
+    parser.add_argument("--xbd-root", type=named_path, help="xBD root with images and labels of the splits")
     parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on: folders")
-    parser.add_argument("--split-file", type=Path, metavar="FILE", help="--splits are parts of this split")
+    parser.add_argument(
+        "--split-file", type=named_path, metavar="FILE", help="--splits are parts of this split"
+    )
     by_fold = "each checkpoint predicts the split at its place, unseen in training; ensembles model by model"
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
-    parser.add_argument("--output", type=Path, metavar="YAML", help="the rule")
-    parser.add_argument("--rule", type=Path, metavar="YAML", help="judge this one; wants --work")
+    parser.add_argument("--output", type=named_path, metavar="YAML", help="the rule")
+    parser.add_argument("--rule", type=named_path, metavar="YAML", help="judge this one; wants --work")
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
     parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
     reports = "report to write, with the counts of every tile; or those to compare"
     parser.add_argument("--json", type=report_file, nargs="+", default=[], help=reports)
     parser.add_argument(
-        "--against", type=Path, nargs="+", default=[], metavar="JSON", help="reports of another model"
+        "--against", type=named_path, nargs="+", default=[], metavar="JSON", help="reports of another model"
     )
     parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="kept predictions (default: OUTPUT's .tiles)"
+        "--work", type=named_path, metavar="DIR", help="kept predictions (default: OUTPUT's .tiles)"
     )
     parser.add_argument("--workers", type=positive, default=2, help="tiles painted at a time (default: 2)")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the configs")

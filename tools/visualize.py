@@ -2,8 +2,8 @@
 """Draws scenes as pre | post | truth | prediction: a PNG each, a contact sheet, a page to open from disk."""
 
 import argparse
-from pathlib import Path
 
+from skyeye_det.arguments import named_path
 from skyeye_det.errors import run_command
 from skyeye_det.visualization.command import ORDERS, PictureSources, SceneChoice, visualize
 from skyeye_det.visualization.gallery import PanelLook
@@ -23,19 +23,19 @@ def _parse() -> argparse.Namespace:
     )
     source = parser.add_argument_group("where scenes come from (one of --xbd-root, --annotations, --images)")
     source.add_argument(
-        "--xbd-root", type=Path, metavar="DIR", help="xBD root; images and labels, with --split"
+        "--xbd-root", type=named_path, metavar="DIR", help="xBD root; images and labels, with --split"
     )
     source.add_argument("--split", metavar="NAME", help="train, tier3, test, hold, val")
     source.add_argument(
-        "--annotations", type=Path, metavar="FILE", help="xbd_<split>.json of convert_xbd_to_coco.py"
+        "--annotations", type=named_path, metavar="FILE", help="xbd_<split>.json of convert_xbd_to_coco.py"
     )
     source.add_argument(
         "--images",
-        type=Path,
+        type=named_path,
         metavar="DIR",
         help="folder of pairs; with --annotations the root of its file names",
     )
-    source.add_argument("--predictions", type=Path, metavar="DIR", help="output folder of infer.py")
+    source.add_argument("--predictions", type=named_path, metavar="DIR", help="output folder of infer.py")
     source.add_argument(
         "--score-threshold",
         type=float,
@@ -59,8 +59,8 @@ def _parse() -> argparse.Namespace:
     look.add_argument(
         "--background", choices=("post", "pre"), default="post", help="image under the outlines"
     )
-    parser.add_argument("--scores", type=Path, metavar="FILE", help="text shown above the pictures")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--scores", type=named_path, metavar="FILE", help="text shown above the pictures")
+    parser.add_argument("--output", type=named_path, required=True, metavar="DIR", help="folder to write to")
     return parser.parse_args()
 
 

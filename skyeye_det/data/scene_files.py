@@ -24,6 +24,11 @@ class SceneFiles:
     pre_label: Path
     post_label: Path
 
+    @property
+    def paths(self) -> tuple[Path, Path, Path, Path]:
+        """All four."""
+        return self.pre_image, self.post_image, self.pre_label, self.post_label
+
     def place(self, path: Path) -> str:
         """A file of the scene as faults name it: relative to the root, with forward slashes."""
         return path.relative_to(self.root).as_posix()

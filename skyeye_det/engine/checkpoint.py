@@ -45,6 +45,9 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     _unfit: tuple[str, ...] = ()
     """Tensors of the last load that were missing, left over or of another shape."""
 
+    _tells_unfit = True
+    """Whether they are listed; not where an error tells of them."""
+
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes ``<save_dir>/<name>.pth``; see Checkpointer.save.
 
@@ -96,16 +99,27 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         """Loads the weights of a trained model, every one of them.
 
         Raises:
-            InputError: as ``load``, or the weights are those of another model, or of a backbone alone.
+            InputError: as ``load``, or the weights are those of another model, or of a backbone alone, or not
+                all of them are finite.
         """
         if not path:
             raise InputError("weights: expected a checkpoint, found none; pass --weights or MODEL.WEIGHTS")
-        self.load(path, checkpointables=[])
+        self._tells_unfit = False
+        try:
+            self.load(path, checkpointables=[])
+        finally:
+            self._tells_unfit = True
         if self._unfit:
             raise InputError(
                 f"weights {path}: expected those of the whole model in --config-file, found "
                 f"{len(self._unfit)} tensors missing, left over or of another shape, such as "
                 f"{self._unfit[0]}; pass a .pth that training wrote, and the config.yaml that lies beside it"
+            )
+        broken = [name for name, value in self.model.state_dict().items() if not value.isfinite().all()]
+        if broken:
+            raise InputError(
+                f"weights {path}: expected finite numbers, found NaN or infinity in {len(broken)} tensors,"
+                f" such as {broken[0]}; the training has diverged, take an earlier checkpoint"
             )
 
     def _require(self, path: str) -> None:
@@ -133,7 +147,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         shapes = [name for name, *_ in incompatible.incorrect_shapes]
         self._unfit = (*incompatible.missing_keys, *incompatible.unexpected_keys, *shapes)
-        super()._log_incompatible_keys(incompatible)
+        if self._tells_unfit:
+            super()._log_incompatible_keys(incompatible)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:

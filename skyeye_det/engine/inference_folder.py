@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from skyeye_det.data.pairs import ImagePair
+from skyeye_det.errors import InputError, shown
 from skyeye_det.files import claim_results, read_json, whole_file
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.submission import (
@@ -32,7 +33,7 @@ def part_file(output: Path, scene: str) -> Path:
 def is_done(output: Path, scene: str, names: dict[str, str]) -> bool:
     """Whether an earlier run has left all files of a scene."""
     pngs = (output / name for name in submission_names(names.get(scene, scene)))
-    return part_file(output, scene).is_file() and all(png.is_file() for png in pngs)
+    return all(path.is_file() and path.stat().st_size for path in (part_file(output, scene), *pngs))
 
 
 def claim(
@@ -58,26 +59,33 @@ def claim(
         InputError: the folder holds results of another model, rule or choice, for other images, or of nobody
             knows what.
     """
-    images = [[path.name, path.stat().st_size] for pair in pairs for path in (pair.pre, pair.post)]
     settings = {
         **origin(models),
-        # Names and sizes: another pair would move the numbers of all that follow.
-        "images_sha256": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        # Names too: another pair would move the numbers of all that follow.
+        "images_sha256": files_sha256(path for pair in pairs for path in (pair.pre, pair.post)),
         "decisions": asdict(rule) | {"damage_weights": list(rule.damage_weights)},
         LEAST_SCORE: rule.score_threshold if has_scores else 0.0,
         **choices,
     }
-    has_results = any((output / PARTS_FOLDER).glob("*.json"))
-    claim_results(output / SETTINGS_FILE, settings, has_results=has_results, option="--output")
+    claim_results(output / SETTINGS_FILE, settings, f"{PARTS_FOLDER}/*.json", "--output")
 
 
 def join(output: Path, parts: Sequence[Path]) -> None:
-    """Writes the results of all scenes as one COCO results file, a scene at a time."""
+    """Writes the results of all scenes as one COCO results file, a scene at a time.
+
+    Raises:
+        InputError: a part holds something else.
+    """
     with whole_file(output / JOINED_FILE) as partial, partial.open("w", encoding="utf-8") as joined:
         joined.write("[")
         separator = "\n"
         for part in parts:
-            for result in read_json(part):
+            results = read_json(part)
+            if not isinstance(results, list):
+                raise InputError(
+                    f"{part}: expected the results of a tile, found {shown(results)}; delete it and run again"
+                )
+            for result in results:
                 joined.write(separator + json.dumps(result))
                 separator = ",\n"
         joined.write("\n]\n")
@@ -92,7 +100,9 @@ def origin(models: Sequence[tuple[CfgNode, str]]) -> dict[str, Any]:
     return {
         "version": PREDICTIONS_VERSION,
         "weights": weights,
-        "weights_sha256": [_file_sha256(Path(path)) if Path(path).is_file() else None for path in weights],
+        "weights_sha256": [
+            files_sha256([Path(path)], named=False) if Path(path).is_file() else None for path in weights
+        ],
         "config_sha256": [_config_sha256(cfg) for cfg, _ in models],
     }
 
@@ -107,10 +117,24 @@ def _config_sha256(cfg: CfgNode) -> str:
     return hashlib.sha256(model.dump().encode()).hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
-    """Hash of a file's content, read a part at a time."""
+def files_sha256(paths: Iterable[Path], *, named: bool = True) -> str:
+    """Hash of files, one after the other, read a part at a time.
+
+    Args:
+        paths: of the files.
+        named: whether their names count beside sizes and contents.
+
+    Raises:
+        InputError: one cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                name = f"{path.name} " if named else ""
+                digest.update(f"{name}{path.stat().st_size}\n".encode(errors="surrogateescape"))
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     return digest.hexdigest()

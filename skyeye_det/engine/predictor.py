@@ -16,7 +16,7 @@ from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.setup import load_config
 from skyeye_det.errors import InputError
-from skyeye_det.files import sole_writer, write_json
+from skyeye_det.files import require_writable, sole_writer, write_json
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule
 from skyeye_det.postprocessing.model_output import graded
 from skyeye_det.postprocessing.submission import (
@@ -46,13 +46,19 @@ class InferenceOptions:
 def load_models(
     models: Sequence[ModelFiles], overrides: Sequence[str] = ()
 ) -> tuple[list[tuple[CfgNode, str]], DecisionRule]:
-    """Reads the configs of an ensemble, and the rule that the first of them names.
+    """Reads the configs of an ensemble, and the rule that they name.
 
     Raises:
-        InputError: a config or the rule is not what it should be.
+        InputError: a config or the rule is not what it should be, or they name different rules.
     """
     loaded = [(load_config(each.config_file, overrides), each.weights) for each in models]
-    return loaded, read_rule(loaded[0][0].TEST.DECISIONS)
+    rules = {cfg.TEST.DECISIONS: read_rule(cfg.TEST.DECISIONS) for cfg, _ in loaded}
+    if len(set(rules.values())) > 1:
+        raise InputError(
+            f"--decisions: expected a rule for these models together, found one for each: {', '.join(rules)};"
+            " name one of configs/decisions, or tune one with tools/tune_postprocess.py"
+        )
+    return loaded, next(iter(rules.values()))
 
 
 def infer_pair(
@@ -76,6 +82,8 @@ def infer_pair(
     """
     loaded, rule = load_models(models, overrides)
     pair = PairMapper(loaded[0][0], is_train=False)(tile_dict(ImagePair("pair", *images)))
+    for path in outputs:
+        require_writable(path)
     predictor = PairPredictor(loaded, [each.views for each in models], options.precision)
     with told_in_a_sentence():
         prediction = predictor(pair)

@@ -1,6 +1,5 @@
 """Tuning a decision rule for a model: predicts the tiles once, keeps them, and searches."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.inference_folder import origin
+from skyeye_det.engine.inference_folder import files_sha256, origin
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.predictor import read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
@@ -55,6 +54,17 @@ class TunedModel:
                 "--out-of-fold: expected a checkpoint for each split (of an ensemble several times as many, "
                 f"model by model), found {len(self.models)} and {', '.join(self.splits)}"
             )
+        kinds = [(each.config_file, each.views) for each in self.models]
+        if any(len(set(kinds[start : start + folds])) > 1 for start in range(0, len(kinds), folds)):
+            raise InputError(
+                f"--out-of-fold: expected {folds} checkpoints of one config and one --tta, a split each, then"
+                f" those of the next model, found them mixed: {', '.join(name for name, _ in kinds)}"
+            )
+        if len({Path(each.weights).resolve() for each in self.models}) != len(self.models):
+            raise InputError(
+                "--out-of-fold: expected a checkpoint of its own for each split, which it has not seen, found"
+                " one twice in --weights"
+            )
         return [
             replace(self, models=self.models[number::folds], splits=[split], out_of_fold=False)
             for number, split in enumerate(self.splits)
@@ -92,6 +102,10 @@ def tune_postprocess(
             require_writable(written)
     options.check(len(tuned.scenes()))
     folder = work or (output and output.with_name(f"{output.stem}.tiles"))
+    if output is not None and folder == output:
+        raise InputError(
+            f"--output {output}: expected another name than that of the kept tiles; call it .yaml"
+        )
     if folder is None or (output is None) != (options.rule is not None):
         raise InputError("expected --output to tune a rule, or --rule and --work to judge one; name these")
     if tuned.out_of_fold:
@@ -148,7 +162,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
             folder,
             {
                 **origin(loaded),
-                "tiles_sha256": _tiles_sha256(list(scenes.values())),
+                "tiles_sha256": files_sha256(path for files in scenes.values() for path in files.paths),
                 "views": views,
             },
         )
@@ -161,14 +175,3 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
                         tile_path(folder, scene), KeptTile(predictor(pair), tile_of(scenes[scene]).read())
                     )
     return [tile_path(folder, name) for name in scenes]
-
-
-def _tiles_sha256(scenes: Sequence[SceneFiles]) -> str:
-    """Of names and sizes of the images, and of the labels themselves."""
-    digest = hashlib.sha256()
-    for scene in scenes:
-        for image in (scene.pre_image, scene.post_image):
-            digest.update(f"{image.name} {image.stat().st_size}\n".encode())
-        for label in (scene.pre_label, scene.post_label):
-            digest.update(label.read_bytes())
-    return digest.hexdigest()

@@ -41,7 +41,7 @@ class TuningOptions:
     """How a rule is tuned.
 
     Attributes:
-        folds: of the cross-fit, 2 or more.
+        folds: of the cross-fit, 2 or more; a given rule has none.
         seed: of the folds and of the bootstrap's draws.
         workers: tiles painted at a time.
         draws: of the bootstrap.
@@ -61,7 +61,8 @@ class TuningOptions:
 
     def check(self, tiles: int) -> None:
         """Raises InputError where so many tiles cannot be tuned on like this."""
-        check_folds(self.folds, tiles)
+        if self.rule is None:
+            check_folds(self.folds, tiles)
         self.resampling.check()
 
 
@@ -89,8 +90,11 @@ def tune_rule(
     options.check(len(paths))
     scenes = [path.stem for path in paths]
     amounts = np.array(list(ordered_map(count_truth, paths, options.workers)), np.int64)
-    folds = deal_folds(amounts, scenes, options.folds, options.seed)
-    rules = _fold_rules(paths, folds, options)
+    if options.rule is None:
+        folds = deal_folds(amounts, scenes, options.folds, options.seed)
+        rules = _fold_rules(paths, folds, options)
+    else:
+        folds, rules = np.zeros(len(paths), np.int64), [options.rule] * 2
     own = [rules[fold] for fold in folds.tolist()]
     counts = _judged(paths, own, rules[-1], options)
     reliability = _reliability(paths, own, options)
@@ -114,8 +118,6 @@ def tune_rule(
 
 def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) -> list[DecisionRule]:
     """A rule tuned without each fold, and last the one tuned on all of them."""
-    if options.rule is not None:
-        return [options.rule] * (options.folds + 1)
     blocks = deal_blocks(folds)
     table = BlockCounts(paths, blocks, options.workers)
     names = painting_numbers(load_tile(paths[0]).prediction)

@@ -103,5 +103,4 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         InputError: the folder holds tiles of other settings, or of nobody knows which.
     """
-    has_tiles = any(folder.glob("*.npz"))
-    claim_results(folder / SETTINGS_FILE, settings, has_results=has_tiles, option="--work")
+    claim_results(folder / SETTINGS_FILE, settings, "*.npz", "--work")

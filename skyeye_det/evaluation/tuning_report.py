@@ -94,7 +94,7 @@ def compare_reports(own: Sequence[Path], other: Sequence[Path], resampling: Resa
 
     Args:
         own: JSON of ``tools/tune_postprocess.py``, one or several.
-        other: likewise, of the same scenes, folds and seeds.
+        other: likewise, of the same scenes and deals of the folds; perhaps of more or fewer seeds of training.
         resampling: of the draws, which all share.
 
     Returns:
@@ -126,12 +126,8 @@ def _rows_of_the_same_tiles(own: Sequence[Path], other: Sequence[Path]) -> list[
     """Counts (T, 3, 5) of each report of each side, scenes in one order."""
     reports = [[read_counts(path) for path in paths] for paths in (own, other)]
     dealt = [sorted(options for _, options in side) for side in reports]
-    if len(own) != len(other):
-        raise InputError(
-            f"--against: expected as many reports as --json has, {len(own)}, found {len(other)}; give one of"
-            " each seed on both sides"
-        )
-    if dealt[0] != dealt[1]:
+    # As often by share: three seeds of a model may stand against one of another.
+    if sorted(dealt[0] * len(other)) != sorted(dealt[1] * len(own)):
         raise InputError(
             f"{other[0]}: expected (folds, seed) {dealt[0]} as {own[0]} and those with it have, found"
             f" {dealt[1]}; tune both with the same --folds and --seed"

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.errors import InputError, shown
+from skyeye_det.errors import InputError, printable, shown
 from skyeye_det.files import read_bytes, write_bytes
 from skyeye_det.yaml_text import parse_yaml
 
@@ -52,9 +52,12 @@ class DecisionRule:
 
     def __post_init__(self) -> None:
         """Raises ValueError where a value means nothing."""
-        numbers = [*(getattr(self, name) for name in _NUMBERS), *self.damage_weights]
-        if not all(_is_number(value) for value in numbers):
-            raise ValueError(f"expected numbers of at most {_LARGEST_NUMBER:g}, found {shown(str(numbers))}")
+        named = [(name, getattr(self, name)) for name in _NUMBERS]
+        for name, value in [*named, *(("damage_weights", weight) for weight in self.damage_weights)]:
+            if not _is_number(value):
+                raise ValueError(
+                    f"{name}: expected a number of at most {_LARGEST_NUMBER:g}, found {shown(value)}"
+                )
         for name in ("score_threshold", "pixel_threshold", "map_weight", "presence_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0..1, found {getattr(self, name)}")
@@ -101,18 +104,20 @@ def read_rule(path: str | Path) -> DecisionRule:
         raise InputError(
             f"decisions {path}: no such file; {_MEND}, or set TEST.DECISIONS '' for the default rule"
         )
+    known = {field.name for field in fields(DecisionRule)}
     try:
         text = read_bytes(Path(path))
         if len(text) > _LARGEST_FILE:
             raise ValueError(f"{len(text)} bytes")
         content = parse_yaml(text)
+        unknown = sorted(map(str, set(content) - known)) if isinstance(content, dict) else []
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"decisions {path}: expected plain YAML, found other; {_MEND}") from error
-    known = {field.name for field in fields(DecisionRule)}
-    if not isinstance(content, dict) or not set(content) <= known:
-        found = (
-            sorted(map(str, set(content) - known)) if isinstance(content, dict) else type(content).__name__
-        )
+        raise InputError(
+            f"decisions {path}: expected a plain YAML of at most {_LARGEST_FILE} bytes, found other"
+            f" ({_reason(error)}); {_MEND}"
+        ) from error
+    if not isinstance(content, dict) or unknown:
+        found = unknown or type(content).__name__
         raise InputError(f"decisions {path}: expected the keys {sorted(known)}, found {found}; {_MEND}")
     weights = content.get("damage_weights", [1.0] * NUM_DAMAGE_CLASSES)
     try:
@@ -123,12 +128,19 @@ def read_rule(path: str | Path) -> DecisionRule:
         raise InputError(f"decisions {path}: {error}; {_MEND}") from error
 
 
+def _reason(error: Exception) -> str:
+    """What is wrong with a text, in a few words, and in which line where that is known."""
+    mark = getattr(error, "problem_mark", None)
+    words = getattr(error, "problem", None) or str(error)
+    return words if mark is None else f"line {mark.line + 1}: {words}"
+
+
 _MEND = "write it anew with tools/tune_postprocess.py"
 
 
 def write_rule(path: Path, rule: DecisionRule, remarks: Sequence[str] = ()) -> None:
     """Writes a rule, whole, with ``remarks`` (where it comes from) as comments above it."""
     values = asdict(rule) | {"damage_weights": list(rule.damage_weights)}
-    lines = [f"# {remark}" for remark in remarks]
+    lines = [f"# {printable(remark)}" for remark in remarks]
     text = "\n".join([*lines, yaml.safe_dump(values, sort_keys=False, default_flow_style=None)])
     write_bytes(path, text.encode())

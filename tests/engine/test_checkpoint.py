@@ -192,6 +192,15 @@ def test_backbone_weights_alone_are_refused_for_inference() -> None:
         SkyeyeCheckpointer(model).load_whole_model("")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    diverged = small()
+    torch.nn.init.constant_(diverged.bias, value)
+    SkyeyeCheckpointer(diverged, str(tmp_path)).save("model")
+    with pytest.raises(InputError, match=r"model\.pth: expected finite numbers, .* 1 tensors, such as bias"):
+        SkyeyeCheckpointer(small()).load_whole_model(str(tmp_path / "model.pth"))
+
+
 def test_training_state_of_another_solver_is_refused(tmp_path: Path) -> None:
     model = small()
     adam = torch.optim.AdamW(model.parameters())

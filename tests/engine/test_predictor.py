@@ -175,14 +175,6 @@ def test_results_of_another_model_are_not_continued(weights, images, tmp_path):
         predict(weights, images, tmp_path / "out", PAINT_OTHER)
 
 
-def test_results_of_unknown_origin_are_not_continued(weights, images, tmp_path):
-    output = tmp_path / "out"
-    predict(weights, images, output)
-    (output / "inference.json").unlink()
-    with pytest.raises(InputError, match=r"inference\.json: expected it to tell .* choose another --output"):
-        predict(weights, images, output)
-
-
 def test_another_set_of_images_is_not_continued(weights, images, tmp_path):
     predict(weights, images, tmp_path / "out", numbered=True)
     write_pair(images, "a_new_one_00000001", 9)

@@ -199,12 +199,33 @@ def test_each_model_predicts_the_part_that_stands_at_its_place(weights, tiny_dat
 
 
 def test_ensembles_predict_out_of_fold_too(weights, tiny_datasets, tmp_path):
-    first = [ModelFiles(CONFIG, weights, "flips"), ModelFiles(CONFIG, weights)]
+    first = [ModelFiles(CONFIG, path, "flips") for path in ("a.pth", "b.pth")]
     second = [ModelFiles(CONFIG, "c.pth"), ModelFiles(CONFIG, "d.pth")]
     tuned = replace(tuned_model(weights, tiny_datasets), models=[*first, *second], splits=["a", "b"])
     folds = replace(tuned, out_of_fold=True).by_fold()
     assert [fold.models for fold in folds] == [[first[0], second[0]], [first[1], second[1]]]
     assert [(fold.splits, fold.out_of_fold) for fold in folds] == [(["a"], False), (["b"], False)]
+
+
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        (["a d4", "b d4", "c none", "d d4"], "one --tta"),
+        (["a d4", "b none", "c d4", "d none"], "one --tta"),  # fold by fold
+        (["a d4", "b d4", "c none", "a none"], "a checkpoint of its own"),
+    ],
+)
+def test_mixed_models_out_of_fold_are_refused(models, told, weights, tiny_datasets):
+    files = [ModelFiles(CONFIG, *each.split()) for each in models]
+    tuned = replace(tuned_model(weights, tiny_datasets), models=files, splits=["x", "y"], out_of_fold=True)
+    with pytest.raises(InputError, match=f"--out-of-fold: .*{told}"):
+        tuned.by_fold()
+
+
+def test_the_rule_and_the_kept_tiles_need_two_names(weights, tiny_datasets, tmp_path):
+    with pytest.raises(InputError, match=r"rule\.tiles: expected another name than that of the kept tiles"):
+        tune_postprocess(tuned_model(weights, tiny_datasets), tmp_path / "rule.tiles", None, OPTIONS)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("splits", "count"), [(["a", "a"], 2), (["a", "b"], 1), (["a", "b"], 3)])

@@ -143,6 +143,14 @@ def test_tiles_where_nothing_is_and_nothing_is_found(tmp_path: Path) -> None:
     assert b"NaN" not in json_bytes(report)
 
 
+def test_a_given_rule_is_judged_on_a_single_tile(tmp_path: Path) -> None:
+    rule = DecisionRule(score_threshold=0.3)
+    found, report = tune_rule(keep(tmp_path, [village(0)]), TuningOptions(rule=rule, draws=20))
+    assert found == rule
+    assert report["rows"][TUNED]["score"] == report["rows"][FLATTERING]["score"]
+    assert "given rule" in format_tuning(report)
+
+
 def test_too_few_tiles_for_the_folds(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--folds 3: expected 2 to the number of tiles, found 2 tiles"):
         tune_rule(keep(tmp_path, [village(0), village(1)]), OPTIONS)

@@ -96,8 +96,15 @@ def test_of_several_reports_the_means_are_compared(tmp_path: Path) -> None:
         assert row["difference"] == pytest.approx(np.mean(expected))
         assert row["share_higher"] == 1
         assert row["interval"][0] > min(each[key]["interval"][0] for each in single)
-    with pytest.raises(InputError, match="--against: expected as many reports as --json has, 2, found 1"):
-        compare_reports(paths[0], paths[1][:1], RESAMPLING)
+    uneven = compare_reports(paths[0], paths[1][:1], RESAMPLING)["figures"]["score"]
+    assert uneven["own"] == both["score"]["own"]
+    assert uneven["other"] == single[0]["score"]["other"]
+
+
+def test_uneven_deals_are_not_compared(tmp_path: Path) -> None:
+    one, other = (write_report(tmp_path / f"{folds}.json", tiles(), folds=folds) for folds in (5, 4))
+    with pytest.raises(InputError, match=r"expected \(folds, seed\) \[\(5, 0\), \(5, 0\)\] as .*, found"):
+        compare_reports([one, one], [one, other], RESAMPLING)
 
 
 def test_draws_without_end_are_refused(tmp_path: Path) -> None:

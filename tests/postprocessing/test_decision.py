@@ -71,6 +71,29 @@ def test_what_is_no_rule_is_refused_in_a_sentence(tmp_path: Path, text: str) -> 
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("damage_weights: [1, 2, 3, '1.5']", "damage_weights: expected a number .* found '1.5'"),
+        ("score_threshold: true", "score_threshold: expected a number .* found True"),
+        ("#" * 70_000, "at most 65536 bytes, found other .70000 bytes"),
+        ("min_area: 1\nscore_threshold: [", "line 2"),
+        ("? 0x" + "F" * 5000 + "\n: 1", "expected a plain YAML"),
+    ],
+)
+def test_the_fault_of_a_rule_is_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "rule.yaml").write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_rule(tmp_path / "rule.yaml")
+
+
+def test_remarks_stay_comments(tmp_path: Path) -> None:
+    write_rule(
+        tmp_path / "rule.yaml", DecisionRule(), ["of w\nscore_threshold: 0.0", "\x1b[0m", "w\udce9.pth"]
+    )
+    assert read_rule(tmp_path / "rule.yaml") == DecisionRule()
+
+
 @pytest.mark.parametrize("name", ["nowhere.yaml", "a\0b", "x" * 5000])
 def test_a_missing_file_is_named_with_what_mends_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"no such file|tune_postprocess\.py, or set TEST") as told:
