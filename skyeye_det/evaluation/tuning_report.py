@@ -94,7 +94,7 @@ def compare_reports(own: Sequence[Path], other: Sequence[Path], resampling: Resa
 
     Args:
         own: JSON of ``tools/tune_postprocess.py``, one or several.
-        other: likewise, of the same scenes and deals of the folds; perhaps of more or fewer seeds of training.
+        other: likewise, of the same scenes and deals of the folds; of more or fewer seeds of training.
         resampling: of the draws, which all share.
 
     Returns:
