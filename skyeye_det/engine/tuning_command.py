@@ -60,10 +60,11 @@ class TunedModel:
                 f"--out-of-fold: expected {folds} checkpoints of one config and one --tta, a split each, then"
                 f" those of the next model, found them mixed: {', '.join(name for name, _ in kinds)}"
             )
-        if len({Path(each.weights).resolve() for each in self.models}) != len(self.models):
+        served = {(Path(each.weights).resolve(), number % folds) for number, each in enumerate(self.models)}
+        if len({path for path, _ in served}) != len(served):
             raise InputError(
                 "--out-of-fold: expected a checkpoint of its own for each split, which it has not seen, found"
-                " one twice in --weights"
+                " one for two of them in --weights"
             )
         return [
             replace(self, models=self.models[number::folds], splits=[split], out_of_fold=False)

@@ -205,6 +205,8 @@ def test_ensembles_predict_out_of_fold_too(weights, tiny_datasets, tmp_path):
     folds = replace(tuned, out_of_fold=True).by_fold()
     assert [fold.models for fold in folds] == [[first[0], second[0]], [first[1], second[1]]]
     assert [(fold.splits, fold.out_of_fold) for fold in folds] == [(["a"], False), (["b"], False)]
+    again = [ModelFiles(CONFIG, each.weights, "d4") for each in first]  # the same models, seen otherwise
+    assert len(replace(tuned, models=[*first, *again], out_of_fold=True).by_fold()) == 2
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,7 @@ def test_ensembles_predict_out_of_fold_too(weights, tiny_datasets, tmp_path):
         (["a d4", "b d4", "c none", "d d4"], "one --tta"),
         (["a d4", "b none", "c d4", "d none"], "one --tta"),  # fold by fold
         (["a d4", "b d4", "c none", "a none"], "a checkpoint of its own"),
+        (["a d4", "a d4"], "a checkpoint of its own"),
     ],
 )
 def test_mixed_models_out_of_fold_are_refused(models, told, weights, tiny_datasets):
