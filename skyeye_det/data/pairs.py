@@ -62,7 +62,7 @@ def find_pairs(images: Path) -> list[ImagePair]:
         raise InputError(f"{images}: expected a folder of images, found none; check the path")
     found: dict[str, dict[str, list[tuple[Path, str | None]]]] = defaultdict(lambda: {"pre": [], "post": []})
     for folder, split in split_folders(images, "images"):
-        for (scene, time), path in _preferred(folder).items():
+        for scene, time, path in _preferred(folder):
             found[scene][time].append((path, split))
     if not found:
         raise InputError(
@@ -136,14 +136,15 @@ def split_folders(root: Path, kind: str) -> Iterator[tuple[Path, str | None]]:
             yield folder / kind, folder.name
 
 
-def _preferred(folder: Path) -> dict[tuple[str, str], Path]:
-    """(scene, time) -> image; of files that differ only in suffix the first kind of ``IMAGE_SUFFIXES``."""
+def _preferred(folder: Path) -> list[tuple[str, str, Path]]:
+    """(scene, time, image); of files that differ only in suffix the first kind of ``IMAGE_SUFFIXES``."""
     by_rank = sorted(
         (IMAGE_SUFFIXES.index(path.suffix.lower()), path.name, image, path)
         for path in folder.iterdir()
         if (image := _scene_of_image(path)) is not None
     )
-    return {image: path for _, _, image, path in reversed(by_rank)}
+    kept = {path.stem: (*image, path) for _, _, image, path in reversed(by_rank)}
+    return list(kept.values())
 
 
 def _scene_of_image(path: Path) -> tuple[str, str] | None:

@@ -103,6 +103,12 @@ def test_scene_in_two_splits_names_both_files(tmp_path: Path) -> None:
     assert len(find_pairs(tmp_path / "val")) == 1
 
 
+def test_scene_under_two_kinds_of_names_is_there_twice(tmp_path: Path) -> None:
+    touch(tmp_path, *pair("test_00000"), "test_pre_00000.png", "test_post_00000.png")
+    with pytest.raises(InputError, match=r"test_00000 is there twice, as test_00000_p.* and test_p"):
+        find_pairs(tmp_path)
+
+
 def test_folder_without_pairs_says_what_was_looked_for(tmp_path: Path) -> None:
     touch(tmp_path, "photo.png")
     with pytest.raises(InputError, match=r"no image pairs; looked for \*_pre_disaster and test_pre_00000"):
