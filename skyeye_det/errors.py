@@ -67,10 +67,10 @@ def run_command(command: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except OSError as error:
-        # Files are written under whole_file, which tells of its own faults: this is the output's.
         if error.filename is not None:  # such as a name too long to be looked for
             print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
         elif error.errno in _WRITE_FAULTS:
+            # Files are written under whole_file, which tells of its own faults: this is the output's.
             print(f"error: standard output cannot be written ({error.strerror or error})", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
