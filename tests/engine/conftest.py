@@ -56,6 +56,21 @@ def tiny_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return datasets
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Checkpoint of a tiny hybrid with random weights, which no test writes to."""
+    import torch
+    from tiny_model import tiny_config
+
+    from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+    from skyeye_det.engine.setup import build_pair_model
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    SkyeyeCheckpointer(build_pair_model(tiny_config()), str(folder)).save("model_final")
+    return str(folder / "model_final.pth")
+
+
 @pytest.fixture(autouse=True)
 def _loggers_of_this_test() -> Iterator[None]:
     """detectron2 makes its handlers once a process, on the standard output of the test that comes first."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Instances
-from tiny_model import CONFIGS, tiny_config, tiny_overrides
+from tiny_model import CONFIGS, tiny_overrides
 
 from skyeye_det.engine import footprint_score
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
@@ -21,7 +21,6 @@ from skyeye_det.engine.footprint_score import (
     format_footprint_scores,
     score_footprints,
 )
-from skyeye_det.engine.setup import build_pair_model
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.official_truth import paint_annotations
 from skyeye_det.modeling.pair_rcnn import PairRCNN
@@ -30,14 +29,6 @@ from skyeye_det.postprocessing.decision import DecisionRule, write_rule
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 SEMANTIC = str(CONFIGS / "semantic" / "unet_lite0.yaml")
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "score_footprints.py"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    SkyeyeCheckpointer(build_pair_model(tiny_config()), str(folder)).save("model_final")
-    return str(folder / "model_final.pth")
 
 
 def read_grades(image: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:

@@ -6,27 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from tiny_model import CONFIGS, tiny_config, tiny_overrides
+from tiny_model import CONFIGS, tiny_overrides
 
-from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.predictor import infer_folder, infer_pair, load_models
-from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
 from skyeye_det.postprocessing.png import read_class_png
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 SCENE = "storm_00000001"
 PNG = f"{SCENE}_damage_prediction.png"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    SkyeyeCheckpointer(PairTrainer.build_model(tiny_config()), str(folder)).save("model_final")
-    return str(folder / "model_final.pth")
 
 
 @pytest.fixture

@@ -46,14 +46,6 @@ def _decisions(tmp_path_factory: pytest.TempPathFactory) -> None:
         DECISIONS[name][:] = ["TEST.DECISIONS", str(folder / f"{name}.yaml")]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    SkyeyeCheckpointer(PairTrainer.build_model(tiny_config()), str(folder)).save("model_final")
-    return str(folder / "model_final.pth")
-
-
 def write_pair(folder: Path, scene: str, seed: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
     folder.mkdir(exist_ok=True)
     generator = np.random.default_rng(seed)

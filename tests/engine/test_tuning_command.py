@@ -32,14 +32,6 @@ TUNE = Path(__file__).resolve().parents[2] / "tools" / "tune_postprocess.py"
 OPTIONS = TuningOptions(folds=2, draws=20)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    SkyeyeCheckpointer(PairTrainer.build_model(tiny_config()), str(folder)).save("model_final")
-    return str(folder / "model_final.pth")
-
-
 def tuned_model(weights: str, datasets: Path, **changes) -> TunedModel:
     return TunedModel([ModelFiles(CONFIG, weights)], datasets / "tiny", ["train"], tiny_overrides(**changes))
 
