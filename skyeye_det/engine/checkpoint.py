@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -164,7 +165,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         except _BROKEN as error:
             raise InputError(
                 f"weights {filename}: expected a checkpoint of tensors alone, found something else "
-                f"({_reason(error)}); nothing in it was run"
+                f"({_reason(error, filename)}); nothing in it was run"
             ) from error
         return content
 
@@ -172,10 +173,15 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         return torch.load(f, map_location="cpu", weights_only=True)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, filename: str) -> str:
     # torch answers with instructions for loading the file all the same.
     asked = re.search(r"GLOBAL (\S+)", str(error))
-    return f"it asks for {asked[1]}" if asked else one_line(error)[:120]
+    if asked:
+        return f"it asks for {asked[1]}"
+    # Not asked beforehand: before 1.6 torch wrote no archives, and such encoders are still about.
+    if filename.endswith(".pth") and not zipfile.is_zipfile(filename):
+        return "it is no archive as torch.save writes them, or one cut off"
+    return one_line(error)[:120]
 
 
 class _ArrayUnpickler(pickle.Unpickler):

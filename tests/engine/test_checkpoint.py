@@ -91,6 +91,23 @@ def test_plain_pickle_named_as_pytorch_is_refused_and_not_run(tmp_path: Path) ->
     assert not trace.exists()
 
 
+def test_file_that_is_no_archive_is_told_in_plain_words(tmp_path: Path) -> None:
+    torch.save({"model": small().state_dict()}, whole := tmp_path / "whole.pth")
+    for content in (b"", b"a page of text", pickle.dumps({"model": 1}), whole.read_bytes()[:-100]):
+        (path := tmp_path / "model.pth").write_bytes(content)
+        with pytest.raises(InputError, match="it is no archive as torch.save writes them, or one cut off"):
+            SkyeyeCheckpointer(small()).load(str(path))
+
+
+def test_checkpoint_of_before_torch_wrote_archives_is_read(tmp_path: Path) -> None:
+    kept = small()
+    path = tmp_path / "old.pth"
+    torch.save({"model": kept.state_dict()}, path, _use_new_zipfile_serialization=False)
+    SkyeyeCheckpointer(found := small()).load(str(path))
+    for name, value in kept.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value)
+
+
 @pytest.mark.parametrize("asked", [b"cbuiltins\neval\n", b"c_codecs\ndecode\n", b"cnumpy\nload\n"])
 def test_pickle_may_ask_for_arrays_alone(tmp_path: Path, asked: bytes) -> None:
     path = tmp_path / "model.pkl"
