@@ -165,23 +165,32 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         except _BROKEN as error:
             raise InputError(
                 f"weights {filename}: expected a checkpoint of tensors alone, found something else "
-                f"({_reason(error, filename)}); nothing in it was run"
+                f"({_reason(error)}); nothing in it was run"
             ) from error
         return content
 
     def _torch_load(self, f: str) -> Any:
-        return torch.load(f, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(f, map_location="cpu", weights_only=True)
+        except OSError:
+            raise
+        except _BROKEN as error:
+            # Not asked beforehand: before 1.6 torch wrote no archives, and such encoders are still about.
+            if _asked_for(error) or zipfile.is_zipfile(f):
+                raise
+            raise pickle.UnpicklingError("it is no archive of torch.save, or one cut off") from error
 
 
-def _reason(error: BaseException, filename: str) -> str:
+def _reason(error: BaseException) -> str:
     # torch answers with instructions for loading the file all the same.
+    asked = _asked_for(error)
+    return f"it asks for {asked}" if asked else one_line(error)[:120]
+
+
+def _asked_for(error: BaseException) -> str | None:
+    """What torch found in a file beside tensors, where that is its complaint."""
     asked = re.search(r"GLOBAL (\S+)", str(error))
-    if asked:
-        return f"it asks for {asked[1]}"
-    # Not asked beforehand: before 1.6 torch wrote no archives, and such encoders are still about.
-    if filename.endswith(".pth") and not zipfile.is_zipfile(filename):
-        return "it is no archive as torch.save writes them, or one cut off"
-    return one_line(error)[:120]
+    return asked[1] if asked else None
 
 
 class _ArrayUnpickler(pickle.Unpickler):

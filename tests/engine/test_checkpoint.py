@@ -95,8 +95,20 @@ def test_file_that_is_no_archive_is_told_in_plain_words(tmp_path: Path) -> None:
     torch.save({"model": small().state_dict()}, whole := tmp_path / "whole.pth")
     for content in (b"", b"a page of text", pickle.dumps({"model": 1}), whole.read_bytes()[:-100]):
         (path := tmp_path / "model.pth").write_bytes(content)
-        with pytest.raises(InputError, match="it is no archive as torch.save writes them, or one cut off"):
+        with pytest.raises(InputError, match=r"it is no archive of torch\.save, or one cut off"):
             SkyeyeCheckpointer(small()).load(str(path))
+
+
+def test_file_that_cannot_be_read_is_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (path := tmp_path / "model.pth").write_bytes(b"")
+    monkeypatch.setattr(torch, "load", refused)
+    with pytest.raises(InputError, match="Permission denied"):
+        SkyeyeCheckpointer(small()).load(str(path))
 
 
 def test_checkpoint_of_before_torch_wrote_archives_is_read(tmp_path: Path) -> None:
