@@ -25,7 +25,7 @@ from skyeye_det.postprocessing.merging import Prediction
 from skyeye_det.postprocessing.painting import OWNER_FLOOR, owner_map
 from skyeye_det.postprocessing.pixel_prediction import PixelPrediction, unit_probs
 from skyeye_det.postprocessing.regions import connected_regions
-from skyeye_det.postprocessing.soft_masks import resampled_groups
+from skyeye_det.postprocessing.soft_masks import keep_largest, resampled_groups
 from skyeye_det.postprocessing.tile_prediction import TilePrediction
 
 
@@ -122,9 +122,7 @@ def _of_instances(
         found.boxes, likely, found.shape, rule.pixel_threshold
     ):
         ranked = inside * ranks[numbers, None, None]
-        for (x0, y0), (width, height), crop in zip(corners, sizes, ranked, strict=True):
-            place = winner[y0 : y0 + height, x0 : x0 + width]
-            np.maximum(place, crop[:height, :width], out=place)
+        keep_largest(winner, ranked, corners, sizes)
     painted = winner > 0
     owner = order[count - winner[painted].astype(np.int64)]
     table = code_table(owner, codes[painted], count)

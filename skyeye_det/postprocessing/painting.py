@@ -11,7 +11,7 @@ from skyeye_det.postprocessing.building_components import as_probability
 from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.postprocessing.rasterize import check_scores, rasterize_instances
 from skyeye_det.postprocessing.regions import connected_regions, spread_labels
-from skyeye_det.postprocessing.soft_masks import soft_groups
+from skyeye_det.postprocessing.soft_masks import keep_largest, soft_groups
 
 OWNER_FLOOR = 0.1
 """Least ``B`` of a pixel that is given an owner, and least ``P_i`` of an instance that owns it by itself."""
@@ -131,9 +131,7 @@ def strongest_instances(
         coded = likely.view(np.uint32).astype(np.uint64)
         coded <<= np.uint64(32)
         coded |= codes[numbers, None, None]
-        for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
-            place = winner[y0 : y0 + height, x0 : x0 + width]
-            np.maximum(place, crop[:height, :width], out=place)
+        keep_largest(winner, coded, corners, sizes)
     largest = (winner >> np.uint64(32)).astype(np.uint32).view(np.float32)
     index = len(scores) - winner.astype(np.uint32).view(np.int32)
     index[largest == 0] = -1

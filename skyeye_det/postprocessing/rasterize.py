@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES, DamageClass
-from skyeye_det.postprocessing.soft_masks import resampled_groups
+from skyeye_det.postprocessing.soft_masks import keep_largest, resampled_groups
 
 Crop = tuple[int, tuple[int, int], np.ndarray]
 """(index of the instance, (x0, y0) in px, bool (crop height, crop width))"""
@@ -73,9 +73,7 @@ def rasterize_instances(
     for numbers, corners, sizes, inside in resampled_groups(boxes, masks, shape, mask_threshold):
         coded = inside.astype(codes.dtype)
         coded *= codes[numbers, None, None]
-        for (x0, y0), (width, height), crop in zip(corners, sizes, coded, strict=True):
-            place = winner[y0 : y0 + height, x0 : x0 + width]
-            np.maximum(place, crop[:height, :width], out=place)
+        keep_largest(winner, coded, corners, sizes)
     return _images(winner)
 
 

@@ -62,6 +62,22 @@ def soft_groups(boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int]) ->
         yield *instances.places(), soft
 
 
+def keep_largest(
+    image: np.ndarray, values: np.ndarray, corners: list[list[int]], sizes: list[list[int]]
+) -> None:
+    """Lays the instances of a group into an image, where each pixel keeps its largest value.
+
+    Args:
+        image: (h, w), changed in place.
+        values: (n, H, W) of the image's dtype, 0 outside the instances.
+        corners: (x0, y0) of each, in px, as ``resampled_groups`` yields them.
+        sizes: (width, height) of each, likewise.
+    """
+    for (x0, y0), (width, height), value in zip(corners, sizes, values, strict=True):
+        place = image[y0 : y0 + height, x0 : x0 + width]
+        np.maximum(place, value[:height, :width], out=place)
+
+
 class _Instances(NamedTuple):
     """Instances of about one size, and where their pixels lie in their soft masks, see ``_cells``."""
 
