@@ -69,7 +69,7 @@ def keep_largest(
 
     Args:
         image: (h, w), changed in place.
-        values: (n, H, W) of the image's dtype, 0 outside the instances.
+        values: (n, H, W) of the image's dtype; an instance fills [:height, :width] of its part.
         corners: (x0, y0) of each, in px, as ``resampled_groups`` yields them.
         sizes: (width, height) of each, likewise.
     """
