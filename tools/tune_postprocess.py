@@ -26,6 +26,7 @@ from skyeye_det.evaluation.tuning_report import (
     format_tuning,
     read_counts,
 )
+from skyeye_det.evaluation.tuning_search import PAINT_FOR
 from skyeye_det.postprocessing.decision import read_rule
 
 MODEL = ("config_file", "weights", "xbd_root", "splits")
@@ -49,6 +50,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=named_path, metavar="YAML", help="the rule")
     parser.add_argument("--rule", type=named_path, metavar="YAML", help="judge this one; wants --work")
+    paint_for = "where buildings are painted is tuned to this (default: score), their grades to the score"
+    parser.add_argument("--paint-for", choices=PAINT_FOR, default=TuningOptions.paint_for, help=paint_for)
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
     parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
@@ -65,6 +68,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.tunes = any(getattr(arguments, name) for name in (*MODEL, "output", "rule"))
     missing = [f"--{name.replace('_', '-')}" for name in MODEL if not getattr(arguments, name)]
+    if arguments.rule and arguments.paint_for != TuningOptions.paint_for:
+        parser.error("--paint-for is of a rule that is tuned; leave it out with --rule")
     if arguments.tunes and missing:
         parser.error(f"tuning also needs {', '.join(missing)}")
     if not arguments.tunes and not (arguments.json and arguments.against):
@@ -99,7 +104,14 @@ def main() -> None:
         for path in arguments.against:
             read_counts(path)  # told before the work
         rule = read_rule(arguments.rule) if arguments.rule else None
-        options = TuningOptions(arguments.folds, arguments.seed, arguments.workers, arguments.draws, rule)
+        options = TuningOptions(
+            arguments.folds,
+            arguments.seed,
+            arguments.workers,
+            arguments.draws,
+            rule,
+            arguments.paint_for,
+        )
         written = arguments.json[0] if arguments.json else None
         report = tune_postprocess(tuned, arguments.output, arguments.work, options, written)
         print(format_tuning(report) + ("" if rule else f"\n\nwritten to {arguments.output}"))

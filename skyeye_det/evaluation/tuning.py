@@ -35,6 +35,11 @@ from skyeye_det.postprocessing.decision import DecisionRule
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
 
+_SEARCHED = {
+    "score": "Thresholds, areas, map weight and damage weights",
+    "localization": "Thresholds, areas and map weight by search for localization F1, damage weights",
+}
+
 
 @dataclass(frozen=True)
 class TuningOptions:
@@ -46,6 +51,7 @@ class TuningOptions:
         workers: tiles painted at a time.
         draws: of the bootstrap.
         rule: a rule that was tuned on other tiles, to be judged on these; None: one is tuned.
+        paint_for: what decides where buildings are painted, of ``tuning_search.PAINT_FOR``.
     """
 
     folds: int = 5
@@ -53,6 +59,7 @@ class TuningOptions:
     workers: int = 1
     draws: int = 1000
     rule: DecisionRule | None = None
+    paint_for: str = "score"
 
     @property
     def resampling(self) -> Resampling:
@@ -124,7 +131,8 @@ def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) ->
 
     def tuned(left_out: int | None) -> DecisionRule:
         chosen = np.unique(blocks[folds != left_out] if left_out is not None else blocks).tolist()
-        return tuned_rule(Search(partial(table.paint, chosen=chosen), names, DecisionRule(), options.seed))
+        paint = partial(table.paint, chosen=chosen)
+        return tuned_rule(Search(paint, names, DecisionRule(), options.seed, options.paint_for))
 
     turns = [*range(options.folds), None]
     return [tuned(left_out) for left_out in progress(turns, len(turns), "tune", "fold")]
@@ -163,7 +171,7 @@ def rule_remarks(report: dict[str, Any], source: str) -> list[str]:
     return [
         f"Tuned by tools/tune_postprocess.py on {source}: {len(report['tiles']['scenes'])} tiles, seed"
         f" {options['seed']}.",
-        "Thresholds, areas, map weight and damage weights by search for the official score (weights: cost"
+        f"{_SEARCHED[options['paint_for']]} by search for the official score (weights: cost"
         f" {SPREAD_COST} of their spread, mean over resampled tiles); the temperature by likelihood.",
         f"Score, cross-fitted over {options['folds']} folds of tiles: {figures[TUNED]:.4f} (argmax at the"
         f" same thresholds {figures[ARGMAX]:.4f}, default rule {figures[DEFAULT]:.4f}).",

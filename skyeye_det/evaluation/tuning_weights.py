@@ -57,6 +57,12 @@ def rule_score(parts: Parts, rule: DecisionRule) -> float:
     return float(scores(_summed(parts, rule.temperature, np.array([rule.damage_weights])))[0])
 
 
+def localization_f1(parts: Parts) -> float:
+    """Localization F1 of a painting, 0 where nothing is there and nothing painted."""
+    hits, false, missed = np.sum([part.localization for part in parts], axis=0).tolist()
+    return 2 * hits / max(2 * hits + false + missed, 1)
+
+
 def graded_rule(rule: DecisionRule, parts: Parts) -> DecisionRule:
     """The rule with the temperature and damage weights that fit the counts best; its painting stays.
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from tuning_tiles import KINDS, SHAPE, random_instances, random_tile, village
 
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.tuning import TuningOptions, rule_remarks, tune_rule
+from skyeye_det.evaluation.tuning_counts import PaintedCounts
 from skyeye_det.evaluation.tuning_files import KeptTile, load_tile, save_tile
 from skyeye_det.evaluation.tuning_report import ARGMAX, DEFAULT, FLATTERING, TUNED, format_tuning
-from skyeye_det.evaluation.tuning_search import Search, tuned_rule
+from skyeye_det.evaluation.tuning_search import GRIDS, TIE, Search, tuned_rule
 from skyeye_det.evaluation.tuning_tiles import BlockCounts
-from skyeye_det.evaluation.tuning_weights import rule_score
+from skyeye_det.evaluation.tuning_weights import localization_f1, rule_score
 from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
 from skyeye_det.files import json_bytes
 from skyeye_det.postprocessing.decision import DecisionRule, read_rule, write_rule
@@ -169,3 +171,30 @@ def test_search_ends_no_lower_than_its_best_painting_with_the_default_grades(tmp
         assert reached > rule_score(table.paint([other], [0, 1, 2])[0], other) - 0.02
     assert found.map_weight == DecisionRule().map_weight
     assert found.min_area == 0
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "pixels"])
+def test_painted_for_localization_no_painting_of_the_grid_localizes_better(tmp_path: Path, kind: str) -> None:
+    paths = keep(tmp_path, [random_tile(kind, seed) for seed in range(3)])
+    table, chosen = BlockCounts(paths, np.arange(3)), [0, 1, 2]
+    paint = partial(table.paint, chosen=chosen)
+    names = ("pixel_threshold",)
+    found = tuned_rule(Search(paint, names, DecisionRule(), paint_for="localization"))
+    reached = localization_f1(paint([found])[0])
+    every = [DecisionRule(pixel_threshold=level) for level in GRIDS["pixel_threshold"]]
+    assert reached == pytest.approx(max(localization_f1(parts) for parts in paint(every)), abs=TIE)
+    # The same painting, and grades for the score.
+    flat = replace(found, damage_weights=(1.0,) * 4)
+    assert rule_score(paint([found])[0], found) >= rule_score(paint([flat])[0], flat) - 0.02
+
+
+def test_painted_for_localization_a_rule_says_so(tmp_path: Path) -> None:
+    paths = keep(tmp_path, [village(seed) for seed in range(4)])
+    options = replace(OPTIONS, paint_for="localization")
+    _, report = tune_rule(paths, options)
+    assert report["options"]["paint_for"] == "localization"
+    assert "map weight by search for localization F1" in " ".join(rule_remarks(report, "made-up tiles"))
+
+
+def test_localization_of_nothing_is_0() -> None:
+    assert localization_f1([PaintedCounts.zero()]) == 0
