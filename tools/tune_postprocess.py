@@ -30,6 +30,7 @@ from skyeye_det.evaluation.tuning_search import PAINT_FOR
 from skyeye_det.postprocessing.decision import read_rule
 
 MODEL = ("config_file", "weights", "xbd_root", "splits")
+OPTIONS = ("folds", "seed", "workers", "draws", "paint_for")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -43,9 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tta", metavar="VIEWS", help="as for tools/infer.py, one or one each", **several)
     parser.add_argument("--xbd-root", type=named_path, help="xBD root with images and labels of the splits")
     parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on: folders")
-    parser.add_argument(
-        "--split-file", type=named_path, metavar="FILE", help="--splits are parts of this split"
-    )
+    parser.add_argument("--split-file", type=named_path, metavar="FILE", help="--splits are parts of it")
     by_fold = "each checkpoint predicts the split at its place, unseen in training; ensembles model by model"
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=named_path, metavar="YAML", help="the rule")
@@ -104,14 +103,7 @@ def main() -> None:
         for path in arguments.against:
             read_counts(path)  # told before the work
         rule = read_rule(arguments.rule) if arguments.rule else None
-        options = TuningOptions(
-            arguments.folds,
-            arguments.seed,
-            arguments.workers,
-            arguments.draws,
-            rule,
-            arguments.paint_for,
-        )
+        options = TuningOptions(**{name: getattr(arguments, name) for name in OPTIONS}, rule=rule)
         written = arguments.json[0] if arguments.json else None
         report = tune_postprocess(tuned, arguments.output, arguments.work, options, written)
         print(format_tuning(report) + ("" if rule else f"\n\nwritten to {arguments.output}"))
