@@ -12,6 +12,11 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "skyeye_det/__init__.py").read_text(), re.MULTILINE)[1]
 README = ROOT / "README.md"
+CONFIGS = [
+    "skyeye_det.configs",
+    *(f"skyeye_det.configs.{path.name}" for path in sorted((ROOT / "configs").iterdir()) if path.is_dir()),
+]
+"""configs/ goes with the installed package, as data."""
 
 setup(
     name="skyeye-det",
@@ -20,7 +25,10 @@ setup(
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["skyeye_det", "skyeye_det.*"]),
+    packages=[*find_packages(include=["skyeye_det", "skyeye_det.*"]), *CONFIGS],
+    package_dir={name: name.removeprefix("skyeye_det.").replace(".", "/") for name in CONFIGS},
+    package_data={name: ["*.yaml"] for name in CONFIGS},
+    entry_points={"console_scripts": ["skyeye=skyeye_det.commands.launch:main"]},
     python_requires=">=3.10",  # detectron2's wheel is built for 3.10; 3.10 to 3.13 are tested
     install_requires=[
         "numpy>=1.23.5",  # first that opencv-python-headless allows on Python 3.11

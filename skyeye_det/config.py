@@ -75,7 +75,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
 
     # --- YAML of tools/tune_postprocess.py with thresholds and decision rule, a path beside the config that
     # names it (on a command line: from where one stands); "" takes the defaults of
-    # skyeye_det.postprocessing.decision.
+    # skyeye_det.decision.rule.
     cfg.TEST.DECISIONS = ""
 
     # --- Weights & Biases.

@@ -1,53 +1,7 @@
 #!/usr/bin/env python
-"""Lists every fault of an xBD root, worst first, with what is done about each; see datasets/README.md.
+"""Lists every fault of an xBD root, worst first, with what is done about each; see datasets/README.md."""
 
-Exit codes, by the worst fault: 0 none, or notes only; 1 warnings; 3 errors. 2 wrong input: no such root or
-split; 130 interrupted; 143 terminated. Nothing in the root is changed.
-"""
-
-import argparse
-
-from skyeye_det.arguments import named_path, positive, report_file, whole
-from skyeye_det.data.dataset_check import check_dataset
-from skyeye_det.data.dataset_report import check_json, check_table, exit_code
-from skyeye_det.errors import run_command
-from skyeye_det.files import write_json
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels"
-    )
-    parser.add_argument("--splits", nargs="+", help="folders below it (default: all that are there)")
-    parser.add_argument(
-        "--images",
-        choices=("pixels", "headers"),
-        default="pixels",
-        help="decode every image, or read the headers alone, which is several times faster",
-    )
-    parser.add_argument("--limit", type=whole, default=50, help="faults named in the table (default: 50)")
-    parser.add_argument("--json", type=report_file, help="write all faults to this file too")
-    parser.add_argument(
-        "--workers", type=positive, help="processes (default: one for each 50 pairs, at most one a CPU)"
-    )
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Checks and prints the table."""
-    arguments = parse_arguments()
-    check = check_dataset(
-        arguments.xbd_root, arguments.splits, arguments.workers, decode=arguments.images == "pixels"
-    )
-    print(check_table(check, arguments.limit))
-    if arguments.json:
-        write_json(arguments.json, check_json(check), pretty=True)
-    return exit_code(check)
-
+from skyeye_det.commands.launch import run
 
 if __name__ == "__main__":
-    run_command(main)
+    run("check_dataset")

@@ -1,36 +1,7 @@
 #!/usr/bin/env python
-"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery.
+"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery."""
 
-A killed run is taken up by the same command.
-Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
-"""
-
-import argparse
-from pathlib import Path
-
-from skyeye_det.arguments import named_path
-from skyeye_det.dependencies import require_detectron2
-from skyeye_det.errors import run_command
-
-
-def main() -> None:
-    """Runs the demo and prints its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--output", type=named_path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
-    )
-    parser.add_argument(
-        "--config-file", type=named_path, default=Path("configs/sample_xbd.yaml"), metavar="FILE"
-    )
-    args = parser.parse_args()
-    require_detectron2("the demo")
-    from skyeye_det.engine.demo import run_demo
-
-    print(run_demo(args.output, args.config_file))
-    print(f"open {args.output / 'gallery' / 'index.html'}")
-
+from skyeye_det.commands.launch import run
 
 if __name__ == "__main__":
-    run_command(main)
+    run("demo")

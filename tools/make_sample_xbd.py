@@ -1,53 +1,7 @@
 #!/usr/bin/env python
-"""Writes an xBD root of made-up scenes that need no licence; see datasets/README.md.
+"""Writes an xBD root of made-up scenes that need no licence; see datasets/README.md."""
 
-The same seed and size give the same bytes. A killed run is taken up by the same command.
-Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
-"""
-
-import argparse
-
-from skyeye_det.arguments import named_path
-from skyeye_det.data.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
-from skyeye_det.errors import run_command
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Command line of the tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--output", type=named_path, required=True, help="folder of the root: empty, or to be taken up"
-    )
-    parser.add_argument("--pairs", type=int, required=True, help="number of scenes")
-    parser.add_argument("--seed", type=int, required=True, help="0 or more")
-    parser.add_argument("--size", type=int, default=1024, help="edge of the tiles, px (default: 1024)")
-    parser.add_argument(
-        "--splits", type=_splits, default=DEFAULT_SPLITS, help="name=share,... (default: train=.8,val=.2)"
-    )
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Writes the scenes."""
-    arguments = parse_arguments()
-    make_sample_xbd(**vars(arguments))
-
-
-def _splits(text: str) -> dict[str, float]:
-    splits: dict[str, float] = {}
-    for entry in text.split(","):
-        name, equals, share = entry.partition("=")
-        if not equals or name in splits:
-            raise argparse.ArgumentTypeError(f"expected name=share,... with each name once, found {text!r}")
-        try:
-            splits[name] = float(share)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a number after {name}=, found {share!r}") from None
-    return splits
-
+from skyeye_det.commands.launch import run
 
 if __name__ == "__main__":
-    run_command(main)
+    run("make_sample_xbd")

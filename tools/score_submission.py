@@ -1,70 +1,7 @@
 #!/usr/bin/env python
-"""Scores predictions by the official xView2 formula, per event, and building by building.
+"""Scores predictions by the official xView2 formula, per event, and building by building."""
 
-The truth: target PNGs, named as the scorer or as the download names them, or an xBD root's labels. Single
-buildings are scored against labels: the instances that tools/infer.py wrote beside the PNGs, with their mask
-AP, or, where there are none, the components of the localization PNGs. Intervals are bootstrapped over tiles.
-
-Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
-"""
-
-import argparse
-
-from skyeye_det.arguments import named_path, positive, report_file
-from skyeye_det.errors import run_command
-from skyeye_det.evaluation.bootstrap import Resampling
-from skyeye_det.evaluation.report_table import format_report
-from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
-from skyeye_det.files import write_json
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--predictions", type=named_path, required=True, help="folder of both PNGs of every tile"
-    )
-    truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument(
-        "--targets", type=named_path, help="folder of target PNGs, a split folder or an xBD root"
-    )
-    truth.add_argument("--xbd-root", type=named_path, help="xBD root whose labels are the truth")
-    parser.add_argument("--splits", nargs="+", help="only these splits (default: all that are there)")
-    parser.add_argument(
-        "--score-threshold",
-        type=float,
-        metavar="S",
-        help="instances below it count as no building (default: the score from which they were painted)",
-    )
-    parser.add_argument(
-        "--draws", type=int, default=1000, help="sets of tiles drawn for the intervals (default: 1000)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    parser.add_argument("--json", type=report_file, help="write the report to this file too")
-    parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
-    arguments = parser.parse_args()
-    if arguments.targets and arguments.score_threshold is not None:
-        parser.error("--score-threshold goes with --xbd-root: targets hold no single buildings")
-    return arguments
-
-
-def main() -> None:
-    """Runs the command."""
-    arguments = parse_arguments()
-    report = score_submission(
-        arguments.predictions,
-        arguments.targets,
-        arguments.xbd_root,
-        arguments.splits,
-        arguments.workers,
-        ScoreOptions(arguments.score_threshold, Resampling(arguments.draws, arguments.seed)),
-    )
-    print(format_report(report))
-    if arguments.json:
-        write_json(arguments.json, report, pretty=True)
-
+from skyeye_det.commands.launch import run
 
 if __name__ == "__main__":
-    run_command(main)
+    run("score_submission")

@@ -10,16 +10,16 @@ from pathlib import Path
 from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
-from skyeye_det.data.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.predictor import infer_folder
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_bytes
-from skyeye_det.postprocessing.png import read_class_png
-from skyeye_det.postprocessing.submission import submission_names, write_submission_pngs
-from skyeye_det.visualization.command import PictureSources, SceneChoice, visualize
+from skyeye_det.report.command import PictureSources, SceneChoice, visualize
+from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
+from skyeye_det.xview2.png import read_class_png
+from skyeye_det.xview2.submission import submission_names, write_submission_pngs
 
 
 def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, seed: int = 7) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from skyeye_det.data.pairs import ImagePair
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import claim_results, read_json, whole_file
-from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.submission import (
+from skyeye_det.xview2.submission import (
     JOINED_FILE,
     LEAST_SCORE,
     PARTS_FOLDER,

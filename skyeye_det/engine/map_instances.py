@@ -3,9 +3,9 @@
 import numpy as np
 from detectron2.structures import Instances
 
-from skyeye_det.postprocessing.building_components import BuildingComponents
-from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.rasterize import rasterize_instances
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.prediction.components import BuildingComponents
+from skyeye_det.prediction.rasterize import rasterize_instances
 
 MAP_THRESHOLD = 0.3
 """Least probability of a pixel of a component: below any threshold that localization would choose."""

@@ -9,10 +9,10 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.events import get_event_storage, has_event_storage
 
 from skyeye_det.data.targets import parts_from_segmentation
-from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.model_output import prediction_from_output
-from skyeye_det.visualization.outlines import DrawnBuilding, buildings_from_parts, buildings_from_results
-from skyeye_det.visualization.panel import PairPicture, panel
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.prediction.model_output import prediction_from_output
+from skyeye_det.report.outlines import DrawnBuilding, buildings_from_parts, buildings_from_results
+from skyeye_det.report.panel import PairPicture, panel
 
 LARGEST_WIDTH = 2400
 """Wider pictures are reduced to this, in px: four tiles of 1024 px would be 13 MB in every event file."""

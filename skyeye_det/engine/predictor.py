@@ -11,21 +11,21 @@ from detectron2.data import build_detection_test_loader
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
+from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.setup import load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import require_writable, sole_writer, write_json
-from skyeye_det.postprocessing.decision import DecisionRule, read_rule
-from skyeye_det.postprocessing.model_output import graded
-from skyeye_det.postprocessing.submission import (
+from skyeye_det.prediction.model_output import graded
+from skyeye_det.progress import progress
+from skyeye_det.xview2.submission import (
     number_scenes,
     write_numbering,
     write_submission_pngs,
     write_tile,
 )
-from skyeye_det.progress import progress
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ import skyeye_det.modeling.roi_heads
 import skyeye_det.modeling.semantic_pair  # noqa: F401
 from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.catalog import register_datasets
+from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.faults import one_line
 from skyeye_det.engine.map_instances import MapComponents
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_bytes, write_bytes
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
-from skyeye_det.postprocessing.decision import read_rule
 from skyeye_det.yaml_text import parse_yaml
 
 

@@ -21,16 +21,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skyeye_det.data.loading import build_pair_test_loader, build_pair_train_loader
+from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
+from skyeye_det.engine.evaluators import BuildingEvaluator, XView2Evaluator
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.hooks import BestCheckpointer
 from skyeye_det.engine.pictures import PictureEvaluator
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.evaluators import BuildingEvaluator, XView2Evaluator
 from skyeye_det.modeling.footprint_rcnn import FootprintRCNN
-from skyeye_det.postprocessing.decision import read_rule
 
 _PICTURES = 4
 """Tiles drawn at each evaluation."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles
+from skyeye_det.decision.rule import write_rule
+from skyeye_det.decision.tuning.tune import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.inference_folder import files_sha256, origin
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
@@ -14,10 +16,8 @@ from skyeye_det.engine.predictor import read_pairs, tile_dict
 from skyeye_det.engine.setup import load_config
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import labelled_scenes, tile_of
-from skyeye_det.evaluation.tuning import TuningOptions, rule_remarks, tune_rule
-from skyeye_det.evaluation.tuning_files import KeptTile, claim_folder, save_tile, tile_path
 from skyeye_det.files import require_writable, sole_writer, write_json
-from skyeye_det.postprocessing.decision import write_rule
+from skyeye_det.prediction.store import KeptTile, claim_folder, save_tile, tile_path
 from skyeye_det.progress import progress
 
 

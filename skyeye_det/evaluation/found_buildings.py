@@ -17,7 +17,7 @@ from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.run_lengths import RunLengthError, mask_areas
 from skyeye_det.files import read_json
-from skyeye_det.postprocessing.submission import (
+from skyeye_det.xview2.submission import (
     JOINED_FILE,
     LOCALIZATION,
     PARTS_FOLDER,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.evaluation.object_match import TrueBuildings
-from skyeye_det.evaluation.xview2_metrics import CLASS_NAMES, harmonic_mean
+from skyeye_det.xview2.score import CLASS_NAMES, harmonic_mean
 
 SIZES = ("below_16", "16_32", "above_32")
 """Groups of buildings by the side of the square of their mask's area, px."""

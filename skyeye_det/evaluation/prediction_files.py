@@ -6,7 +6,7 @@ from pathlib import Path
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import TrueTile
-from skyeye_det.postprocessing.submission import (
+from skyeye_det.xview2.submission import (
     LOCALIZATION,
     NUMBERING_FILE,
     read_numbering,

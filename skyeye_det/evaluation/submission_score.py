@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.bootstrap import Interval, Resampling, score_intervals
 from skyeye_det.evaluation.found_buildings import find_instances
 from skyeye_det.evaluation.instance_metrics import precision_and_recall
 from skyeye_det.evaluation.object_counts import ObjectCounts
@@ -22,10 +21,11 @@ from skyeye_det.evaluation.object_match import LEAST_IOU
 from skyeye_det.evaluation.prediction_files import count_others, match_predictions
 from skyeye_det.evaluation.tile_score import TileJob, TileScore, score_tile
 from skyeye_det.evaluation.truth import TrueTile, tiles_from_labels, tiles_from_targets
-from skyeye_det.evaluation.xview2_metrics import PixelCounts
-from skyeye_det.postprocessing.submission import least_painted_score
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
+from skyeye_det.xview2.bootstrap import Interval, Resampling, score_intervals
+from skyeye_det.xview2.score import PixelCounts
+from skyeye_det.xview2.submission import least_painted_score
 
 NO_OBJECTS = "objects not scored: targets hold no single buildings; use --xbd-root"
 
@@ -81,7 +81,7 @@ def score_submission(
         tiles; ``objects``: :meth:`ObjectCounts.report` with ``source`` (``instances`` or ``components``),
         ``least_iou`` and ``score_threshold``, None with targets; ``instances``:
         :func:`skyeye_det.evaluation.instance_metrics.precision_and_recall`, None without instances;
-        ``intervals``: :func:`skyeye_det.evaluation.bootstrap.score_intervals`; ``resampling``: its options;
+        ``intervals``: :func:`skyeye_det.xview2.bootstrap.score_intervals`; ``resampling``: its options;
         ``events``: the report of ``overall`` with ``tiles`` and ``objects`` per event, sorted by name;
         ``tiles``; ``tiles_without_target``; ``notes``: sentences on what was not scored.
 

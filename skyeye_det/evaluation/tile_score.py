@@ -25,8 +25,8 @@ from skyeye_det.evaluation.object_match import (
     rank,
 )
 from skyeye_det.evaluation.truth import Images, TrueTile
-from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
-from skyeye_det.postprocessing.png import read_class_png
+from skyeye_det.xview2.png import read_class_png
+from skyeye_det.xview2.score import PixelCounts, count_pixels
 
 
 @dataclass(frozen=True)

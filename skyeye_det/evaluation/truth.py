@@ -16,7 +16,7 @@ from skyeye_det.data.targets import scene_targets
 from skyeye_det.data.validation import dropping_fault
 from skyeye_det.data.xbd import Building, read_scene
 from skyeye_det.errors import InputError
-from skyeye_det.postprocessing.png import read_class_png
+from skyeye_det.xview2.png import read_class_png
 
 Images = tuple[np.ndarray, np.ndarray]
 """localization and damage, uint8 (h, w)"""

@@ -10,9 +10,9 @@ from xbd_files import SQUARE
 
 from skyeye_det.data.coco import convert_split
 from skyeye_det.data.dataset_check import DatasetCheck, check_dataset
-from skyeye_det.data.sample.dataset import make_sample_xbd
 from skyeye_det.data.validation import Fault, FaultKind, Severity, count_faults
 from skyeye_det.errors import InputError
+from skyeye_det.sample.dataset import make_sample_xbd
 
 REAL = os.environ.get("SKYEYE_XBD_ROOT", "")
 OTHER = "test-flood_00000002"

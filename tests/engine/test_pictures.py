@@ -6,8 +6,8 @@ import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.pictures import LARGEST_WIDTH, PictureEvaluator
-from skyeye_det.postprocessing.decision import DecisionRule
 
 RED, GRAY = (200, 30, 20), (90, 90, 90)
 

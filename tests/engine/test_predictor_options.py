@@ -13,16 +13,16 @@ from detectron2.config import CfgNode
 from test_predictor import CONFIG, INFER, predict, write_pair
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
+from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor, ensemble
 from skyeye_det.engine.predictor import infer_folder, infer_pair
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
-from skyeye_det.postprocessing.decision import DecisionRule, write_rule
-from skyeye_det.postprocessing.merging import merge_predictions
-from skyeye_det.postprocessing.pixel_prediction import PixelPrediction
-from skyeye_det.postprocessing.png import read_class_png
-from skyeye_det.postprocessing.submission import least_painted_score
+from skyeye_det.prediction.merging import merge_predictions
+from skyeye_det.prediction.pixel_prediction import PixelPrediction
+from skyeye_det.xview2.png import read_class_png
+from skyeye_det.xview2.submission import least_painted_score
 
 SEMANTIC = str(CONFIGS / "semantic" / "unet_lite0.yaml")
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.BACKBONE.NAME", "tu-test_efficientnet"]

@@ -6,10 +6,10 @@ import torch
 from detectron2.engine import default_argument_parser
 from tiny_model import CONFIGS, tiny_config
 
+from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.setup import check_training, load_config, set_up
 from skyeye_det.engine.trainer import train
 from skyeye_det.errors import InputError
-from skyeye_det.postprocessing.decision import read_rule
 
 DEFAULT = CONFIGS / "xbd_mrcnn.yaml"
 

@@ -14,6 +14,8 @@ from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det import files
 from skyeye_det.data.split_file import Split, write_split
+from skyeye_det.decision.rule import DecisionRule, read_rule, write_rule
+from skyeye_det.decision.tuning.tune import TuningOptions
 from skyeye_det.engine import inference_folder
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.pair_predictor import ModelFiles
@@ -21,11 +23,9 @@ from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.engine.tuning_command import TunedModel, keep_tiles, tune_postprocess
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import tiles_from_labels
-from skyeye_det.evaluation.tuning import TuningOptions
-from skyeye_det.evaluation.tuning_files import load_tile
-from skyeye_det.evaluation.xview2_metrics import count_pixels
 from skyeye_det.files import sole_writer
-from skyeye_det.postprocessing.decision import DecisionRule, read_rule, write_rule
+from skyeye_det.prediction.store import load_tile
+from skyeye_det.xview2.score import count_pixels
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 TUNE = Path(__file__).resolve().parents[2] / "tools" / "tune_postprocess.py"

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from skyeye_det.evaluation.instance_metrics import MAX_DETECTIONS, average_precision
-from skyeye_det.postprocessing.rasterize import encode_crop
+from skyeye_det.prediction.rasterize import encode_crop
 
 SIDE = 160
 LIMITS = [[0, 1e10], [0, 255], [256, 1024], [1025, 1e10]]

@@ -13,8 +13,8 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.object_match import TrueBuildings
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.evaluation.truth import tiles_from_labels
-from skyeye_det.postprocessing.rasterize import encode_crop
-from skyeye_det.postprocessing.submission import (
+from skyeye_det.prediction.rasterize import encode_crop
+from skyeye_det.xview2.submission import (
     number_scenes,
     submission_names,
     write_numbering,

@@ -6,8 +6,8 @@ import torch
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from test_evaluators import ALL, SIDE, output, tile
 
+from skyeye_det.engine.evaluators import BuildingEvaluator
 from skyeye_det.evaluation import proposal_recall
-from skyeye_det.evaluation.evaluators import BuildingEvaluator
 from skyeye_det.evaluation.proposal_recall import ProposalCounts, count_proposals
 
 FIGURES = ["proposal_recall50", *(f"proposal_recall50_{size}" for size in ("below_16", "16_32", "above_32"))]

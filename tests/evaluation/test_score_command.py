@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.bootstrap import Resampling, score_intervals
 from skyeye_det.evaluation.instance_metrics import precision_and_recall
 from skyeye_det.evaluation.object_counts import ObjectCounts
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import NO_OBJECTS, ScoreOptions, score_submission
-from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
 from skyeye_det.files import json_bytes
-from skyeye_det.postprocessing.png import encode_class_png
-from skyeye_det.postprocessing.submission import write_submission_pngs
+from skyeye_det.xview2.bootstrap import Resampling, score_intervals
+from skyeye_det.xview2.png import encode_class_png
+from skyeye_det.xview2.score import PixelCounts, count_pixels
+from skyeye_det.xview2.submission import write_submission_pngs
 
 ROOT = Path(__file__).resolve().parents[2]
 

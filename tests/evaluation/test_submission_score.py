@@ -7,9 +7,9 @@ import pytest
 
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.submission_score import score_submission
-from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
-from skyeye_det.postprocessing.png import encode_class_png
-from skyeye_det.postprocessing.submission import number_scenes, write_numbering, write_submission_pngs
+from skyeye_det.xview2.png import encode_class_png
+from skyeye_det.xview2.score import PixelCounts, count_pixels
+from skyeye_det.xview2.submission import number_scenes, write_numbering, write_submission_pngs
 
 SCENES = ("palu-tsunami_00000003", "palu-tsunami_00000004", "socal-fire_00000001")
 ANONYMOUS = ("test_00000", "test_00001", "test_00002")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skyeye_det.data.sample.dataset import make_sample_xbd
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.data.xbd import read_scene
-from skyeye_det.postprocessing.submission import write_submission_pngs
+from skyeye_det.sample.dataset import make_sample_xbd
+from skyeye_det.xview2.submission import write_submission_pngs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRAWN, SIZE = 8, 128

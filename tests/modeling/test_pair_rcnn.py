@@ -5,9 +5,9 @@ import torch
 from detectron2.config import CfgNode
 from tiny_model import tiny_config, training_input
 
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.setup import build_pair_model
-from skyeye_det.postprocessing.decision import DecisionRule
-from skyeye_det.postprocessing.tile_prediction import TilePrediction
+from skyeye_det.prediction.instance_prediction import TilePrediction
 
 
 def plain_config(**changes: Any) -> CfgNode:

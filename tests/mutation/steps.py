@@ -13,15 +13,15 @@ from skyeye_det.data.conversion import convert_xbd
 from skyeye_det.data.conversion_options import ConversionOptions
 from skyeye_det.data.dataset_check import check_dataset
 from skyeye_det.data.dataset_report import check_json, check_table
-from skyeye_det.evaluation.bootstrap import Resampling
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
 from skyeye_det.files import write_json
-from skyeye_det.postprocessing.submission_check import check_submission, expected_from_images, format_check
-from skyeye_det.postprocessing.target_check import check_targets, checked_table
-from skyeye_det.postprocessing.target_images import made_table, make_targets
-from skyeye_det.visualization.command import PictureSources, SceneChoice, visualize
-from skyeye_det.visualization.gallery import PanelLook
+from skyeye_det.report.command import PictureSources, SceneChoice, visualize
+from skyeye_det.report.gallery import PanelLook
+from skyeye_det.xview2.bootstrap import Resampling
+from skyeye_det.xview2.submission_check import check_submission, expected_from_images, format_check
+from skyeye_det.xview2.target_check import check_targets, checked_table
+from skyeye_det.xview2.target_images import made_table, make_targets
 
 Shown = tuple[str, int]
 """(text that the command prints, number of faults in it)"""

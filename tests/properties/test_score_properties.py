@@ -15,8 +15,8 @@ from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.data.xbd import read_scene
 from skyeye_det.evaluation.submission_score import score_submission
-from skyeye_det.evaluation.xview2_metrics import PixelCounts, count_pixels
-from skyeye_det.postprocessing.submission import number_scenes, write_numbering, write_submission_pngs
+from skyeye_det.xview2.score import PixelCounts, count_pixels
+from skyeye_det.xview2.submission import number_scenes, write_numbering, write_submission_pngs
 
 # The official formula adds 1e-6 to every F1: a perfect damage F1 comes out as 1.000001.
 CLOSE = 2e-6

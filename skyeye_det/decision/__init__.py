@@ -1,0 +1,1 @@
+"""From predictions to buildings: the rule, grades, painting, outlines."""

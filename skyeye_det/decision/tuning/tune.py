@@ -1,0 +1,179 @@
+"""Tunes a decision rule on kept tiles, and says honestly what it is worth: cross-fitted over tiles.
+
+Each tile is judged by a rule that was tuned without its fold, and painted as a submission is; the counts of
+all tiles together give one score. Beside it stands the score of the final rule on the very tiles that it was
+tuned on, which flatters, and what plain argmax makes of the same painting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.decision.calibration import Reliability
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.decision.tuning.counts import Counts
+from skyeye_det.decision.tuning.painted import painting_numbers
+from skyeye_det.decision.tuning.report import ARGMAX, DEFAULT, FLATTERING, TUNED, row_figures, share_higher
+from skyeye_det.decision.tuning.search import Search, tuned_rule
+from skyeye_det.decision.tuning.tiles import (
+    BlockCounts,
+    check_folds,
+    count_truth,
+    deal_blocks,
+    deal_folds,
+    judge_buildings,
+    repainted,
+)
+from skyeye_det.decision.tuning.weights import SPREAD_COST
+from skyeye_det.prediction.store import load_tile
+from skyeye_det.progress import progress
+from skyeye_det.workers import ordered_map
+from skyeye_det.xview2.bootstrap import Resampling
+
+_SEARCHED = {
+    "score": "Thresholds, areas, map weight and damage weights",
+    "localization": "Thresholds, areas and map weight by search for localization F1, damage weights",
+}
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How a rule is tuned.
+
+    Attributes:
+        folds: of the cross-fit, 2 or more; a given rule has none.
+        seed: of the folds and of the bootstrap's draws.
+        workers: tiles painted at a time.
+        draws: of the bootstrap.
+        rule: a rule that was tuned on other tiles, to be judged on these; None: one is tuned.
+        paint_for: what decides where buildings are painted, of ``tuning_search.PAINT_FOR``.
+    """
+
+    folds: int = 5
+    seed: int = 0
+    workers: int = 1
+    draws: int = 1000
+    rule: DecisionRule | None = None
+    paint_for: str = "score"
+
+    @property
+    def resampling(self) -> Resampling:
+        """Of the bootstrap."""
+        return Resampling(self.draws, self.seed)
+
+    def check(self, tiles: int) -> None:
+        """Raises InputError where so many tiles cannot be tuned on like this."""
+        if self.rule is None:
+            check_folds(self.folds, tiles)
+        self.resampling.check()
+
+
+def tune_rule(
+    paths: Sequence[Path], options: TuningOptions = TuningOptions()
+) -> tuple[DecisionRule, dict[str, Any]]:
+    """Tunes a rule on all tiles, and rules on all but each fold to judge it by.
+
+    Args:
+        paths: files of ``save_tile``, one a scene, predictions of one model.
+        options: folds, seed, workers and draws.
+
+    Returns:
+        The rule tuned on all tiles, or the given one for all of them, and a report: ``rule``, ``fold_rules``
+        (numbers of a ``DecisionRule``);
+        ``rows``: for each of ``tuning_report.ROWS`` what ``row_figures`` gives; ``share_over_argmax``:
+        share of paired draws in which the tuned rule is higher than argmax, by figure; ``calibration``:
+        ``temperature`` and ``Reliability.report`` of ``before`` and ``after``, both over held-out buildings;
+        ``tiles``: ``scenes``, their ``folds`` and, by row, counts int64 (T, 3, 5); ``absent_classes``;
+        ``options``.
+
+    Raises:
+        InputError: fewer tiles than folds, or a file that cannot be read.
+    """
+    options.check(len(paths))
+    scenes = [path.stem for path in paths]
+    amounts = np.array(list(ordered_map(count_truth, paths, options.workers)), np.int64)
+    if options.rule is None:
+        folds = deal_folds(amounts, scenes, options.folds, options.seed)
+        rules = _fold_rules(paths, folds, options)
+    else:
+        folds, rules = np.zeros(len(paths), np.int64), [options.rule] * 2
+    own = [rules[fold] for fold in folds.tolist()]
+    counts = _judged(paths, own, rules[-1], options)
+    reliability = _reliability(paths, own, options)
+    resampling = options.resampling
+    report = {
+        "rule": asdict(rules[-1]),
+        "fold_rules": [asdict(rule) for rule in rules[:-1]],
+        "rows": {name: row_figures(found, resampling) for name, found in counts.items()},
+        "share_over_argmax": share_higher(counts[TUNED], counts[ARGMAX], resampling),
+        "calibration": {
+            "temperature": rules[-1].temperature,
+            "before": reliability[0].report(),
+            "after": reliability[1].report(),
+        },
+        "tiles": {"scenes": scenes, "folds": folds.tolist(), **counts},
+        "absent_classes": (np.flatnonzero(amounts[:, 2:].sum(axis=0) == 0)).tolist(),
+        "options": asdict(options),
+    }
+    return rules[-1], report
+
+
+def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) -> list[DecisionRule]:
+    """A rule tuned without each fold, and last the one tuned on all of them."""
+    blocks = deal_blocks(folds)
+    table = BlockCounts(paths, blocks, options.workers)
+    names = painting_numbers(load_tile(paths[0]).prediction)
+
+    def tuned(left_out: int | None) -> DecisionRule:
+        chosen = np.unique(blocks[folds != left_out] if left_out is not None else blocks).tolist()
+        paint = partial(table.paint, chosen=chosen)
+        return tuned_rule(Search(paint, names, DecisionRule(), options.seed, options.paint_for))
+
+    turns = [*range(options.folds), None]
+    return [tuned(left_out) for left_out in progress(turns, len(turns), "tune", "fold")]
+
+
+def _judged(
+    paths: Sequence[Path], own: Sequence[DecisionRule], final: DecisionRule, options: TuningOptions
+) -> dict[str, Counts]:
+    """Counts int64 (T, 3, 5) of each row, all repainted."""
+    flat = (1.0,) * NUM_DAMAGE_CLASSES
+    rules = [(DecisionRule(), replace(rule, damage_weights=flat), rule, final) for rule in own]
+    tiles = progress(repainted(paths, rules, options.workers), len(paths), "repaint", "tile")
+    stacked = np.array(list(tiles), np.int64)
+    return dict(zip((DEFAULT, ARGMAX, TUNED, FLATTERING), np.moveaxis(stacked, 1, 0), strict=True))
+
+
+def _reliability(
+    paths: Sequence[Path], own: Sequence[DecisionRule], options: TuningOptions
+) -> tuple[Reliability, Reliability]:
+    """Of held-out buildings: as the model grades them, and at the temperature fitted on other tiles."""
+    before, after = Reliability.zero(), Reliability.zero()
+    for one, other in ordered_map(judge_buildings, list(zip(paths, own, strict=True)), options.workers, 2):
+        before, after = before + one, after + other
+    return before, after
+
+
+def rule_remarks(report: dict[str, Any], source: str) -> list[str]:
+    """Where a rule comes from, as comments of its file.
+
+    Args:
+        report: of ``tune_rule``.
+        source: model and tiles, in words.
+    """
+    rows, options = report["rows"], report["options"]
+    figures = {name: row["score"] for name, row in rows.items()}
+    return [
+        f"Tuned by tools/tune_postprocess.py on {source}: {len(report['tiles']['scenes'])} tiles, seed"
+        f" {options['seed']}.",
+        f"{_SEARCHED[options['paint_for']]} by search for the official score (weights: cost"
+        f" {SPREAD_COST} of their spread, mean over resampled tiles); the temperature by likelihood.",
+        f"Score, cross-fitted over {options['folds']} folds of tiles: {figures[TUNED]:.4f} (argmax at the"
+        f" same thresholds {figures[ARGMAX]:.4f}, default rule {figures[DEFAULT]:.4f}).",
+        f"Score on the tiles that it was tuned on, which flatters: {figures[FLATTERING]:.4f}.",
+    ]

@@ -1,0 +1,107 @@
+"""detectron2 evaluators: the xView2 score by pixels, AP and recall by buildings."""
+
+from collections import OrderedDict
+from typing import Any
+
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.evaluation.instance_metrics import average_precision
+from skyeye_det.evaluation.official_truth import official_truth, paint_annotations
+from skyeye_det.evaluation.proposal_recall import ProposalCounts, count_proposals
+from skyeye_det.prediction.model_output import graded, prediction_from_output
+from skyeye_det.xview2.score import PixelCounts, count_pixels
+
+
+class XView2Evaluator(DatasetEvaluator):
+    """Official score of the instances painted as competition images.
+
+    The damage target is painted from the pre outlines, since the COCO file has no others; the official one
+    follows the post file, a fraction of a pixel apart. ``tools/score_submission.py`` gives the official
+    figure.
+
+    Args:
+        dataset_dicts: the data set, with ``image_id``, ``height``, ``width`` and ``annotations``.
+        rule: what is painted, and how.
+    """
+
+    def __init__(self, dataset_dicts: list[dict[str, Any]], rule: DecisionRule):
+        self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
+        self._rule = rule
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the tiles counted so far."""
+        self._counts = PixelCounts.zero()
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Counts the pixels of each tile."""
+        for tile, output in zip(inputs, outputs, strict=True):
+            prediction = prediction_from_output(output)
+            target = paint_annotations(self._tiles[tile["image_id"]])
+            self._counts += count_pixels(*prediction.rasterize(self._rule), *target)
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""
+        gathered = comm.gather(self._counts)
+        if not comm.is_main_process():
+            return {}
+        return {"xview2": PixelCounts.total(gathered).score()}
+
+
+class BuildingEvaluator(DatasetEvaluator):
+    """Mask AP and recall of buildings of any damage, up to 1,000 a tile, and recall of the proposals.
+
+    Truth follows the official fill rule, as the masks that the model learns; COCO's own polygon rule gives
+    masks a pixel smaller, which on a 30 px building costs a tenth of its area.
+
+    Figures, in percent; NaN where the truth has no building (of that size):
+
+    * ``AP``, ``AP50``, ``AP75``, ``AP_<size>``: COCO's average precision of masks; those of a semantic model
+      are the connected components that the rule paints, scored by their mean probability.
+    * ``AR``, ``AR_<size>``: COCO's average recall.
+    * ``recall50``, ``recall50_<size>``: share of the true buildings found with a mask IoU of at least 0.5.
+    * ``proposal_recall50``, ``proposal_recall50_<size>``: share of the true buildings whose box, around the
+      official mask, a proposal meets with an IoU of at least 0.5, one to one or not. Only of models whose
+      output has ``proposals``: a building that none meets cannot be found by the instances.
+
+    ``<size>`` is ``below_16``, ``16_32`` or ``above_32``: side in px of the square of the mask's area.
+
+    Args:
+        dataset_dicts: as for XView2Evaluator.
+        rule: what makes the buildings of a semantic model, None for the default; instances all count,
+            whatever their score.
+    """
+
+    def __init__(self, dataset_dicts: list[dict[str, Any]], rule: DecisionRule | None = None):
+        self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
+        self._rule = rule or DecisionRule()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the tiles seen so far."""
+        self._results: list[dict[str, Any]] = []
+        self._proposals: ProposalCounts | None = None
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Keeps the run lengths of each tile's instances, and how many buildings its proposals meet."""
+        for tile, output in zip(inputs, outputs, strict=True):
+            prediction = graded(prediction_from_output(output), self._rule)
+            self._results += prediction.coco_results(tile["scene"], tile["image_id"], tile["file_name"])
+            if "proposals" in output:
+                boxes = output["proposals"].proposal_boxes.tensor.float().cpu().numpy()
+                met = count_proposals(self._tiles[tile["image_id"]], boxes)
+                self._proposals = met + (self._proposals or ProposalCounts.zero())
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """Gives ``{"segm": figures}``, see the class, on the main worker."""
+        gathered = comm.gather((self._results, self._proposals))
+        if not comm.is_main_process():
+            return {}
+        results = [result for part, _ in gathered for result in part]
+        figures = average_precision(official_truth(list(self._tiles.values())), results)
+        proposals = [counts for _, counts in gathered if counts is not None]
+        if proposals:
+            figures |= sum(proposals, start=ProposalCounts.zero()).figures()
+        return OrderedDict(segm=figures)

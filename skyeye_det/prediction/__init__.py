@@ -1,0 +1,1 @@
+"""What models saw in a window: arrays, views, merging of views, the store."""

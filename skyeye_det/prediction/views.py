@@ -1,0 +1,163 @@
+"""Test-time augmentation: a pair seen flipped, turned and scaled, and what was found brought back and merged.
+
+Frames: the tile is ``h`` x ``w`` px; a view of it ``H`` x ``W``, which a quarter turn swaps and a scale
+multiplies. Boxes are XYXY in px, pixel ``k`` covers ``[k, k + 1]``.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from skyeye_det.errors import InputError, shown
+from skyeye_det.prediction.instance_prediction import TilePrediction
+from skyeye_det.prediction.merging import Prediction, merge_predictions
+
+_SCALES = 0.25, 4.0
+_ORIENTATIONS = {
+    "none": ((0, False),),
+    "flips": ((0, False), (0, True), (2, True), (2, False)),
+    "d4": tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4)),
+}
+"""(quarter turns, mirrored) of each; a mirrored half turn is the flip upside down."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a tile: mirrored left to right, then turned, then scaled.
+
+    Attributes:
+        turns: quarter turns counter-clockwise, 0..3.
+        mirrored: whether it is mirrored before.
+        scale: factor of both sides, above 0; whole pixels of the scaled sides are the nearest.
+    """
+
+    turns: int = 0
+    mirrored: bool = False
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a value means nothing."""
+        if self.turns not in range(4) or not 0 < self.scale < float("inf"):
+            raise ValueError(f"expected 0..3 turns and a scale above 0, found {self}")
+
+    def apply(self, image: Tensor) -> Tensor:
+        """The image as the view sees it.
+
+        Args:
+            image: uint8 (channels, h, w).
+
+        Returns:
+            uint8 (channels, H, W); without a scale the same values in other places.
+        """
+        seen = image.flip(2) if self.mirrored else image
+        seen = torch.rot90(seen, self.turns, (1, 2)).contiguous()
+        if self.scale == 1:
+            return seen
+        size = [max(1, round(side * self.scale)) for side in seen.shape[1:]]
+        scaled = F.interpolate(seen[None].float(), size, mode="bilinear", antialias=True)[0]
+        return scaled.round_().clamp_(0, 255).to(torch.uint8)
+
+    def restore(self, prediction: Prediction, shape: tuple[int, int]) -> Prediction:
+        """A prediction made in this view, in the tile's frame.
+
+        Boxes, soft masks and maps are turned and flipped exactly; a scale moves boxes by the true ratio of
+        the sides and resizes maps, while soft masks, which live in their boxes, stay.
+
+        Args:
+            prediction: its ``shape`` is (H, W).
+            shape: (h, w) of the tile in px; the view's own size does not tell it, because of rounding.
+        """
+        if not isinstance(prediction, TilePrediction):
+            building_map = self._restored_map(prediction.building_map, shape)
+            damage_map = self._restored_map(prediction.damage_map, shape)
+            return replace(prediction, building_map=building_map, damage_map=damage_map, shape=shape)
+        building = prediction.building_map
+        masks = np.rot90(prediction.masks, -self.turns, (1, 2))
+        masks = masks[:, :, ::-1] if self.mirrored else masks
+        return replace(
+            prediction,
+            boxes=self._restored_boxes(prediction.boxes, prediction.shape, shape),
+            masks=np.ascontiguousarray(masks),
+            shape=shape,
+            building_map=None if building is None else self._restored_map(building, shape),
+        )
+
+    def _restored_boxes(self, boxes: np.ndarray, seen: tuple[int, int], tile: tuple[int, int]) -> np.ndarray:
+        height, width = seen
+        x0, y0, x1, y1 = boxes.astype(np.float64).T
+        for _ in range(self.turns):  # a quarter turn clockwise
+            x0, y0, x1, y1 = height - y1, x0, height - y0, x1
+            height, width = width, height
+        if self.mirrored:
+            x0, x1 = width - x1, width - x0
+        restored = np.stack([x0, y0, x1, y1], axis=1)
+        restored *= np.tile([tile[1] / width, tile[0] / height], 2)
+        return restored.astype(np.float32)
+
+    def _restored_map(self, image: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
+        """Uint8 (..., H, W) to (..., h, w)."""
+        image = np.rot90(image, -self.turns, (-2, -1))
+        image = np.ascontiguousarray(image[..., ::-1] if self.mirrored else image)
+        if image.shape[-2:] == tuple(tile):
+            return image
+        planes = image.reshape(-1, *image.shape[-2:])
+        size = tile[1], tile[0]
+        # By area, a pixel of the tile takes every pixel of the view that it covers.
+        way = cv2.INTER_AREA if tile[0] <= planes.shape[1] else cv2.INTER_LINEAR
+        resized = np.stack([cv2.resize(plane, size, interpolation=way) for plane in planes])
+        return resized.reshape(*image.shape[:-2], *tile)
+
+
+def parse_views(text: str) -> tuple[View, ...]:
+    """The views that a command line names, scale by scale, of each the unturned one first.
+
+    Args:
+        text: ``none`` (the tile as it is), ``flips`` (the tile, its two flips and the half turn) or ``d4``
+            (the eight flips and turns), each perhaps with scales, as in ``d4@1.0,1.25``: every orientation
+            at every scale.
+
+    Raises:
+        InputError: anything else.
+    """
+    orientation, at, scales = text.partition("@")
+    parts = scales.split(",") if at else ["1"]
+    is_number = all(re.fullmatch(r"\d{1,2}(\.\d{1,6})?", part) for part in parts)
+    factors = [float(part) for part in parts] if is_number else []
+    in_range = all(_SCALES[0] <= factor <= _SCALES[1] for factor in factors)
+    if orientation not in _ORIENTATIONS or not factors or not in_range or len(set(factors)) < len(factors):
+        raise InputError(
+            f"--tta: expected {', '.join(_ORIENTATIONS)}, or one of them with different scales from "
+            f"{_SCALES[0]} to {_SCALES[1]} as in d4@1.0,1.25, found {shown(text)}; give one of these"
+        )
+    return tuple(
+        View(turns, mirrored, factor) for factor in factors for turns, mirrored in _ORIENTATIONS[orientation]
+    )
+
+
+def predict_views(
+    predict: Callable[[dict[str, Any]], Prediction], pair: dict[str, Any], views: Sequence[View]
+) -> Prediction:
+    """Predicts a pair in every view and merges what was found, in the tile's frame.
+
+    Args:
+        predict: from a pair as ``PairMapper`` gives it to a prediction in the frame of its ``image``.
+        pair: with ``image`` uint8 (6, h, w); left as it is.
+        views: at least one; the cost is that of a prediction each, a scale's by its square.
+
+    Raises:
+        ValueError: no views.
+    """
+    shape = tuple(pair["image"].shape[1:])
+    found = []
+    for view in views:
+        image = view.apply(pair["image"])
+        seen = pair | {"image": image, "height": image.shape[1], "width": image.shape[2]}
+        found.append(view.restore(predict(seen), shape))
+    return merge_predictions(found)

@@ -1,0 +1,1 @@
+"""Pictures, gallery, page."""

@@ -1,0 +1,154 @@
+"""A pair beside its buildings: pre | post | truth | prediction, as far as they are there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from skyeye_det.errors import InputError
+from skyeye_det.report.lettering import PAPER, bar, count_damage, legend
+from skyeye_det.report.outlines import DrawnBuilding, Image, crop_buildings, draw_outlines
+
+Crop = tuple[int, int, int, int]
+
+READABLE_SIDE = 512
+"""Images smaller than this are enlarged to it, in px."""
+
+LARGEST_SIDE = 8192
+"""No tile is enlarged beyond this, in px."""
+
+
+@dataclass(frozen=True)
+class PairPicture:
+    """What is known of one pair.
+
+    Attributes:
+        scene: name, shown as the title.
+        pre, post: RGB uint8 (height, width, 3) of one size.
+        truth: labelled buildings; None where there are no labels.
+        prediction: buildings found; None where the pair was not predicted.
+        note: behind the title, such as the event.
+        prediction_note: behind the number of buildings found, such as the least score.
+    """
+
+    scene: str
+    pre: Image
+    post: Image
+    truth: Sequence[DrawnBuilding] | None = None
+    prediction: Sequence[DrawnBuilding] | None = None
+    note: str = ""
+    prediction_note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pre.shape != self.post.shape:
+            raise InputError(
+                f"{self.scene}: expected a post image of the pre image's size {self.pre.shape[1]} x"
+                f" {self.pre.shape[0]}, found {self.post.shape[1]} x {self.post.shape[0]}"
+            )
+
+
+def cropped(pair: PairPicture, crop: Crop) -> PairPicture:
+    """The pair inside ``crop`` = (x0, y0, x1, y1) in px, x1 and y1 excluded.
+
+    Raises:
+        InputError: the crop does not lie in the image.
+    """
+    x0, y0, x1, y1 = crop
+    height, width = pair.pre.shape[:2]
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise InputError(
+            f"{pair.scene}: expected a crop X0 Y0 X1 Y1 inside {width} x {height}, found {x0} {y0} {x1} {y1}"
+        )
+    return replace(
+        pair,
+        pre=pair.pre[y0:y1, x0:x1],
+        post=pair.post[y0:y1, x0:x1],
+        truth=None if pair.truth is None else crop_buildings(pair.truth, crop),
+        prediction=None if pair.prediction is None else crop_buildings(pair.prediction, crop),
+    )
+
+
+def panel(pair: PairPicture, *, zoom: int | None = None, background: str = "post") -> Image:
+    """Draws a pair as labelled tiles in one row, with a legend that counts the buildings of each grade.
+
+    Args:
+        pair: what to draw; truth or prediction that is None gets no tile.
+        zoom: whole enlargement; the smallest that makes the shorter side ``READABLE_SIDE`` where not given.
+        background: "pre" or "post", the image under the outlines.
+
+    Returns:
+        RGB uint8 (height, width, 3).
+
+    Raises:
+        InputError: a zoom below 1, or one that makes a tile larger than ``LARGEST_SIDE``.
+    """
+    zoom = _zoom(pair, zoom)
+    width = pair.pre.shape[1] * zoom
+    height = int(np.clip(width // 48, 11, 22))
+    line = {"thickness": 1 if width < READABLE_SIDE else 2, "casing": 1}
+    columns = [
+        _column(draw_outlines(pair.pre, (), zoom=zoom), "pre-disaster", height),
+        _column(draw_outlines(pair.post, (), zoom=zoom), "post-disaster", height),
+    ]
+    image = pair.pre if background == "pre" else pair.post
+    for name, buildings in (("truth", pair.truth), ("prediction", pair.prediction)):
+        if buildings is not None:
+            label = f"{name}: {len(buildings)} building" + ("" if len(buildings) == 1 else "s")
+            if name == "prediction" and pair.prediction_note:
+                label += f" ({pair.prediction_note})"
+            columns.append(
+                _column(draw_outlines(image, buildings, zoom=zoom, **line), label, height, buildings)
+            )
+    return _framed(columns, pair, height)
+
+
+def thumbnails(pair: PairPicture, side: int, background: str = "post") -> list[Image]:
+    """The tiles of ``panel`` without lettering, at most ``side`` px high and wide, for a contact sheet."""
+    scale = min(1.0, side / max(pair.pre.shape[:2]))
+    size = tuple(max(1, round(length * scale)) for length in pair.pre.shape[1::-1])
+    image = pair.pre if background == "pre" else pair.post
+    # Lines are drawn before the reduction, wide enough to be about 1.5 px after it.
+    line = {"thickness": max(1, round(1.5 / scale)), "casing": max(1, round(0.7 / scale))}
+    pictures = [pair.pre, pair.post] + [
+        draw_outlines(image, buildings, **line)
+        for buildings in (pair.truth, pair.prediction)
+        if buildings is not None
+    ]
+    return [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
+
+
+def _zoom(pair: PairPicture, zoom: int | None) -> int:
+    height, width = pair.pre.shape[:2]
+    largest = max(1, LARGEST_SIDE // max(height, width))
+    if zoom is None:
+        return min(largest, -(-READABLE_SIDE // min(height, width)))
+    if not 1 <= zoom <= largest:
+        raise InputError(
+            f"{pair.scene}: expected a zoom of 1..{largest} for {width} x {height} px, found {zoom}"
+        )
+    return zoom
+
+
+def _column(
+    tile: Image, label: str, height: int, buildings: Sequence[DrawnBuilding] | None = None
+) -> list[Image]:
+    parts = [bar(label, tile.shape[1], height), tile]
+    if buildings is not None:
+        parts.append(legend(tile.shape[1], height, count_damage(buildings)))
+    return parts
+
+
+def _framed(columns: list[list[Image]], pair: PairPicture, height: int) -> Image:
+    """Columns side by side with a gap, under the title."""
+    tall = max(sum(part.shape[0] for part in column) for column in columns)
+    gap = np.full((tall, max(4, height // 2), 3), PAPER, np.uint8)
+    pieces: list[Image] = []
+    for column in columns:
+        stack = np.concatenate(column)
+        rest = np.full((tall - len(stack), stack.shape[1], 3), PAPER, np.uint8)
+        pieces += [gap, np.concatenate([stack, rest])]
+    body = np.concatenate([*pieces, gap], axis=1)
+    title = bar(f"{pair.scene}   {pair.note}".rstrip(), body.shape[1], round(1.3 * height))
+    foot = np.full((height // 2, body.shape[1], 3), PAPER, np.uint8)
+    return np.concatenate([title, body, foot])

@@ -1,0 +1,208 @@
+"""What stands up: shadows, roofs, cars and trees under one sun."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from skyeye_det.sample import texture
+from skyeye_det.sample.footprints import House
+from skyeye_det.sample.texture import SHIFT, Color, cos_sin, fixed, pick_color, whole
+
+CAR_COLORS: tuple[Color, ...] = (
+    (224, 224, 220), (206, 206, 204), (70, 72, 76), (48, 50, 54), (150, 152, 154), (146, 48, 42),
+    (52, 70, 108),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sun:
+    """Where the light comes from.
+
+    Attributes:
+        azimuth: whole degrees clockwise from north (up in the image).
+        elevation: whole degrees above the horizon.
+        depth: 0..255 share of light that a shadow takes away.
+    """
+
+    azimuth: int
+    elevation: int
+    depth: int
+
+    @property
+    def toward(self) -> tuple[float, float]:
+        """Unit vector on the image (x right, y down) toward the sun."""
+        cos, sin = cos_sin(self.azimuth)
+        return sin, -cos
+
+    def fall(self, height: float) -> np.ndarray:
+        """Displacement (x, y) of the shadow of a point ``height`` px up."""
+        cos, sin = cos_sin(self.elevation)
+        x, y = self.toward
+        length = height * cos / sin
+        return np.array([-x * length, -y * length])
+
+
+def draw_sun(rng: Generator) -> Sun:
+    """A morning sun of the northern half, as most of the real scenes have."""
+    return Sun(whole(rng, 95, 205), whole(rng, 36, 68), whole(rng, 112, 158))
+
+
+def cast_shadows(
+    image: np.ndarray, houses: list[House], heights: list[float], trees: np.ndarray, sun: Sun
+) -> None:
+    """Darkens ``image`` in place where buildings (``heights`` px, 0 for none) and trees keep the sun off."""
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for house, height in zip(houses, heights, strict=True):
+        if height > 0:
+            ring = house.rings[0]
+            sweep = cv2.convexHull(fixed(np.concatenate([ring, ring + sun.fall(height)])))
+            cv2.fillPoly(mask, [sweep], sun.depth, shift=SHIFT)
+    falls = np.round((trees[:, :2] + sun.fall(1.0) * trees[:, 2:] * 1.1) * 16).astype(np.int64)
+    for (x, y), radius in zip(
+        falls.tolist(), np.round(trees[:, 2] * 16).astype(np.int64).tolist(), strict=True
+    ):
+        cv2.circle(mask, (x, y), radius, sun.depth, -1, shift=SHIFT)
+    soft = cv2.GaussianBlur(mask, (3, 3), 0)
+    # Shadows are lit by the sky alone: bluish.
+    texture.blend(image, (24, 30, 40), soft)
+
+
+def park_cars(
+    rng: Generator, image: np.ndarray, berths: list[tuple[float, float, float, float]], share: int
+) -> None:
+    """Puts cars on ``share`` percent of the places; each image has its own traffic."""
+    taken = rng.integers(0, 100, len(berths)) < share
+    for (left, top, dx, dy), parked in zip(berths, taken.tolist(), strict=True):
+        if not parked:
+            continue
+        off = whole(rng, -8, 8)
+        x, y = left + off * dx, top + off * dy
+        half, side = whole(rng, 36, 46) / 10, whole(rng, 16, 21) / 10
+        corners = [(half, side), (half, -side), (-half, -side), (-half, side)]
+        body = np.array([(x + a * dx - b * dy, y + a * dy + b * dx) for a, b in corners])
+        color = pick_color(rng, CAR_COLORS)
+        cv2.fillPoly(image, [fixed(body + 1.0)], tuple(c // 3 for c in (90, 90, 92)), shift=SHIFT)
+        cv2.fillPoly(image, [fixed(body)], color, shift=SHIFT)
+        cabin = np.array(
+            [(x + a * 0.45 * dx - b * 0.8 * dy, y + a * 0.45 * dy + b * 0.8 * dx) for a, b in corners]
+        )
+        cv2.fillPoly(image, [fixed(cabin)], tuple(c * 5 // 8 for c in color), shift=SHIFT)
+
+
+def _lit(color: Color, planes: float) -> Color:
+    red, green, blue = (min(255, max(0, round(c * planes))) for c in color)
+    return red, green, blue
+
+
+def _shade(sun: Sun, normal: np.ndarray) -> float:
+    """Brightness of a roof plane sloping down along ``normal`` (not of unit length), about 1."""
+    length = float(np.sqrt(normal[0] * normal[0] + normal[1] * normal[1])) + 1e-9
+    x, y = sun.toward
+    return 1.0 + 0.24 * (float(normal[0]) * x + float(normal[1]) * y) / length
+
+
+def _planes(wing: np.ndarray, roof: str) -> list[np.ndarray]:
+    """Roof planes of a wing: polygons whose first edge is the eave."""
+    a, b, c, d = wing
+    left, right = (a + d) / 2, (b + c) / 2
+    if roof == "hip":
+        run, slope = b - a, d - a
+        reach = float(np.sqrt((slope * slope)[0] + (slope * slope)[1]) / 2)
+        length = float(np.sqrt((run * run)[0] + (run * run)[1])) + 1e-9
+        inset = run * (min(reach / length, 0.46))
+        left, right = left + inset, right - inset
+        return [np.stack(p) for p in ((a, b, right, left), (c, d, left, right), (d, a, left), (b, c, right))]
+    return [np.stack(p) for p in ((a, b, right, left), (c, d, left, right))]
+
+
+def raise_roofs(rng: Generator, image: np.ndarray, houses: list[House], sun: Sun) -> None:
+    """Draws every roof; ``rng`` must be the same for pre and post, for it draws what stands on the roofs."""
+    for house in houses:
+        rings = [fixed(ring) for ring in house.rings]
+        courtyard = None
+        if len(rings) > 1:
+            left, top, right, bottom = (max(0, v) for v in house.box)
+            courtyard = image[top:bottom, left:right].copy()
+        cv2.fillPoly(image, rings[:1], _lit(house.color, 1.0), shift=SHIFT)
+        for wing in house.wings:
+            if house.roof in ("gable", "hip"):
+                _raise_pitched(image, wing, house, sun)
+            else:
+                _raise_flat(rng, image, wing, house, sun)
+        if house.roof == "flat":
+            # Parapet: light on the edge, its shadow inside.
+            cv2.polylines(image, rings, True, _lit(house.color, 1.16), 1, shift=SHIFT)
+        if courtyard is not None:
+            _reopen(image, house, courtyard)
+
+
+def _raise_pitched(image: np.ndarray, wing: np.ndarray, house: House, sun: Sun) -> None:
+    for plane in _planes(wing, house.roof):
+        eave, top = (plane[0] + plane[1]) / 2, (plane[-1] + plane[2]) / 2
+        cv2.fillPoly(image, [fixed(plane)], _lit(house.color, _shade(sun, eave - top)), shift=SHIFT)
+        ridge = fixed(plane[2:])
+        if len(ridge) == 2:
+            cv2.polylines(image, [ridge], False, _lit(house.color, 1.14), 1, shift=SHIFT)
+
+
+def _raise_flat(rng: Generator, image: np.ndarray, wing: np.ndarray, house: House, sun: Sun) -> None:
+    a, b, _, d = wing
+    run, slope = b - a, d - a
+    length = float(np.sqrt((run * run)[0] + (run * run)[1]))
+    width = float(np.sqrt((slope * slope)[0] + (slope * slope)[1]))
+    if house.roof == "ribbed":
+        for step in range(1, int(length / 4)):
+            start = a + run * (step * 4 / length)
+            line = fixed(np.stack([start, start + slope]))
+            cv2.polylines(image, [line], False, _lit(house.color, 0.93 if step % 2 else 1.05), 1, shift=SHIFT)
+        return
+    for _ in range(int(length * width) // 420):
+        share, other = whole(rng, 12, 84) / 100, whole(rng, 12, 84) / 100
+        corner = a + run * share + slope * other
+        size = whole(rng, 2, 5)
+        right, down = run * (size / (length + 1e-9)), slope * (size / (width + 1e-9))
+        unit = np.stack([corner, corner + right, corner + right + down, corner + down])
+        cv2.fillPoly(image, [fixed(unit + sun.fall(1.6))], _lit(house.color, 0.55), shift=SHIFT)
+        cv2.fillPoly(
+            image, [fixed(unit)], pick_color(rng, ((206, 206, 204), (150, 150, 148)), 16), shift=SHIFT
+        )
+
+
+def _reopen(image: np.ndarray, house: House, before: np.ndarray) -> None:
+    """Puts the courtyard's ground, in shade, back into the roof."""
+    left, top = max(0, house.box[0]), max(0, house.box[1])
+    view = image[top : top + before.shape[0], left : left + before.shape[1]]
+    mask = np.zeros(before.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [house.pixel_rings(left, top)[1]], 1)
+    inner = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
+    view[inner] = (before[inner].astype(np.uint16) * 5 // 8).astype(np.uint8)
+
+
+def grow_trees(rng: Generator, image: np.ndarray, trees: np.ndarray, colors: np.ndarray, sun: Sun) -> None:
+    """Draws crowns: a dark rim, the body, and the side that the sun lights, with leaves and ragged edges.
+
+    Args:
+        rng: draws the leaves.
+        image: uint8 RGB ``(side, side, 3)``, drawn on in place.
+        trees: float64 ``(n, 3)``: x, y, radius, px.
+        colors: int ``(n, 3)`` RGB of the crowns.
+        sun: where the light comes from.
+    """
+    places = np.round(trees[:, :2] * 16).astype(np.int64)
+    lit = np.round((trees[:, :2] + np.array(sun.toward) * trees[:, 2:] * 0.3) * 16).astype(np.int64)
+    radii = np.round(trees[:, 2] * 16).astype(np.int64).tolist()
+    dark, body, light = (np.minimum(colors * part // 16, 255).tolist() for part in (11, 15, 19))
+    shape = (image.shape[0], image.shape[1])
+    layer, cover = image.copy(), np.zeros(shape, np.uint8)
+    for i, ((cx, cy), (lx, ly)) in enumerate(zip(places.tolist(), lit.tolist(), strict=True)):
+        r = radii[i]
+        cv2.circle(cover, (cx, cy), r, 200, -1, shift=SHIFT)
+        cv2.circle(layer, (cx, cy), r + 24, dark[i], -1, shift=SHIFT)
+        cv2.circle(layer, ((cx + lx) // 2, (cy + ly) // 2), r * 3 // 4, body[i], -1, shift=SHIFT)
+        cv2.circle(layer, (lx, ly), r * 2 // 5, light[i], -1, shift=SHIFT)
+    leaves = texture.value_noise(rng, shape, 4).astype(np.int16) - 128
+    texture.modulate(layer, leaves // 4 + texture.grain(rng, shape, 90))
+    soft = cv2.GaussianBlur(cover, (5, 5), 0).astype(np.int16)
+    texture.blend(image, layer, np.clip((soft + leaves // 2 - 70) * 5, 0, 255).astype(np.uint8))

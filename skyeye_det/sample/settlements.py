@@ -1,0 +1,115 @@
+"""Kinds of settlement: how their plots, buildings and roofs are drawn, in px of about 0.5 m."""
+
+from dataclasses import dataclass
+
+from skyeye_det.sample.texture import Color
+
+GREY_ROOFS: tuple[Color, ...] = (
+    (122, 117, 110), (98, 94, 90), (142, 134, 124), (112, 100, 88), (84, 80, 78), (128, 112, 96),
+    (152, 148, 142), (104, 88, 76), (140, 128, 112),
+)  # fmt: skip
+TILE_ROOFS: tuple[Color, ...] = ((146, 98, 80), (132, 88, 74), (156, 112, 92), (126, 98, 84))
+PALE_ROOFS: tuple[Color, ...] = (
+    (214, 212, 206),
+    (190, 188, 182),
+    (226, 224, 220),
+    (170, 168, 160),
+    (198, 188, 172),
+)
+METAL_ROOFS: tuple[Color, ...] = (
+    (150, 162, 172),
+    (168, 172, 172),
+    (126, 136, 130),
+    (190, 196, 198),
+    (140, 112, 98),
+)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a stretch of built-up land looks like; ranges are (low, high) in px.
+
+    Attributes:
+        rows: distance of the streets in v.
+        crosses: distance of the cross streets in u.
+        street: width of a street.
+        lot: width of a plot.
+        fill: share of the plot's width that the house takes.
+        depth: depth of the house.
+        setback: from the street's edge to the house.
+        built: percentage of the plots with a house.
+        land: percentage of the canvas that is built up at all.
+        yard_trees: percentage of the plots' tree places taken.
+        sheds: percentage of the plots with a second, small building.
+        paved: plots are concrete and dust, not lawn.
+        height: of the buildings.
+        bent: streets may bend.
+        shapes, roofs: whole-number weights.
+        palettes: roof colours; one of them for a whole scene.
+    """
+
+    rows: tuple[int, int]
+    crosses: tuple[int, int]
+    street: float
+    lot: tuple[int, int]
+    fill: tuple[float, float]
+    depth: tuple[int, int]
+    setback: tuple[int, int]
+    built: int
+    land: tuple[int, int]
+    yard_trees: int
+    sheds: int
+    paved: bool
+    height: tuple[int, int]
+    bent: bool
+    shapes: dict[str, int]
+    roofs: dict[str, int]
+    palettes: tuple[tuple[Color, ...], ...]
+
+
+_MIXED = GREY_ROOFS * 3 + PALE_ROOFS * 2 + TILE_ROOFS + METAL_ROOFS
+_HOMES = {"block": 30, "ell": 34, "tee": 14, "zed": 16, "horseshoe": 6}
+
+SETTLEMENTS = {
+    "suburb": Settlement(
+        rows=(102, 132), crosses=(190, 360), street=13, lot=(40, 60), fill=(0.58, 0.86), depth=(23, 39),
+        setback=(8, 14), built=92, land=(50, 90), yard_trees=42, sheds=34, paved=False, height=(5, 9),
+        bent=True, shapes=_HOMES, roofs={"gable": 48, "hip": 42, "flat": 10},
+        palettes=(GREY_ROOFS * 8 + PALE_ROOFS * 2 + METAL_ROOFS, GREY_ROOFS * 5 + TILE_ROOFS, _MIXED,
+                  TILE_ROOFS * 5 + _MIXED),
+    ),
+    "trailers": Settlement(
+        rows=(88, 108), crosses=(180, 300), street=10, lot=(22, 32), fill=(0.44, 0.62), depth=(26, 40),
+        setback=(5, 9), built=84, land=(35, 60), yard_trees=24, sheds=10, paved=False, height=(4, 6),
+        bent=False, shapes={"block": 88, "tee": 6, "ell": 6}, roofs={"gable": 40, "flat": 30, "ribbed": 30},
+        palettes=(PALE_ROOFS * 3 + METAL_ROOFS * 2 + GREY_ROOFS, _MIXED),
+    ),
+    "dense": Settlement(
+        rows=(84, 98), crosses=(150, 260), street=11, lot=(22, 48), fill=(0.86, 0.97), depth=(26, 40),
+        setback=(2, 5), built=95, land=(60, 88), yard_trees=14, sheds=20, paved=True, height=(7, 16),
+        bent=False, shapes={"block": 46, "ell": 26, "horseshoe": 10, "zed": 8, "courtyard": 10},
+        roofs={"flat": 66, "gable": 18, "ribbed": 10, "hip": 6},
+        palettes=(PALE_ROOFS * 3 + TILE_ROOFS * 4 + GREY_ROOFS,
+                  PALE_ROOFS * 4 + GREY_ROOFS * 2 + METAL_ROOFS),
+    ),
+    "works": Settlement(
+        rows=(230, 290), crosses=(300, 460), street=18, lot=(90, 170), fill=(0.5, 0.8), depth=(42, 84),
+        setback=(14, 26), built=82, land=(45, 75), yard_trees=12, sheds=30, paved=True, height=(9, 18),
+        bent=False, shapes={"block": 56, "ell": 20, "courtyard": 12, "horseshoe": 6, "zed": 6},
+        roofs={"flat": 60, "ribbed": 30, "gable": 10},
+        palettes=(PALE_ROOFS * 2 + METAL_ROOFS * 2 + GREY_ROOFS,),
+    ),
+    "village": Settlement(
+        rows=(300, 420), crosses=(330, 560), street=11, lot=(66, 120), fill=(0.28, 0.48), depth=(18, 38),
+        setback=(14, 46), built=66, land=(55, 85), yard_trees=60, sheds=46, paved=False, height=(5, 8),
+        bent=True, shapes={"block": 52, "ell": 28, "tee": 12, "zed": 8},
+        roofs={"gable": 60, "ribbed": 24, "hip": 16},
+        palettes=(_MIXED, GREY_ROOFS * 3 + PALE_ROOFS + METAL_ROOFS * 3),
+    ),
+    "empty": Settlement(
+        rows=(420, 700), crosses=(500, 900), street=10, lot=(90, 150), fill=(0.3, 0.4), depth=(20, 30),
+        setback=(14, 40), built=0, land=(0, 20), yard_trees=40, sheds=0, paved=False, height=(5, 8),
+        bent=True, shapes={"block": 1}, roofs={"gable": 1}, palettes=(GREY_ROOFS,),
+    ),
+}  # fmt: skip
+"""Name -> settlement. ``empty`` has a few roads at most and no buildings."""

@@ -1,1 +1,0 @@
-"""Pictures for a reader: outlines by damage, panels of a pair, galleries. Without torch."""

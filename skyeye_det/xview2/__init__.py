@@ -1,0 +1,1 @@
+"""The competition's files: names, PNGs, targets, folder checks, official score."""

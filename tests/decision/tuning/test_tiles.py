@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tuning_tiles import random_tile
+
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.decision.tuning.painted import painted_counts, painting_of
+from skyeye_det.decision.tuning.tiles import (
+    MOST_BLOCKS,
+    BlockCounts,
+    count_truth,
+    deal_blocks,
+    deal_folds,
+)
+from skyeye_det.errors import InputError
+from skyeye_det.prediction.store import load_tile, save_tile
+
+
+def amounts(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Tiles of which every tenth has the rarest class, and some have no building."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(1, 3000, (count, 4)) * (rng.random((count, 4)) < (0.8, 0.4, 0.3, 0.0))
+    classes[::10, 3] = 1000
+    return np.column_stack([np.ones(count, int), classes.sum(axis=1), classes]), [
+        f"storm_{n:08d}" for n in range(count)
+    ]
+
+
+def test_folds_share_out_every_class() -> None:
+    table, names = amounts(50)
+    folds = deal_folds(table, names, 5, 0)
+    sums = np.stack([table[folds == fold].sum(axis=0) for fold in range(5)]) / table.sum(axis=0)
+    assert np.bincount(folds).tolist() == pytest.approx([10] * 5, abs=2)
+    assert sums.min() > 0.12
+    assert sums[:, 5] == pytest.approx([0.2] * 5)  # the five tiles of the rarest class
+
+
+def test_folds_depend_on_seed_and_names_and_not_on_order() -> None:
+    table, names = amounts(30)
+    folds = deal_folds(table, names, 3, 7)
+    turned = deal_folds(table[::-1], names[::-1], 3, 7)
+    np.testing.assert_array_equal(folds, turned[::-1])
+    assert not np.array_equal(folds, deal_folds(table, names, 3, 8))
+
+
+def test_tiles_without_buildings_are_dealt_too() -> None:
+    table = np.zeros((6, 6), np.int64)
+    table[:, 0] = 1
+    assert np.bincount(deal_folds(table, list("abcdef"), 3, 0)).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_folds_that_cannot_be_dealt_are_told(folds: int) -> None:
+    table, names = amounts(3)
+    with pytest.raises(InputError, match=f"--folds {folds}: expected 2 to the number of tiles, found 3"):
+        deal_folds(table, names, folds, 0)
+
+
+def test_blocks_are_single_tiles_where_there_are_few_and_bounded_where_there_are_many() -> None:
+    folds = np.arange(25) % 5
+    assert sorted(deal_blocks(folds)) == list(range(25))
+    folds = np.random.default_rng(0).integers(0, 5, 900)
+    blocks = deal_blocks(folds)
+    assert blocks.max() + 1 == MOST_BLOCKS
+    for block in range(MOST_BLOCKS):
+        assert len(set(folds[blocks == block])) == 1
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    found = [tmp_path / f"storm_{number:08d}.npz" for number in range(5)]
+    for number, path in enumerate(found):
+        save_tile(path, random_tile("hybrid", number))
+    return found
+
+
+def test_truth_is_counted_by_class(paths: list[Path]) -> None:
+    localization, damage = load_tile(paths[0]).truth
+    expected = [1, (localization > 0).sum(), *((damage == value).sum() for value in (1, 2, 3, 4))]
+    np.testing.assert_array_equal(count_truth(paths[0]), expected)
+
+
+def test_blocks_hold_the_counts_of_their_tiles(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    table = BlockCounts(paths, np.array([0, 1, 0, 2, 1]))
+    rules = [DecisionRule(0.2, 0.3), DecisionRule(0.5, 0.2, damage_weights=(1, 2, 3, 4), temperature=2)]
+    found = table.paint(rules, [2, 0])
+    for rule, (alone, both) in zip(rules, found, strict=True):
+        single = []
+        for index in (0, 2, 3):
+            tile = load_tile(paths[index])
+            single += painted_counts(tile.prediction, [painting_of(rule)], tile.truth)
+        weights = np.array([[1.0, 2.0, 1.0, 3.0]])
+        np.testing.assert_array_equal(alone.pixel_counts(1, weights), single[2].pixel_counts(1, weights))
+        np.testing.assert_array_equal(
+            both.pixel_counts(1, weights),
+            single[0].pixel_counts(1, weights) + single[1].pixel_counts(1, weights),
+        )
+    monkeypatch.setattr("skyeye_det.decision.tuning.tiles.paint_tile", None)  # no tile is painted again
+    assert table.paint(rules[::-1], [1])[0][0] is not None
+    assert table.paint([rules[0]], [2])[0][0] is found[0][0]
+
+
+def test_old_paintings_are_let_go(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skyeye_det.decision.tuning.tiles._MOST_KEPT", 2)
+    table = BlockCounts(paths[:1], np.array([0]))
+    for step in range(4):
+        table.paint([DecisionRule(pixel_threshold=0.2 + 0.1 * step)], [0])
+    assert [round(rule.pixel_threshold, 1) for rule in table._kept] == [0.4, 0.5]

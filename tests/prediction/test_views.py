@@ -1,0 +1,248 @@
+"""A pair seen turned, flipped and scaled: what is found comes back to where it is in the tile.
+
+The predictions here look at the image: bright blocks are buildings, the post image's value is their damage.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from skyeye_det.errors import InputError
+from skyeye_det.prediction.instance_prediction import TilePrediction
+from skyeye_det.prediction.merging import merge_predictions
+from skyeye_det.prediction.pixel_prediction import PixelPrediction
+from skyeye_det.prediction.views import View, parse_views, predict_views
+
+SIDE = 4
+EIGHT = parse_views("d4")
+TILES = pytest.mark.parametrize("shape", [(48, 64), (72, 40), (48, 48)], ids=["wide", "high", "square"])
+VIEWS = pytest.mark.parametrize("view", EIGHT, ids=str)
+
+
+def made_up_pair(shape: tuple[int, int], is_black: bool = False) -> dict[str, Any]:
+    """Two buildings of unlike corners, sizes and damage, in two corners of the tile."""
+    image = np.zeros((6, *shape), np.uint8)
+    if not is_black:
+        for (x, y, width, height), bright, damage in (((4, 8, 16, 8), 200, 3), ((24, 28, 12, 16), 240, 1)):
+            image[:3, y : y + height, x : x + width] = bright
+            image[:3, y : y + height // 2, x : x + width // 4] = 160
+            image[3:, y : y + height, x : x + width] = 60 * (damage + 1)
+    pair = {"scene": "storm_00000001", "height": shape[0], "width": shape[1]}
+    return pair | {"image": torch.from_numpy(image)}
+
+
+def damage_planes(post: np.ndarray) -> np.ndarray:
+    """Uint8 (4, H, W), 255 in the plane of a pixel's damage."""
+    grades = np.clip(np.rint(post / 60) - 1, 0, 3)
+    return ((np.arange(4)[:, None, None] == grades) & (post > 30)).astype(np.uint8) * 255
+
+
+def find_blocks(pair: dict[str, Any]) -> TilePrediction:
+    """Instances of bright blocks; boxes to whole pixels, masks by area, score and damage by value."""
+    pre, post = pair["image"][0].numpy(), pair["image"][5].numpy()
+    assert pre.shape == (pair["height"], pair["width"])
+    _, _, stats, _ = cv2.connectedComponentsWithStats((pre >= 80).astype(np.uint8))
+    boxes = [(x, y, x + width, y + height) for x, y, width, height, _ in stats[1:].tolist()]
+    crops = [pre[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes]
+    masks = [
+        cv2.resize(crop.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for crop in crops
+    ]
+    damage_probs = np.array(
+        [damage_planes(post)[:, y0:y1, x0:x1].mean(axis=(1, 2)) / 255 for x0, y0, x1, y1 in boxes], np.float32
+    ).reshape(-1, 4)
+    return TilePrediction(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        masks=np.array(masks, np.float32).reshape(-1, SIDE, SIDE) / 255,
+        scores=np.array([crop.max() / 255 for crop in crops], np.float32),
+        damage_probs=damage_probs,
+        damage=damage_probs.argmax(axis=1),
+        shape=pre.shape,
+        building_map=pre.copy(),
+    )
+
+
+def find_pixels(pair: dict[str, Any]) -> PixelPrediction:
+    pre, post = pair["image"][0].numpy(), pair["image"][5].numpy()
+    return PixelPrediction(building_map=pre.copy(), damage_map=damage_planes(post), shape=pre.shape)
+
+
+def seen(view: View, pair: dict[str, Any], predict: Any) -> Any:
+    image = view.apply(pair["image"])
+    there = predict(pair | {"image": image, "height": image.shape[1], "width": image.shape[2]})
+    return view.restore(there, tuple(pair["image"].shape[1:]))
+
+
+def best_first(found: TilePrediction) -> dict[str, np.ndarray]:
+    order = np.argsort(-found.scores)
+    return {
+        name: getattr(found, name)[order] for name in ("boxes", "masks", "scores", "damage_probs", "damage")
+    }
+
+
+@TILES
+@VIEWS
+def test_instances_and_map_of_a_turned_view_are_restored_exactly(shape, view: View) -> None:
+    pair = made_up_pair(shape)
+    expected, restored = find_blocks(pair), seen(view, pair, find_blocks)
+    assert len(expected.scores) == 2
+    assert len({mask.tobytes() for mask in expected.masks}) == 2
+    for name, values in best_first(restored).items():
+        np.testing.assert_allclose(values, best_first(expected)[name], atol=1e-6, err_msg=name)
+    np.testing.assert_array_equal(restored.building_map, expected.building_map)
+    assert restored.shape == shape
+
+
+@TILES
+@VIEWS
+def test_maps_of_pixels_of_a_turned_view_are_restored_exactly(shape, view: View) -> None:
+    pair = made_up_pair(shape)
+    expected, restored = find_pixels(pair), seen(view, pair, find_pixels)
+    np.testing.assert_array_equal(restored.building_map, expected.building_map)
+    np.testing.assert_array_equal(restored.damage_map, expected.damage_map)
+    assert restored.shape == shape
+
+
+def test_boxes_between_pixels_are_restored_too() -> None:
+    view, shape = View(turns=1, mirrored=True), (48, 64)
+    prediction = find_blocks(made_up_pair((64, 48)))  # taken as made in the view
+    prediction.boxes[0] = [4.25, 8.5, 20.125, 16.75]
+    # The turned view's x is the tile's y; its y runs against the mirrored x, and so along the tile's.
+    np.testing.assert_array_equal(view.restore(prediction, shape).boxes[0], [8.5, 4.25, 16.75, 20.125])
+
+
+@pytest.mark.parametrize("scale", [1.25, 1.3, 0.8, 2.0])
+@TILES
+@VIEWS
+def test_what_a_scaled_view_finds_is_restored_within_a_pixel(shape, view: View, scale: float) -> None:
+    pair = made_up_pair(shape)
+    scaled = View(view.turns, view.mirrored, scale)
+    expected, restored = best_first(find_blocks(pair)), seen(scaled, pair, find_blocks)
+    values = best_first(restored)
+    np.testing.assert_allclose(values["boxes"], expected["boxes"], atol=1)
+    np.testing.assert_allclose(values["masks"], expected["masks"], atol=0.25)
+    np.testing.assert_array_equal(values["damage"], expected["damage"])
+    truth = find_pixels(pair)
+    pixels = seen(scaled, pair, find_pixels)
+    for here, there in ((restored, truth), (pixels, truth)):
+        assert here.building_map.shape == here.shape == shape
+        assert np.abs(here.building_map.astype(float) - there.building_map).mean() < 6
+    assert pixels.damage_map.shape == (4, *shape)
+    assert pixels.damage_map.dtype == np.uint8
+    assert np.abs(pixels.damage_map.astype(float) - truth.damage_map).mean() < 6
+
+
+def test_the_eight_views_are_eight_and_begin_with_the_tile_itself() -> None:
+    image = torch.arange(6, dtype=torch.uint8).reshape(1, 2, 3)
+    views = [view.apply(image) for view in EIGHT]
+    assert torch.equal(views[0], image)
+    assert len({(tuple(view.shape), view.numpy().tobytes()) for view in views}) == 8
+    assert torch.equal(View(turns=1).apply(image)[0], torch.tensor([[2, 5], [1, 4], [0, 3]]))
+    assert torch.equal(View(mirrored=True).apply(image)[0], torch.tensor([[2, 1, 0], [5, 4, 3]]))
+
+
+def test_a_scaled_view_has_the_nearest_whole_size_and_keeps_values() -> None:
+    image = torch.full((6, 50, 31), 255, dtype=torch.uint8)
+    scaled = View(turns=3, scale=1.25).apply(image)
+    assert scaled.shape == (6, 39, 62)
+    assert scaled.dtype == torch.uint8
+    assert (scaled == 255).all()
+    assert View(scale=0.25).apply(image[:, :1, :1]).shape == (6, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "scales"),
+    [
+        ("none", 1, {1.0}),
+        ("flips", 4, {1.0}),
+        ("d4", 8, {1.0}),
+        ("d4@1.0,1.25", 16, {1.0, 1.25}),
+        ("none@0.8,1,1.25", 3, {0.8, 1.0, 1.25}),
+    ],
+)
+def test_views_are_read_from_a_word_and_scales(text: str, count: int, scales: set[float]) -> None:
+    views = parse_views(text)
+    assert len(set(views)) == len(views) == count
+    assert {view.scale for view in views} == scales
+    flipped = {(view.turns, view.mirrored) for view in views}
+    assert (0, False) in flipped
+    assert text != "flips" or flipped == {(0, False), (0, True), (2, True), (2, False)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "D4", "d5", "d4@", "d4@,1", "d4@1,1.0", "d4@0", "d4@9", "d4@nan", "d4@-1", "d4@1e0", "d4@1@1", "@1"],
+)
+def test_views_that_mean_nothing_are_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(InputError, match=r"--tta: expected none, flips, d4.*found"):
+        parse_views(text)
+
+
+@pytest.mark.parametrize("arguments", [(4,), (-1,), (0, False, 0.0), (0, False, float("nan"))])
+def test_a_view_that_cannot_be_is_refused(arguments: tuple) -> None:
+    with pytest.raises(ValueError, match=r"expected 0\.\.3 turns"):
+        View(*arguments)
+
+
+@pytest.mark.parametrize("predict", [find_blocks, find_pixels])
+def test_views_that_see_the_same_merge_into_what_one_sees(predict: Any) -> None:
+    pair = made_up_pair((48, 64))
+    before = pair["image"].clone()
+    alone, merged = predict(pair), predict_views(predict, pair, EIGHT)
+    assert type(merged) is type(alone)
+    np.testing.assert_array_equal(merged.building_map, alone.building_map)
+    if isinstance(alone, TilePrediction):
+        for name, values in best_first(merged).items():
+            slack = 4e-3 if name == "damage_probs" else 1e-5  # the pool's floor
+            np.testing.assert_allclose(values, best_first(alone)[name], atol=slack, err_msg=name)
+    else:
+        np.testing.assert_array_equal(merged.damage_map, alone.damage_map)
+    assert torch.equal(pair["image"], before)
+    assert (pair["height"], pair["width"]) == (48, 64)
+
+
+def test_scaled_views_meet_in_the_same_buildings() -> None:
+    pair = made_up_pair((72, 40))
+    merged = predict_views(find_blocks, pair, parse_views("d4@1.0,1.25"))
+    assert len(merged.scores) == 2
+    np.testing.assert_allclose(best_first(merged)["boxes"], best_first(find_blocks(pair))["boxes"], atol=1)
+
+
+def test_a_view_that_imagines_something_is_outvoted() -> None:
+    pair, calls = made_up_pair((48, 64)), []
+
+    def imagines_once(there: dict[str, Any]) -> TilePrediction:
+        calls.append(there)
+        if len(calls) == 3:
+            there["image"][0, 2:6, 2:6] = 255
+        return find_blocks(there)
+
+    merged = predict_views(imagines_once, pair, EIGHT)
+    assert len(calls) == 8
+    np.testing.assert_allclose(merged.scores, [240 / 255, 200 / 255, 1 / 8], rtol=1e-5)
+
+
+def test_a_black_tile_and_a_tile_without_finds_stay_empty() -> None:
+    pair = made_up_pair((48, 64), is_black=True)
+    merged = predict_views(find_blocks, pair, parse_views("d4@1.0,1.25"))
+    assert merged.boxes.shape == (0, 4)
+    assert merged.masks.shape == (0, SIDE, SIDE)
+    assert not merged.building_map.any()
+    assert not predict_views(find_pixels, pair, EIGHT).damage_map.any()
+
+
+def test_no_views_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        predict_views(find_blocks, made_up_pair((48, 64)), ())
+
+
+def test_instances_and_pixels_of_several_views_make_one_ensemble() -> None:
+    pair = made_up_pair((48, 64))
+    models = [predict_views(predict, pair, EIGHT) for predict in (find_blocks, find_pixels)]
+    merged = merge_predictions(models)
+    assert isinstance(merged, TilePrediction)
+    np.testing.assert_array_equal(merged.building_map, pair["image"][0])
+    assert best_first(merged)["damage"].tolist() == [1, 3]
+    np.testing.assert_allclose(best_first(merged)["scores"], [240 / 255, 200 / 255], rtol=1e-5)

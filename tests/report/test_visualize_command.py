@@ -1,0 +1,263 @@
+"""``tools/visualize.py``: from labels, converted files, folders and results to pictures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
+from skyeye_det.errors import InputError
+from skyeye_det.report.command import PictureSources, SceneChoice, disagreement, visualize
+from skyeye_det.report.gallery import PanelLook
+from skyeye_det.report.outlines import DrawnBuilding, read_image
+from skyeye_det.report.sources import ResultFolder
+from skyeye_det.xview2.submission import write_numbering
+
+SIDE = 48
+SQUARES = {"a-fire_00000001": [(10, 3)], "b-fire_00000002": [], "c-fire_00000003": [(5, -1), (25, 0)]}
+"""scene -> (left and top, damage) of 10 px squares"""
+
+
+def wkt(at: int) -> str:
+    corners = (at, at), (at + 9, at), (at + 9, at + 9), (at, at + 9), (at, at)
+    return "POLYGON ((" + ", ".join(f"{x} {y}" for x, y in corners) + "))"
+
+
+def write_label(path: Path, scene: str, squares: list[tuple[int, int]], post: bool) -> None:
+    features = []
+    for number, (at, damage) in enumerate(squares):
+        properties = {"feature_type": "building", "uid": f"{scene}-{number}"}
+        if post:
+            properties["subtype"] = SUBTYPE_BY_DAMAGE[damage]
+        features.append({"properties": properties, "wkt": wkt(at)})
+    metadata = {"width": SIDE, "height": SIDE, "disaster": scene.partition("_")[0], "disaster_type": "fire"}
+    path.write_text(json.dumps({"features": {"xy": features, "lng_lat": []}, "metadata": metadata}))
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    for kind in ("images", "labels"):
+        (tmp_path / "xbd" / "val" / kind).mkdir(parents=True)
+    for scene, squares in SQUARES.items():
+        for time in ("pre", "post"):
+            name = f"{scene}_{time}_disaster"
+            cv2.imwrite(
+                str(tmp_path / "xbd/val/images" / f"{name}.png"), np.full((SIDE, SIDE, 3), 60, np.uint8)
+            )
+            write_label(tmp_path / "xbd/val/labels" / f"{name}.json", scene, squares, time == "post")
+    return tmp_path / "xbd"
+
+
+def result(scene: str, at: int, damage: int, score: float) -> dict:
+    mask = np.zeros((SIDE, SIDE), np.uint8, order="F")
+    mask[at : at + 10, at : at + 10] = 1
+    code = {"size": [SIDE, SIDE], "counts": coco_mask.encode(mask)["counts"].decode()}
+    return {"scene": scene, "segmentation": code, "score": score, "damage": damage, "category_id": 1}
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    found = [result("a-fire_00000001", 10, 3, 0.9), result("a-fire_00000001", 30, 0, 0.1)]
+    found.append(result("c-fire_00000003", 25, 2, 0.8))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "instances.json").write_text(json.dumps(found))
+    return tmp_path / "results"
+
+
+def colors(path: Path) -> set[int]:
+    """Damage whose colour is on more of a picture than its legends can hold."""
+    picture = read_image(path)
+    return {
+        damage
+        for damage, color in DAMAGE_COLORS.items()
+        if (picture == color).all(axis=2).sum() > 3 * 11 * 11
+    }
+
+
+def columns(path: Path) -> int:
+    return read_image(path).shape[1] // 512
+
+
+def test_labels_of_an_xbd_root_are_drawn_without_results(root, tmp_path):
+    assert visualize(PictureSources(root, "val"), tmp_path / "out") == 3
+    panels = {path.stem: path for path in (tmp_path / "out" / "panels").iterdir()}
+    assert set(panels) == set(SQUARES)
+    assert {columns(path) for path in panels.values()} == {3}
+    assert {name: colors(path) for name, path in panels.items()} == {
+        "a-fire_00000001": {3},
+        "b-fire_00000002": set(),
+        "c-fire_00000003": {-1, 0},
+    }
+
+
+def test_results_are_drawn_beside_the_labels_from_their_score_on(root, results, tmp_path):
+    visualize(PictureSources(root, "val", predictions=results), tmp_path / "out")
+    path = tmp_path / "out" / "panels" / "a-fire_00000001.png"
+    assert (columns(path), colors(path)) == (4, {3})
+    visualize(PictureSources(root, "val", predictions=results, score_threshold=0.05), tmp_path / "out")
+    assert colors(path) == {0, 3}
+    (results / "inference.json").write_text('{"least_painted_score": 0.05}')
+    visualize(PictureSources(root, "val", predictions=results), tmp_path / "told")
+    assert colors(tmp_path / "told" / "panels" / path.name) == {0, 3}
+
+
+def test_images_alone_with_results_have_no_truth(root, results, tmp_path):
+    sources = PictureSources(images=root / "val" / "images", predictions=results)
+    visualize(sources, tmp_path / "out")
+    path = tmp_path / "out" / "panels" / "c-fire_00000003.png"
+    assert (columns(path), colors(path)) == (3, {2})
+
+
+def test_converted_file_gives_what_the_labels_give(root, tmp_path):
+    command = [sys.executable, "tools/convert_xbd_to_coco.py", "--xbd-root", str(root), "--splits", "val"]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1])
+    visualize(PictureSources(annotations=root / "annotations" / "xbd_val.json"), tmp_path / "coco")
+    visualize(PictureSources(root, "val"), tmp_path / "xbd_pictures")
+    for scene in SQUARES:
+        images = [
+            read_image(tmp_path / name / "panels" / f"{scene}.png") for name in ("coco", "xbd_pictures")
+        ]
+        np.testing.assert_array_equal(*images)
+
+
+def test_images_of_a_submission_serve_where_there_are_no_instances(root, tmp_path):
+    folder = tmp_path / "pngs"
+    folder.mkdir()
+    localization = np.zeros((SIDE, SIDE), np.uint8)
+    localization[10:20, 10:20] = 1
+    for kind, image in (("localization", localization), ("damage", localization * 4)):
+        cv2.imwrite(str(folder / f"a-fire_00000001_{kind}_prediction.png"), image)
+    visualize(PictureSources(root, "val", predictions=folder), tmp_path / "out")
+    panels = tmp_path / "out" / "panels"
+    assert columns(panels / "a-fire_00000001.png") == 4
+    assert columns(panels / "b-fire_00000002.png") == 3  # not predicted: no column, not an empty one
+    truth, found = np.split(read_image(panels / "a-fire_00000001.png")[60:500, -1080:], 2, axis=1)
+    assert (truth == DAMAGE_COLORS[3]).all(axis=2).sum() == (found == DAMAGE_COLORS[3]).all(axis=2).sum() > 0
+
+
+def test_numbered_submission_finds_its_scenes(tmp_path):
+    write_numbering(tmp_path, {"a-fire_00000001": "test_00000"})
+    for kind in ("localization", "damage"):
+        name = f"test_{kind}_00000_prediction.png"
+        cv2.imwrite(str(tmp_path / name), np.full((SIDE, SIDE), 1, np.uint8))
+    (building,) = ResultFolder(tmp_path, 0.3).buildings("a-fire_00000001", (SIDE, SIDE))
+    assert building.damage == 0
+
+
+def test_parts_of_an_unfinished_run_serve(results):
+    content = json.loads((results / "instances.json").read_text())
+    (results / "instances").mkdir()
+    (results / "instances" / "a-fire_00000001.json").write_text(json.dumps(content[:1]))
+    (results / "instances.json").unlink()
+    folder = ResultFolder(results, 0.3)
+    assert len(folder.buildings("a-fire_00000001", (SIDE, SIDE))) == 1
+    assert folder.buildings("c-fire_00000003", (SIDE, SIDE)) is None
+
+
+def test_scene_without_detections_counts_as_predicted(results):
+    assert ResultFolder(results, 0.3).buildings("b-fire_00000002", (SIDE, SIDE)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"damage": 4}, "damage 0..3"),
+        ({"segmentation": {"size": [9, 9], "counts": "0"}}, r"48 x 48 px .* found size \[9, 9\]"),
+        ({"score": None}, "a score 0..1"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "no compressed run lengths"),
+        ({"segmentation": {"size": [SIDE, SIDE], "counts": "`"}}, "run lengths that break off"),
+        ({"damage": "3"}, "damage 0..3"),
+    ],
+)
+def test_broken_results_are_named(results, change, message):
+    found = [result("a-fire_00000001", 10, 3, 0.9) | change]
+    (results / "instances.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match=message):
+        ResultFolder(results, 0.3).buildings("a-fire_00000001", (SIDE, SIDE))
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ({}, "expected images"),
+        ({"xbd_root": "R"}, "--split"),
+        ({"xbd_root": "R", "split": "val", "images": "I"}, "with another"),
+        ({"xbd_root": "R", "split": "train"}, "train"),
+        ({"xbd_root": "R", "split": "val", "predictions": "nowhere"}, "nowhere"),
+        ({"xbd_root": "R", "split": "val", "predictions": "R"}, "infer.py"),
+        ({"annotations": "nowhere.json"}, "nowhere"),
+    ],
+)
+def test_what_is_missing_is_said(root, tmp_path, sources, message):
+    given = {key: root if value == "R" else value for key, value in sources.items()}
+    with pytest.raises(InputError, match=message):
+        visualize(PictureSources(**given), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_scenes_are_chosen_limited_and_ordered(root, results, tmp_path):
+    sources = PictureSources(root, "val", predictions=results)
+    page = tmp_path / "out" / "index.html"
+
+    def order(**choice) -> list[str]:
+        visualize(sources, tmp_path / "out", choice=SceneChoice(**choice))
+        text = page.read_text()
+        return sorted(
+            (scene for scene in SQUARES if f"<h2>{scene}" in text), key=lambda s: text.index(f"<h2>{s}")
+        )
+
+    a, b, c = SQUARES
+    assert order() == [a, b, c]
+    assert order(names=[c, a, c]) == [c, a]
+    assert order(limit=1) == [a]
+    assert order(order="worst") == [c, a, b]
+    assert order(order="random", seed=1) == order(order="random", seed=1)
+    with pytest.raises(InputError, match=r"no scene '\.\./x'"):
+        order(names=["../x"])
+    with pytest.raises(InputError, match="--limit"):
+        order(limit=0)
+
+
+def test_worst_needs_labels_and_results(root, tmp_path):
+    with pytest.raises(InputError, match="worst"):
+        visualize(PictureSources(root, "val"), tmp_path / "out", choice=SceneChoice(order="worst"))
+
+
+def test_disagreement_leaves_ungraded_buildings_aside():
+    def block(damage: int, side: int = 4) -> list[DrawnBuilding]:
+        return [DrawnBuilding(np.ones((side, side), np.uint8), (0, 0), damage)]
+
+    assert disagreement(block(3), block(3), (9, 9)) == 0
+    assert disagreement(block(3), block(0), (9, 9)) == 16
+    assert disagreement(block(-1), block(0), (9, 9)) == 0
+    assert disagreement(block(-1), [], (9, 9)) == 16
+    assert disagreement([], block(0, side=2), (9, 9)) == 4
+
+
+def test_command_draws_and_reports_wrong_input_in_one_sentence(root, tmp_path):
+    tool = [sys.executable, str(Path(__file__).parents[1] / "tools" / "visualize.py")]
+    given = ["--xbd-root", str(root), "--split", "val", "--output", str(tmp_path / "out")]
+
+    def run(scene: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*tool, *given, "--scene", scene], capture_output=True, text=True, check=False)
+
+    done = run("a-fire_00000001")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / "panels" / "a-fire_00000001.png").is_file()
+    wrong = run("nothing")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: ")
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_real_tiles_are_drawn(xbd_root, tmp_path):
+    if not (xbd_root / "val").is_dir():
+        pytest.skip("SKYEYE_XBD_ROOT has no val split")
+    look = PanelLook(zoom=2, crop=(0, 0, 256, 256))
+    assert visualize(PictureSources(xbd_root, "val"), tmp_path, choice=SceneChoice(limit=2), look=look) >= 1
+    assert columns(next((tmp_path / "panels").iterdir())) == 3
