@@ -93,7 +93,7 @@ def _is_locked(place: int) -> bool:
             return True
 
 
-def claim_results(settings_file: Path, settings: Mapping[str, Any], results: str, option: str) -> None:
+def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str, option: str) -> None:
     """Notes what the results of a folder come from; refuses to go on with those of something else.
 
     Args:

@@ -1,4 +1,4 @@
-"""The decisions between a model's probabilities and its answer, as one small YAML file.
+"""The decision rule between a model's probabilities and buildings, as one small YAML file.
 
 ``tools/tune_postprocess.py`` writes it, ``tools/infer.py --decisions`` and ``TEST.DECISIONS`` read it.
 """
@@ -23,6 +23,10 @@ _TEMPERATURES = 0.01, 100.0
 _WEIGHTS = 1e-6, 1e6
 
 
+OUTLINES = ("painted", "mask", "simplified", "right-angled")
+FILLS = ("own", "majority", "proportional")
+
+
 @dataclass(frozen=True)
 class DecisionRule:
     """From probabilities to buildings, pixels and classes.
@@ -35,11 +39,17 @@ class DecisionRule:
         map_weight: share, 0..1, of the semantic building map in a pixel's probability; the rest is the
             instance's score times its mask. Without a map it has no effect.
         min_area: px; smaller buildings are left out.
-        presence_threshold: a tile where no instance's score reaches it is taken as empty, 0..1.
+        presence_threshold: a window where no building's score reaches it is taken as empty, 0..1.
         damage_weights: factors of the four damage probabilities before the largest is taken; the harmonic
             mean of the official score rewards rare classes, which plain argmax does not.
         temperature: damage probabilities p become p ** (1 / temperature), normalised; above 1 is less sure
             (Guo et al. 2017, arXiv:1706.04599).
+        outline: what is rasterized of a building, of ``OUTLINES``. ``painted``: the pixels that
+            ``pixel_threshold`` lets through, best for the score; ``mask``: where its own mask is at least
+            one half; ``simplified`` and ``right-angled``: polygons of that mask, filled by the official rule.
+        fill: what value its pixels get, of ``FILLS``. ``own``: the building's damage, of a semantic model
+            each pixel's own; ``majority``: the damage that most of those pixels have; ``proportional``: the
+            four grades in proportion to the building's probabilities.
     """
 
     score_threshold: float = 0.6
@@ -49,6 +59,8 @@ class DecisionRule:
     presence_threshold: float = 0.0
     damage_weights: tuple[float, ...] = (1.0,) * NUM_DAMAGE_CLASSES
     temperature: float = 1.0
+    outline: str = "painted"
+    fill: str = "own"
 
     def __post_init__(self) -> None:
         """Raises ValueError where a value means nothing."""
@@ -61,6 +73,11 @@ class DecisionRule:
         for name in ("score_threshold", "pixel_threshold", "map_weight", "presence_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0..1, found {getattr(self, name)}")
+        for name, choices in (("outline", OUTLINES), ("fill", FILLS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(choices)}, found {shown(getattr(self, name))}"
+                )
         if self.min_area < 0:
             raise ValueError(f"min_area: expected 0 px or more, found {self.min_area}")
         if not _TEMPERATURES[0] <= self.temperature <= _TEMPERATURES[1]:
@@ -84,7 +101,7 @@ class DecisionRule:
         return (self.calibrated(damage_probs) * weights).argmax(axis=-1)
 
 
-_NUMBERS = tuple(field.name for field in fields(DecisionRule) if field.name != "damage_weights")
+_NUMBERS = tuple(field.name for field in fields(DecisionRule) if isinstance(field.default, float))
 
 
 def _is_number(value: Any) -> bool:

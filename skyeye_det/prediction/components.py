@@ -12,8 +12,11 @@ import numpy as np
 
 from skyeye_det.prediction.regions import Regions, connected_regions, spread_labels
 
-MOST_COVERED = 0.5
-"""A component of which instances cover this share or more of its pixels is known, and left out."""
+MAP_THRESHOLD = 0.3
+"""Least probability of a pixel of a component: below any threshold that localization would choose."""
+
+MIN_COMPONENT_AREA = 12
+"""px; the smallest buildings of xBD that can be told from noise."""
 
 SEAM_THRESHOLD = 0.35
 """Least probability of a pixel that lies on a seam. Seams of val's labels are as well found at it as at 0.5,
@@ -32,86 +35,40 @@ _NARROWEST_NECK = 0.7
 _LEVELS = tuple(1.5 * 1.3**step for step in range(13))
 """px from the edge at which necks are looked for: 1.5 to 35, so buildings of 3 to 100 px."""
 
-Components = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-
-class BuildingComponents:
-    """The components of one building map, split once; asked for all, and for what instances leave.
+def map_components(
+    building_map: np.ndarray, seam_map: np.ndarray | None, mask_side: int = 28
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The components of a building map, as instances.
 
     Args:
-        building_map: (h, w) probability of building, float 0..1 or uint8 0..255.
-        seam_map: (h, w) probability that a building pixel lies at its building's edge, likewise; None: parts
-            are split at narrow necks.
-        threshold: least probability of a building pixel, above 0.
-        min_area: px; components of fewer pixels are left out.
+        building_map: float (h, w), probability of building.
+        seam_map: float (h, w), probability that a building pixel lies at its building's edge; None: parts are
+            split at narrow necks.
+        mask_side: S of the soft masks.
+
+    Returns:
+        boxes (K, 4) float32, tight; masks (K, S, S) float32, the map over each box, 0 on other components;
+        scores (K,) float32, mean probability of the component's pixels. In no order.
 
     Raises:
-        ValueError: shapes that differ, values that are not finite, a threshold of 0 or less.
+        ValueError: shapes that differ, or values that are not finite.
     """
-
-    def __init__(
-        self, building_map: np.ndarray, seam_map: np.ndarray | None, threshold: float, min_area: int
-    ):
-        self._probability = as_probability(building_map)
-        _check_images(self._probability, seam_map)
-        if threshold <= 0:
-            raise ValueError(f"expected a threshold above 0, found {threshold}")
-        self._building = self._probability >= np.float32(threshold)
-        labels = split_buildings(self._building, seam_map)
-        self._parts = Regions(labels, int(labels.max()) + 1)
-        self._least = max(min_area, 1)
-
-    def all_boxes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tight boxes (K, 4) float32 of all components, and their mean probability (K,) float32."""
-        numbers = 1 + np.flatnonzero(self._parts.areas[1:] >= self._least)
-        return self._parts.boxes[numbers].astype(np.float32), self._scores(self._parts, numbers)
-
-    def uncovered(self, covered: np.ndarray, mask_side: int = 28) -> Components:
-        """What the map finds and no instance covers, as instances.
-
-        Args:
-            covered: bool (h, w), pixels of instances; components mostly covered are left out (see
-                ``MOST_COVERED``), others lose their covered pixels.
-            mask_side: S of the soft masks.
-
-        Returns:
-            boxes (K, 4) float32, tight; masks (K, S, S) float32, the map over each box, 0 on other
-            components; scores (K,) float32, mean probability of the component's pixels. In no order.
-
-        Raises:
-            ValueError: ``covered`` has another shape than the map.
-        """
-        parts = self._parts
-        if covered.shape != parts.labels.shape:
-            raise ValueError(
-                f"expected covered pixels {parts.labels.shape} as the map, found {covered.shape}"
-            )
-        is_covered = covered.ravel()[parts.places]
-        hidden = np.bincount(parts.numbers[is_covered], minlength=len(parts))
-        new = (hidden < MOST_COVERED * parts.areas) & (parts.areas - hidden >= self._least)
-        new[0] = False
-        is_left = new[parts.numbers] & ~is_covered
-        left = Regions(parts.painted(np.where(is_left, parts.numbers, 0)), len(parts))
-        numbers = np.flatnonzero(new)
-        masks = np.zeros((len(numbers), mask_side, mask_side), np.float32)
-        for index, number in enumerate(numbers.tolist()):
-            window = left.window(number)
-            # Other components and covered pixels are zero; around all of them the map fades by itself.
-            own = (left.labels[window] == number) | ~self._building[window]
-            masks[index] = _resized(np.where(own, self._probability[window], np.float32(0)), mask_side)
-        return left.boxes[numbers].astype(np.float32), masks, self._scores(left, numbers)
-
-    def _scores(self, parts: Regions, numbers: np.ndarray) -> np.ndarray:
-        """Mean probability float32 of the pixels of each part."""
-        total = np.bincount(parts.numbers, self._probability.ravel()[parts.places], len(parts))
-        return (total[numbers] / parts.areas[numbers]).astype(np.float32)
-
-
-def as_probability(image: np.ndarray) -> np.ndarray:
-    """Probabilities float32 0..1 of a map that holds them so, or as uint8 0..255."""
-    if image.dtype == np.uint8:
-        return image * np.float32(1 / 255)
-    return np.asarray(image, np.float32)
+    probability = np.asarray(building_map, np.float32)
+    _check_images(probability, seam_map)
+    building = probability >= np.float32(MAP_THRESHOLD)
+    labels = split_buildings(building, seam_map)
+    parts = Regions(labels, int(labels.max()) + 1)
+    numbers = 1 + np.flatnonzero(parts.areas[1:] >= MIN_COMPONENT_AREA)
+    masks = np.zeros((len(numbers), mask_side, mask_side), np.float32)
+    for index, number in enumerate(numbers.tolist()):
+        window = parts.window(number)
+        # Other components are zero; around all of them the map fades by itself.
+        own = (labels[window] == number) | ~building[window]
+        masks[index] = _resized(np.where(own, probability[window], np.float32(0)), mask_side)
+    total = np.bincount(parts.numbers, probability.ravel()[parts.places], len(parts))
+    scores = (total[numbers] / parts.areas[numbers]).astype(np.float32)
+    return parts.boxes[numbers].astype(np.float32), masks, scores
 
 
 def split_buildings(building: np.ndarray, seam_map: np.ndarray | None) -> np.ndarray:
@@ -120,10 +77,7 @@ def split_buildings(building: np.ndarray, seam_map: np.ndarray | None) -> np.nda
     Each pixel goes to the nearest marker of its connected region; a region without markers is one building.
     """
     regions = connected_regions(building)
-    if seam_map is None:
-        markers = _peaks(building)
-    else:
-        markers = _cores(building, as_probability(seam_map) < SEAM_THRESHOLD)
+    markers = _peaks(building) if seam_map is None else _cores(building, seam_map < SEAM_THRESHOLD)
     seeds, region = markers.ravel()[regions.places], regions.numbers
     is_marked = np.zeros(len(regions), bool)
     is_marked[region[seeds > 0]] = True
@@ -143,7 +97,7 @@ def _cores(building: np.ndarray, off_seams: np.ndarray) -> np.ndarray:
     is_marker = np.zeros(len(core), bool)
     is_marker[core.labels[_depth(building) >= _LEAST_MARKER_DEPTH]] = True
     is_marker &= core.areas >= LEAST_MARKER_AREA
-    return core.painted(np.where(is_marker[core.numbers], core.numbers, 0))
+    return core.image_of(np.where(is_marker[core.numbers], core.numbers, 0))
 
 
 def _peaks(building: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Several predictions of one tile, of turned views or of other models, become one.
+"""Several predictions of one window, of turned views or of other models, become one.
 
 Instances are clustered by the IoU of their masks and averaged in the manner of weighted boxes fusion
 (Solovyev et al. 2021, arXiv:1910.13302); maps are averaged pixel by pixel. What few have seen stays, with a
@@ -6,19 +6,23 @@ low score. Damage probabilities are pooled by their logarithms (Genest and Zidek
 1:114), which a doubt moves farther than a mean; configs/README.md tells what that gains.
 
 Glossary: ``V`` predictions with instances; ``N`` instances in all of them; ``C`` clusters; ``S`` side of a
-soft mask; ``(h, w)`` tile. Boxes are XYXY in px, pixel ``k`` covers ``[k, k + 1]``.
+soft mask; ``(h, w)`` window. Boxes are XYXY in px, pixel ``k`` covers ``[k, k + 1]``.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
-from skyeye_det.prediction.rasterize import encode_instances, instance_crops
-
-Prediction = TilePrediction | PixelPrediction
+from skyeye_det.prediction.masks import bilinear_weights, encode_crop, mask_crops, window_of
+from skyeye_det.prediction.prediction import (
+    InstancePrediction,
+    PixelPrediction,
+    Prediction,
+    as_probability,
+    compact_probability,
+)
 
 _LEAST_WEIGHT = 1e-6
 """Stands for a score of 0, so that a cluster of such instances still has a mean."""
@@ -27,11 +31,14 @@ _LEAST_PROBABILITY = 1e-3
 """Of a damage class in the pool: no model rules a class out for all others."""
 
 
-def merge_predictions(predictions: Sequence[Prediction], iou_threshold: float = 0.5) -> Prediction:
-    """Merges predictions of one tile, each in the tile's own frame.
+def merge_predictions(
+    predictions: Sequence[Prediction], iou_threshold: float = 0.5, *, same_model: bool = False
+) -> Prediction:
+    """Merges predictions of one window, each in the window's own frame.
 
     Instances: the best-scored free one founds a cluster and takes from each other prediction the free one of
-    greatest mask IoU, if that reaches ``iou_threshold``; so a cluster has at most one of each. (Weighted
+    its kind (instance or component of the map) of greatest mask IoU, if that reaches ``iou_threshold``; so a
+    cluster has at most one of each. (Weighted
     boxes fusion compares with the running mean instead; with the founder, all IoUs are known beforehand.) A
     cluster's box and soft mask are the means of its members', weighted by score, and so are the logarithms of
     its damage probabilities; its score is the sum of theirs divided by V: one of eight views alone gives an
@@ -45,43 +52,39 @@ def merge_predictions(predictions: Sequence[Prediction], iou_threshold: float = 
     Args:
         predictions: at least one; instances and maps of pixels may stand together.
         iou_threshold: least IoU, above 0 to 1, of two instances that are taken as one building.
+        same_model: whether they are views of one model, whose feature vectors have a mean; those of several
+            models are dropped.
 
     Returns:
-        A ``TilePrediction``, best score first, where one is among ``predictions``, else a
+        An ``InstancePrediction``, best score first, where one is among ``predictions``, else a
         ``PixelPrediction``. A single prediction comes back as it is.
 
     Raises:
-        ValueError: no predictions, tiles of different sizes, predictions already decided by a rule, or a
-            threshold out of range.
+        ValueError: no predictions, windows of different sizes, or a threshold out of range.
     """
     _check(predictions, iou_threshold)
     if len(predictions) == 1:
         return predictions[0]
-    tiles = [found for found in predictions if isinstance(found, TilePrediction)]
+    views = [found for found in predictions if isinstance(found, InstancePrediction)]
     pixels = [found for found in predictions if isinstance(found, PixelPrediction)]
     maps = [found.building_map for found in predictions if found.building_map is not None]
     building_map = _mean_map(maps) if maps else None
     damage_map = _mean_map([found.damage_map for found in pixels]) if pixels else None
-    if not tiles:
+    if not views:
         assert building_map is not None
         assert damage_map is not None
-        return PixelPrediction(building_map=building_map, damage_map=damage_map, shape=predictions[0].shape)
-    boxes, masks, scores, damage_probs = _merged_instances(tiles, iou_threshold)
-    if damage_map is not None:
-        seen, is_seen = _mean_damage(boxes, masks, damage_map)
-        both = _pooled(
-            len(tiles) * _logarithms(damage_probs) + len(pixels) * _logarithms(seen), len(predictions)
-        )
-        damage_probs = np.where(is_seen[:, None], both, damage_probs).astype(np.float32)
-    return TilePrediction(
-        boxes=boxes,
-        masks=masks,
-        scores=scores,
-        damage_probs=damage_probs,
-        damage=damage_probs.argmax(axis=1),
-        shape=tiles[0].shape,
-        building_map=building_map,
+        return PixelPrediction(building_map, damage_map, predictions[0].shape)
+    merged = replace(
+        _merged_instances(views, iou_threshold, same_model=same_model), building_map=building_map
     )
+    if damage_map is None:
+        return merged
+    seen, is_seen = _mean_damage(merged.boxes, merged.masks, damage_map)
+    both = _pooled(
+        len(views) * _logarithms(merged.damage_probs) + len(pixels) * _logarithms(seen), len(predictions)
+    )
+    probs = np.where(is_seen[:, None], both, merged.damage_probs).astype(np.float32)
+    return replace(merged, damage_probs=probs)
 
 
 def _check(predictions: Sequence[Prediction], iou_threshold: float) -> None:
@@ -89,9 +92,7 @@ def _check(predictions: Sequence[Prediction], iou_threshold: float) -> None:
         raise ValueError("expected at least one prediction to merge, found none")
     shapes = {tuple(found.shape) for found in predictions}
     if len(shapes) > 1:
-        raise ValueError(f"expected predictions of one tile, found the sizes {sorted(shapes)}")
-    if any(found.rule is not None for found in predictions):
-        raise ValueError("expected predictions as the models give them, found decided ones; merge first")
+        raise ValueError(f"expected predictions of one window, found the sizes {sorted(shapes)}")
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"iou_threshold: expected above 0 to 1, found {iou_threshold}")
 
@@ -105,29 +106,41 @@ def _mean_map(maps: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _merged_instances(
-    tiles: Sequence[TilePrediction], iou_threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (C, 4), masks (C, S, S), scores (C,) and damage probabilities (C, 4), float32, best first."""
-    clusters, count = _clusters(tiles, iou_threshold)
-    total = np.zeros(count, np.float64)
+    views: Sequence[InstancePrediction], iou_threshold: float, *, same_model: bool
+) -> InstancePrediction:
+    """Means of the clusters, best score first, without a map."""
+    if len(views) == 1:
+        return views[0]
+    clusters, count = _clusters(views, iou_threshold)
+    total, scores = np.zeros(count, np.float64), np.zeros(count, np.float64)
     boxes, damage_logs = np.zeros((count, 4), np.float64), np.zeros((count, 4), np.float64)
-    scores = np.zeros(count, np.float64)
-    for tile, own in zip(tiles, clusters, strict=True):  # a cluster occurs once in `own`: += adds each
-        weight = _weights(tile)
+    is_component = np.zeros(count, np.bool_)
+    length = views[0].features.shape[1] if same_model else 0
+    features = np.zeros((count, length), np.float32)
+    for view, own in zip(views, clusters, strict=True):  # a cluster occurs once in `own`: += adds each
+        weight = _weights(view)
         total[own] += weight
-        scores[own] += tile.scores
-        boxes[own] += weight[:, None] * tile.boxes
-        damage_logs[own] += weight[:, None] * _logarithms(tile.damage_probs)
-    boxes, damage_probs = boxes / total[:, None], _pooled(damage_logs, total[:, None])
-    side = max(tile.masks.shape[-1] for tile in tiles)
+        scores[own] += view.scores
+        boxes[own] += weight[:, None] * view.boxes
+        damage_logs[own] += weight[:, None] * _logarithms(view.damage_probs)
+        is_component[own] = view.is_component
+        features[own] += weight[:, None] * view.features[:, :length]
+    boxes = boxes / total[:, None]
+    side = max(view.masks.shape[-1] for view in views)
     masks = np.zeros((count, side, side), np.float32)
-    for tile, own in zip(tiles, clusters, strict=True):
-        share = (_weights(tile) / total[own]).astype(np.float32)
-        masks[own] += share[:, None, None] * _moved_masks(tile.masks, tile.boxes, boxes[own], side)
-    np.clip(masks, 0, 1, out=masks)
+    for view, own in zip(views, clusters, strict=True):
+        share = (_weights(view) / total[own]).astype(np.float32)
+        masks[own] += share[:, None, None] * _moved_masks(view.masks, view.boxes, boxes[own], side)
     order = np.argsort(-scores, kind="stable")
-    kept = boxes[order], masks[order], scores[order] / len(tiles), damage_probs[order]
-    return tuple(part.astype(np.float32, copy=False) for part in kept)  # type: ignore[return-value]
+    return InstancePrediction(
+        boxes=boxes[order].astype(np.float32),
+        masks=compact_probability(masks[order]),
+        scores=(scores[order] / len(views)).astype(np.float32),
+        damage_probs=_pooled(damage_logs, total[:, None])[order].astype(np.float32),
+        is_component=is_component[order],
+        features=(features / total[:, None])[order].astype(np.float16),
+        shape=views[0].shape,
+    )
 
 
 def _logarithms(damage_probs: np.ndarray) -> np.ndarray:
@@ -140,46 +153,46 @@ def _pooled(logarithms: np.ndarray, weights: np.ndarray | float) -> np.ndarray:
     return probs / probs.sum(axis=1, keepdims=True)
 
 
-def _weights(tile: TilePrediction) -> np.ndarray:
-    return np.maximum(tile.scores.astype(np.float64), _LEAST_WEIGHT)
+def _weights(view: InstancePrediction) -> np.ndarray:
+    return np.maximum(view.scores.astype(np.float64), _LEAST_WEIGHT)
 
 
-def _clusters(tiles: Sequence[TilePrediction], iou_threshold: float) -> tuple[list[np.ndarray], int]:
+def _clusters(views: Sequence[InstancePrediction], iou_threshold: float) -> tuple[list[np.ndarray], int]:
     """The cluster 0..C-1 of each instance, int64 (N of the prediction,) for each, and C."""
-    sizes = [len(tile.scores) for tile in tiles]
-    ends = np.cumsum(sizes)
-    view = np.repeat(np.arange(len(tiles)), sizes).tolist()
-    near = _neighbours(tiles, iou_threshold)
-    scores = np.concatenate([tile.scores for tile in tiles])
+    sizes = [len(view.scores) for view in views]
+    number = np.repeat(np.arange(len(views)), sizes).tolist()
+    near = _neighbours(views, iou_threshold)
+    scores = np.concatenate([view.scores for view in views])
     cluster = np.full(len(scores), -1, np.int64)
     count = 0
     for founder in np.argsort(-scores, kind="stable").tolist():
         if cluster[founder] >= 0:
             continue
-        cluster[founder], views = count, {view[founder]}
+        cluster[founder], present = count, {number[founder]}
         for other in near.get(founder, ()):
-            if cluster[other] < 0 and view[other] not in views:
+            if cluster[other] < 0 and number[other] not in present:
                 cluster[other] = count
-                views.add(view[other])
+                present.add(number[other])
         count += 1
-    return np.split(cluster, ends[:-1]), count
+    return np.split(cluster, np.cumsum(sizes)[:-1]), count
 
 
-def _neighbours(tiles: Sequence[TilePrediction], iou_threshold: float) -> dict[int, list[int]]:
-    """For each instance those of other predictions whose IoU reaches the threshold, greatest first.
+def _neighbours(views: Sequence[InstancePrediction], iou_threshold: float) -> dict[int, list[int]]:
+    """For each instance those of its kind in other predictions whose IoU reaches the threshold, best first.
 
     One matrix of two predictions' instances at a time; pycocotools compares run lengths only where boxes
     overlap.
     """
-    starts = np.cumsum([0, *(len(tile.scores) for tile in tiles)])
-    encoded = [_run_lengths(tile) for tile in tiles]
+    starts = np.cumsum([0, *(len(view.scores) for view in views)])
+    encoded = [_run_lengths(view) for view in views]
     ious, pairs = [np.zeros(0)], [np.zeros((0, 2), np.int64)]
-    for second in range(1, len(tiles)):
+    for second in range(1, len(views)):
         for first in range(second):
             if not encoded[first] or not encoded[second]:
                 continue
             iou = coco_mask.iou(encoded[first], encoded[second], [0] * len(encoded[second]))
-            place = np.argwhere(iou >= iou_threshold)
+            alike = views[first].is_component[:, None] == views[second].is_component
+            place = np.argwhere((iou >= iou_threshold) & alike)
             ious.append(iou[tuple(place.T)])
             pairs.append(place + starts[[first, second]])
     order = np.argsort(-np.concatenate(ious), kind="stable")
@@ -190,40 +203,37 @@ def _neighbours(tiles: Sequence[TilePrediction], iou_threshold: float) -> dict[i
     return near
 
 
-def _run_lengths(tile: TilePrediction) -> list[dict]:
+def _run_lengths(view: InstancePrediction) -> list[dict]:
     """Masks at 0.5; an instance without such a pixel is compared by its whole box."""
-    encoded = encode_instances(tile.boxes, tile.masks, tile.shape)
-    # One by one: pycocotools' area of a list fails from 256 masks on.
-    bare = [index for index, one in enumerate(encoded) if not coco_mask.area(one)]
-    boxes = encode_instances(tile.boxes[bare], np.ones_like(tile.masks[bare]), tile.shape)
+    crops = mask_crops(view.boxes, view.masks, view.shape)
+    bare = [index for index, (_, crop) in enumerate(crops) if not crop.any()]
+    boxes = mask_crops(view.boxes[bare], np.full_like(view.masks[bare], 255), view.shape)
     for index, box in zip(bare, boxes, strict=True):
-        encoded[index] = box
-    return encoded
+        crops[index] = box
+    return [encode_crop(crop, view.shape) for crop in crops]
 
 
 def _moved_masks(masks: np.ndarray, boxes: np.ndarray, targets: np.ndarray, side: int) -> np.ndarray:
     """Soft masks (n, S, S) of ``boxes``, bilinear, on ``side`` x ``side`` cells of the boxes ``targets``."""
-    across = _cell_weights(boxes[:, 0::2], targets[:, 0::2], masks.shape[-1], side)
-    down = _cell_weights(boxes[:, 1::2], targets[:, 1::2], masks.shape[-1], side)
-    return down @ masks @ across.transpose(0, 2, 1)
-
-
-def _cell_weights(source: np.ndarray, target: np.ndarray, cells: int, side: int) -> np.ndarray:
-    """Weights float32 (n, side, cells) of bilinear resampling from spans (n, 2) to spans; 0 outside."""
-    source, target = source.astype(np.float64), target.astype(np.float64)
-    centre = target[:, :1] + (np.arange(side) + 0.5) / side * (target[:, 1:] - target[:, :1])
-    width = np.maximum(source[:, 1:] - source[:, :1], np.finfo(np.float32).tiny)
-    place = ((centre - source[:, :1]) / width * cells - 0.5)[:, :, None]
-    return np.maximum(1 - np.abs(place - np.arange(cells)), 0).astype(np.float32)
+    cells = (np.arange(side) + 0.5) / side
+    across, down = (
+        bilinear_weights(
+            boxes[:, axis::2],
+            targets[:, axis, None] + cells * (targets[:, axis + 2] - targets[:, axis])[:, None],
+            masks.shape[-1],
+        )
+        for axis in (0, 1)
+    )
+    return down @ as_probability(masks) @ across.transpose(0, 2, 1)
 
 
 def _mean_damage(
     boxes: np.ndarray, masks: np.ndarray, damage_map: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean of uint8 (4, h, w) over each instance's pixels: (C, 4), rows sum to 1, and bool (C,): has one."""
-    seen = np.zeros((len(boxes), len(damage_map)), np.float64)
-    for index, (x0, y0), crop in instance_crops(boxes, masks, damage_map.shape[1:]):
-        part = damage_map[:, y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]]
-        seen[index] = part[:, crop].sum(axis=1)
+    shape = damage_map.shape[1], damage_map.shape[2]
+    crops = mask_crops(boxes, masks, shape)
+    sums = [damage_map[(slice(None), *window_of(crop))][:, crop[1]].sum(axis=1) for crop in crops]
+    seen = np.array(sums, np.float64).reshape(-1, len(damage_map))
     total = seen.sum(axis=1, keepdims=True)
     return seen / np.maximum(total, 1), total[:, 0] > 0

@@ -61,7 +61,7 @@ class Regions:
         x0, y0, x1, y1 = self.boxes[number].tolist()
         return slice(y0, y1), slice(x0, x1)
 
-    def painted(self, values: np.ndarray) -> np.ndarray:
+    def image_of(self, values: np.ndarray) -> np.ndarray:
         """An image (h, w) of ``values`` (n,) at ``places``, 0 elsewhere."""
         image = np.zeros(self.labels.shape, values.dtype)
         image.ravel()[self.places] = values
@@ -97,7 +97,7 @@ def spread_labels(seeds: np.ndarray, regions: Regions) -> np.ndarray:
     is_mixed = np.zeros(len(regions), bool)
     is_mixed[region[is_seed & (seeds != single[region])]] = True
     is_mixed &= np.bincount(region[~is_seed], minlength=len(regions)) > 0  # else nothing is left to spread
-    spread = regions.painted(np.where(is_seed | is_mixed[region], seeds, single[region]))
+    spread = regions.image_of(np.where(is_seed | is_mixed[region], seeds, single[region]))
     for number in np.flatnonzero(is_mixed).tolist():  # each as if there were no other
         window = regions.window(number)
         inside = regions.labels[window] == number

@@ -1,4 +1,8 @@
-"""Predictions and truth of tiles as files to tune on: one ``.npz`` a tile, written whole, without pickles."""
+"""The prediction store: what models saw, one file a window, from which every decision is made.
+
+A file is a compressed ``.npz`` without pickles, written whole, so a window is there or it is not: the unit of
+resuming, of tuning and of a new decision. ``store.json`` says which models saw which images.
+"""
 
 import zipfile
 from collections.abc import Mapping
@@ -9,98 +13,189 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import claim_results, whole_file
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.merging import Prediction
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
+from skyeye_det.files import lock_settings, read_json, whole_file
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
+from skyeye_det.prediction.windows import Window, cut_windows
 
-Truth = tuple[np.ndarray, np.ndarray]
-"""localization 0/1 and damage 0..4, uint8 (h, w)"""
+STORE_VERSION = 7
+"""Raised when the code predicts something else by the same config and weights; others are refused."""
 
-SETTINGS_FILE = "tiles.json"
-_KINDS: dict[str, type[Prediction]] = {kind.__name__: kind for kind in (TilePrediction, PixelPrediction)}
-_KIND, _TRUTH, _PREFIX = "kind", "truth", "prediction."
-_LOCALIZATION_BIT = 8
-"""Of a pixel of ``truth``; the bits below hold the damage."""
+SETTINGS_FILE = "store.json"
+_KINDS: dict[str, type[Prediction]] = {"instances": InstancePrediction, "pixels": PixelPrediction}
+_KIND = "kind"
 
 
-@dataclass(frozen=True, eq=False)
-class KeptTile:
-    """A tile to tune on.
+@dataclass(frozen=True)
+class KeptImage:
+    """An image pair of a store.
 
     Attributes:
-        prediction: before any decision.
-        truth: localization 0/1 and damage 0..4, uint8 (h, w).
+        scene: its name.
+        file_name: of the pre image, without folder.
+        image_id: number in COCO results.
+        height: px.
+        width: px.
     """
 
-    prediction: Prediction
-    truth: Truth
+    scene: str
+    file_name: str
+    image_id: int
+    height: int
+    width: int
 
 
-def tile_path(folder: Path, scene: str) -> Path:
-    """File of a scene."""
-    return folder / f"{scene}.npz"
+@dataclass(frozen=True)
+class PredictionStore:
+    """A folder of predictions.
 
-
-def save_tile(path: Path, tile: KeptTile) -> None:
-    """Writes a tile, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written, or truth and prediction differ in size.
-        ValueError: the prediction was decided by a rule already.
+    Attributes:
+        folder: of the files.
+        images: all pairs that belong to it, predicted or not.
+        window: side of a window in px.
+        overlap: px that neighbours share.
     """
-    if tile.prediction.rule is not None:
-        raise ValueError(f"expected a prediction before any decision, found one by {tile.prediction.rule}")
-    localization, damage = tile.truth
-    shape = tuple(tile.prediction.shape)
-    if localization.shape != shape or damage.shape != shape:
-        raise InputError(
-            f"{path.stem}: expected labels for a tile of {shape[1]} x {shape[0]} px as its images have, "
-            f"found {localization.shape[1]} x {localization.shape[0]} px; check with tools/check_dataset.py"
-        )
+
+    folder: Path
+    images: tuple[KeptImage, ...]
+    window: int
+    overlap: int
+
+    @classmethod
+    def create(
+        cls, folder: Path, images: tuple[KeptImage, ...], window: int, overlap: int, origin: Mapping[str, Any]
+    ) -> "PredictionStore":
+        """Opens a store for these models and images, a new one or one that an earlier run has begun.
+
+        Args:
+            folder: made where it is not there.
+            images: all of them.
+            window: side of a window in px.
+            overlap: px that neighbours share.
+            origin: JSON values that say what the predictions come from; ``weights`` is for people.
+
+        Raises:
+            InputError: it holds predictions of other models, images or windows, or of an unknown origin.
+        """
+        settings = {
+            "version": STORE_VERSION,
+            **origin,
+            "window": window,
+            "overlap": overlap,
+            "images": [list(vars(image).values()) for image in images],
+        }
+        lock_settings(folder / SETTINGS_FILE, settings, "*.npz", "--output")
+        return cls(folder, images, window, overlap)
+
+    @classmethod
+    def read(cls, folder: Path) -> "PredictionStore":
+        """Opens a store that is there.
+
+        Raises:
+            InputError: no such store, or one of another version.
+        """
+        path = folder / SETTINGS_FILE
+        if not path.is_file():
+            raise InputError(
+                f"{folder}: expected kept predictions with {SETTINGS_FILE}, found none; predict first"
+            )
+        found = read_json(path)
+        version = found.get("version") if isinstance(found, dict) else None
+        if version != STORE_VERSION:
+            raise InputError(
+                f"{path}: expected version {STORE_VERSION} of a prediction store, found {version}; predict"
+                " again"
+            )
+        try:
+            images = tuple(KeptImage(*row) for row in found["images"])
+            return cls(folder, images, int(found["window"]), int(found["overlap"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: expected the settings of a prediction store, found others ({error}); predict again"
+            ) from error
+
+    def windows(self, image: KeptImage) -> list[Window]:
+        """The windows of an image."""
+        return cut_windows((image.height, image.width), self.window, self.overlap)
+
+    def path(self, image: KeptImage, window: Window) -> Path:
+        """File of one window."""
+        return self.folder / f"{image.scene}@{window.name}.npz"
+
+    def missing(self, image: KeptImage) -> list[Window]:
+        """Windows that are not predicted yet."""
+        return [window for window in self.windows(image) if not self.path(image, window).is_file()]
+
+    def save(self, image: KeptImage, window: Window, prediction: Prediction) -> None:
+        """Keeps what was seen in a window; InputError where it cannot be written."""
+        if tuple(prediction.shape) != (window.height, window.width):
+            raise ValueError(f"expected a prediction of {window}, found one of {prediction.shape}")
+        save_prediction(self.path(image, window), prediction)
+
+    def load(self, image: KeptImage, window: Window) -> Prediction:
+        """What was seen in a window; InputError where that cannot be read."""
+        path = self.path(image, window)
+        prediction = load_prediction(path)
+        if prediction.shape != (window.height, window.width):
+            raise InputError(
+                f"{path}: expected a window of {window.width} x {window.height} px, found "
+                f"{prediction.shape[1]} x {prediction.shape[0]}; delete it and predict again"
+            )
+        return prediction
+
+
+def save_prediction(path: Path, prediction: Prediction) -> None:
+    """Writes a prediction, whole or not at all; InputError where it cannot be written."""
     values: dict[str, Any] = {
-        _KIND: np.asarray(type(tile.prediction).__name__),
-        _TRUTH: ((localization > 0) * np.uint8(_LOCALIZATION_BIT)) | damage.astype(np.uint8),
+        field.name: np.asarray(value)
+        for field in fields(prediction)
+        if (value := getattr(prediction, field.name)) is not None
     }
-    for field in fields(tile.prediction):
-        if (value := getattr(tile.prediction, field.name)) is not None:
-            values[_PREFIX + field.name] = np.asarray(value)
+    kind = next(name for name, cls in _KINDS.items() if isinstance(prediction, cls))
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **values)
+        np.savez_compressed(file, **{_KIND: np.asarray(kind)}, **values)
 
 
-def load_tile(path: Path) -> KeptTile:
-    """Reads a tile.
+def load_prediction(path: Path) -> Prediction:
+    """Reads what ``save_prediction`` wrote.
 
     Raises:
-        InputError: the file is missing or none of ``save_tile``.
+        InputError: the file is missing or is something else.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            content = dict(arrays)
+            content: dict[str, Any] = dict(arrays)
         kind = _KINDS[str(content.pop(_KIND))]
-        truth = content.pop(_TRUTH)
-        values: dict[str, Any] = {name.removeprefix(_PREFIX): value for name, value in content.items()}
-        values["shape"] = tuple(values["shape"].tolist())
-        prediction = kind(**values)
-        if truth.shape != prediction.shape:
-            raise ValueError(f"truth of shape {truth.shape}")
+        height, width = content.pop("shape").tolist()
+        prediction = kind(shape=(height, width), **content)
+        _check(prediction)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path}: expected a tile that tools/tune_postprocess.py kept, found none that can be read"
-            f" ({type(error).__name__}); delete it and run again"
+            f"{path}: expected a kept prediction, found none that can be read ({type(error).__name__});"
+            " delete it and predict again"
         ) from error
-    return KeptTile(prediction, (truth // _LOCALIZATION_BIT, truth % _LOCALIZATION_BIT))
+    return prediction
 
 
-def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Notes what the tiles of a folder come from; refuses to go on with those of something else.
-
-    Args:
-        folder: made where it is not there.
-        settings: JSON values; ``weights`` is told in the message and not compared.
-
-    Raises:
-        InputError: the folder holds tiles of other settings, or of nobody knows which.
-    """
-    claim_results(folder / SETTINGS_FILE, settings, "*.npz", "--work")
+def _check(prediction: Prediction) -> None:
+    """Raises ValueError where arrays do not fit each other: the file may be a stranger's."""
+    maps = [(prediction.building_map, prediction.shape)]
+    if isinstance(prediction, PixelPrediction):
+        maps.append((prediction.damage_map, (4, *prediction.shape)))
+    else:
+        count = len(prediction.scores)
+        side = prediction.masks.shape[-1]
+        rows = {
+            "boxes": (count, 4),
+            "masks": (count, side, side),
+            "scores": (count,),
+            "damage_probs": (count, 4),
+            "is_component": (count,),
+            "features": (count, prediction.features.shape[-1]),
+        }
+        wrong = [name for name, shape in rows.items() if getattr(prediction, name).shape != shape]
+        numbers = (prediction.boxes, prediction.scores, prediction.damage_probs)
+        if wrong or not all(np.isfinite(values).all() for values in numbers):
+            raise ValueError(f"arrays {wrong}")
+    for found, shape in maps:
+        if found is not None and (found.shape != tuple(shape) or found.dtype != np.uint8):
+            raise ValueError(f"a map of shape {found.shape}")

@@ -7,17 +7,13 @@ multiplies. Boxes are XYXY in px, pixel ``k`` covers ``[k, k + 1]``.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from skyeye_det.errors import InputError, shown
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.merging import Prediction, merge_predictions
+from skyeye_det.prediction.merging import merge_predictions
+from skyeye_det.prediction.prediction import InstancePrediction, Prediction
 
 _SCALES = 0.25, 4.0
 _ORIENTATIONS = {
@@ -47,7 +43,7 @@ class View:
         if self.turns not in range(4) or not 0 < self.scale < float("inf"):
             raise ValueError(f"expected 0..3 turns and a scale above 0, found {self}")
 
-    def apply(self, image: Tensor) -> Tensor:
+    def apply(self, image: np.ndarray) -> np.ndarray:
         """The image as the view sees it.
 
         Args:
@@ -56,13 +52,11 @@ class View:
         Returns:
             uint8 (channels, H, W); without a scale the same values in other places.
         """
-        seen = image.flip(2) if self.mirrored else image
-        seen = torch.rot90(seen, self.turns, (1, 2)).contiguous()
-        if self.scale == 1:
-            return seen
-        size = [max(1, round(side * self.scale)) for side in seen.shape[1:]]
-        scaled = F.interpolate(seen[None].float(), size, mode="bilinear", antialias=True)[0]
-        return scaled.round_().clamp_(0, 255).to(torch.uint8)
+        seen = np.ascontiguousarray(
+            np.rot90(image[..., ::-1] if self.mirrored else image, self.turns, (1, 2))
+        )
+        height, width = (max(1, round(side * self.scale)) for side in seen.shape[1:])
+        return resized_planes(seen, (height, width))
 
     def restore(self, prediction: Prediction, shape: tuple[int, int]) -> Prediction:
         """A prediction made in this view, in the tile's frame.
@@ -74,7 +68,7 @@ class View:
             prediction: its ``shape`` is (H, W).
             shape: (h, w) of the tile in px; the view's own size does not tell it, because of rounding.
         """
-        if not isinstance(prediction, TilePrediction):
+        if not isinstance(prediction, InstancePrediction):
             building_map = self._restored_map(prediction.building_map, shape)
             damage_map = self._restored_map(prediction.damage_map, shape)
             return replace(prediction, building_map=building_map, damage_map=damage_map, shape=shape)
@@ -105,14 +99,17 @@ class View:
         """Uint8 (..., H, W) to (..., h, w)."""
         image = np.rot90(image, -self.turns, (-2, -1))
         image = np.ascontiguousarray(image[..., ::-1] if self.mirrored else image)
-        if image.shape[-2:] == tuple(tile):
-            return image
-        planes = image.reshape(-1, *image.shape[-2:])
-        size = tile[1], tile[0]
-        # By area, a pixel of the tile takes every pixel of the view that it covers.
-        way = cv2.INTER_AREA if tile[0] <= planes.shape[1] else cv2.INTER_LINEAR
-        resized = np.stack([cv2.resize(plane, size, interpolation=way) for plane in planes])
-        return resized.reshape(*image.shape[:-2], *tile)
+        planes = resized_planes(image.reshape(-1, *image.shape[-2:]), tile)
+        return planes.reshape(*image.shape[:-2], *tile)
+
+
+def resized_planes(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """uint8 (n, H, W) to (n, h, w): by area where it shrinks, so that no pixel is skipped, else bilinear."""
+    if planes.shape[1:] == tuple(shape):
+        return planes
+    interpolation = cv2.INTER_AREA if shape[0] <= planes.shape[1] else cv2.INTER_LINEAR
+    size = shape[1], shape[0]
+    return np.stack([cv2.resize(plane, size, interpolation=interpolation) for plane in planes])
 
 
 def parse_views(text: str) -> tuple[View, ...]:
@@ -142,22 +139,19 @@ def parse_views(text: str) -> tuple[View, ...]:
 
 
 def predict_views(
-    predict: Callable[[dict[str, Any]], Prediction], pair: dict[str, Any], views: Sequence[View]
+    predict: Callable[[np.ndarray], Prediction], image: np.ndarray, views: Sequence[View]
 ) -> Prediction:
-    """Predicts a pair in every view and merges what was found, in the tile's frame.
+    """Predicts a pair in every view and merges what was found, in the window's frame.
 
     Args:
-        predict: from a pair as ``PairMapper`` gives it to a prediction in the frame of its ``image``.
-        pair: with ``image`` uint8 (6, h, w); left as it is.
+        predict: from uint8 (6, H, W) to a prediction in its frame.
+        image: uint8 (6, h, w).
         views: at least one; the cost is that of a prediction each, a scale's by its square.
 
     Raises:
         ValueError: no views.
     """
-    shape = tuple(pair["image"].shape[1:])
-    found = []
-    for view in views:
-        image = view.apply(pair["image"])
-        seen = pair | {"image": image, "height": image.shape[1], "width": image.shape[2]}
-        found.append(view.restore(predict(seen), shape))
-    return merge_predictions(found)
+    shape = image.shape[1], image.shape[2]
+    return merge_predictions(
+        [view.restore(predict(view.apply(image)), shape) for view in views], same_model=True
+    )

@@ -1,0 +1,183 @@
+"""The buildings of an image: what every output is made of."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from skyeye_det.damage import DAMAGE_COLORS, DamageClass
+from skyeye_det.data.targets import Parts, segmentation_from_parts
+from skyeye_det.decision.polygonize import outline_geometry, polygonize
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.prediction.masks import Crop, encode_crop, window_of
+
+MIN_HOLE = 16.0
+"""px; a courtyard of 4 x 4 px is the smallest that simplified outlines keep."""
+
+TOLERANCE = 1.0
+"""px that simplified and right-angled outlines may leave the mask's border by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Buildings:
+    """N buildings of an image, best score first.
+
+    No two masks share more than half of the smaller one.
+
+    Attributes:
+        shape: (height, width) of the image in px.
+        masks: N crops, bool: where each building is.
+        values: N crops, uint8: what each adds to the damage image, 0 or 1..4, by the rule's ``outline`` and
+            ``fill``.
+        scores: (N,) float32, 0..1.
+        damage: (N,) int64, 0..3, by the rule's ``damage_weights``: not always the likeliest grade.
+        damage_probs: (N, 4) float32, at the rule's temperature; rows sum to 1.
+        sources: N names: ``instance``, ``component`` (of the building map), ``region`` (of a semantic model)
+            or ``footprint`` (a given outline).
+        rule: what they were decided by.
+        candidates: what the rule's score threshold left out, likewise; listed, never rasterized.
+    """
+
+    shape: tuple[int, int]
+    masks: Sequence[Crop]
+    values: Sequence[Crop]
+    scores: np.ndarray
+    damage: np.ndarray
+    damage_probs: np.ndarray
+    sources: Sequence[str]
+    rule: DecisionRule
+    candidates: "Buildings | None" = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) int64, XYXY in px: the first pixel of each mask's crop and the one after the last."""
+        corners = [(x, y, x + mask.shape[1], y + mask.shape[0]) for (x, y), mask in self.masks]
+        return np.array(corners, np.int64).reshape(-1, 4)
+
+    def rasterize(self) -> tuple[np.ndarray, np.ndarray]:
+        """The competition's images.
+
+        Returns:
+            (localization 0/1, damage 0..4), uint8 (height, width); where buildings overlap, the better score.
+        """
+        damage = np.zeros(self.shape, np.uint8)
+        for crop in reversed(self.values):
+            np.copyto(damage[window_of(crop)], crop[1], where=crop[1] > 0)
+        return (damage > 0).view(np.uint8), damage
+
+    def outlines(self, kind: str = "simplified") -> list[Parts]:
+        """Outlines of the masks, in xBD's frame, where a coordinate names a pixel's centre.
+
+        Args:
+            kind: ``mask`` (exact), ``simplified`` or ``right-angled``.
+
+        Returns:
+            N tuples of polygons, each a tuple of rings (exterior, hole, ...), float64 (n, 2) of (x, y) in px.
+        """
+        tolerance = 0.0 if kind == "mask" else TOLERANCE
+        hole = 0.0 if kind == "mask" else MIN_HOLE
+        return [
+            polygonize(mask, corner, tolerance, kind == "right-angled", hole) for corner, mask in self.masks
+        ]
+
+    def to_coco(self, scene: str = "", image_id: int = 0, file_name: str = "") -> list[dict[str, Any]]:
+        """COCO results, best score first.
+
+        Args:
+            scene: name, of which each building's ``uid`` is made.
+            image_id: number of the image in the COCO file.
+            file_name: of the pre image.
+
+        Returns:
+            A dict a building: ``segmentation`` (run lengths of the mask; polygons where the rule's outline
+            is ``simplified`` or ``right-angled``), ``bbox`` XYWH px, ``score``, ``damage`` 0..3 as the rule
+            has it, ``likeliest_damage`` 0..3 without its weights, ``damage_probs``, ``source``, ``uid``.
+        """
+        outline = self.rule.outline
+        if outline in ("simplified", "right-angled"):
+            shapes = [
+                [np.round(ring, 2).tolist() for ring in segmentation_from_parts(parts)]
+                for parts in self.outlines(outline)
+            ]
+        else:
+            shapes = [encode_crop(mask, self.shape) for mask in self.masks]
+        rows = zip(shapes, self.boxes.tolist(), self._records(scene), strict=True)
+        return [
+            {
+                "image_id": image_id,
+                "file_name": file_name,
+                "scene": scene,
+                "category_id": 1,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "segmentation": shape,
+                **record,
+            }
+            for shape, (x0, y0, x1, y1), record in rows
+        ]
+
+    def to_geojson(
+        self, kind: str = "simplified", transform: Sequence[float] | None = None
+    ) -> dict[str, Any]:
+        """A GeoJSON feature collection.
+
+        Args:
+            kind: of ``outlines``.
+            transform: (a, b, c, d, e, f) from px to coordinates, x' = a x + b y + c, y' = d x + e y + f;
+                None: px, with y pointing down.
+        """
+        a, b, c, d, e, f = transform or (1, 0, 0, 0, 1, 0)
+        features = []
+        for parts, record in zip(self.outlines(kind), self._records(""), strict=True):
+            geometry = outline_geometry(parts)
+            polygons = [
+                [
+                    [[a * x + b * y + c, d * x + e * y + f] for x, y in ring.coords]
+                    for ring in (part.exterior, *part.interiors)
+                ]
+                for part in getattr(geometry, "geoms", [geometry])
+            ]
+            features.append(
+                {
+                    "type": "Feature",
+                    "geometry": {"type": "MultiPolygon", "coordinates": polygons},
+                    "properties": record,
+                }
+            )
+        return {"type": "FeatureCollection", "features": features}
+
+    def counts(self) -> dict[str, int]:
+        """Number of buildings of each grade, by its name."""
+        return {grade.subtype: int(np.count_nonzero(self.damage == grade)) for grade in DamageClass}
+
+    def _records(self, scene: str) -> Iterator[Mapping[str, Any]]:
+        prefix = f"{scene}-" if scene else ""
+        rows = zip(
+            self.scores.tolist(), self.damage.tolist(), self.damage_probs.tolist(), self.sources, strict=True
+        )
+        for rank, (score, damage, probs, source) in enumerate(rows, start=1):
+            yield {
+                "uid": f"{prefix}{rank:04d}",
+                "score": round(score, 5),
+                "damage": damage,
+                "likeliest_damage": int(np.argmax(probs)),
+                "damage_probs": [round(p, 5) for p in probs],
+                "source": source,
+            }
+
+    def _repr_html_(self) -> str:
+        """A picture for a notebook: outlines in the colours of their grades, and the counts."""
+        height, width = self.shape
+        paths = []
+        for parts, damage in zip(self.outlines(), self.damage.tolist(), strict=True):
+            rings = (" L".join(f"{x:g},{y:g}" for x, y in ring) for polygon in parts for ring in polygon)
+            color = "rgb({},{},{})".format(*DAMAGE_COLORS[damage])
+            paths.append(f'<path d="{" ".join(f"M{ring} Z" for ring in rings)}" fill="{color}"/>')
+        counts = ", ".join(f"{number} {escape(name)}" for name, number in self.counts().items())
+        size = f'viewBox="0 0 {width} {height}" width="{min(width, 640)}" style="background:#222"'
+        picture = f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill-rule="evenodd">{"".join(paths)}</svg>'
+        return f"{picture}<p>{len(self)} buildings: {counts}</p>"
