@@ -2,10 +2,11 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,12 +99,12 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str
 
     Args:
         settings_file: JSON of an earlier run in the folder, written where there are no results.
-        settings: JSON values; ``weights`` is for people, told in the message and not compared.
+        settings: JSON values; ``weights`` is for people, named in the message and not compared.
         results: pattern, from the file's folder on, of results that were noted by it.
         option: of the command line, that names the folder.
 
     Raises:
-        InputError: there are results of other settings, or of nobody knows which.
+        InputError: there are results of other settings, or of an unknown origin.
     """
     folder = settings_file.parent
     if not any(folder.glob(results)):
@@ -111,7 +112,7 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str
         return
     if not settings_file.is_file():
         raise InputError(
-            f"{settings_file}: expected it to tell what the results beside it come from, found no such file;"
+            f"{settings_file}: expected it to say what the results beside it come from, found no such file;"
             f" choose another {option}"
         )
     found = read_json(settings_file)
@@ -123,6 +124,29 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str
             f"{', '.join(different)} (weights {known.get('weights')}); choose another {option}, or "
             f"delete {folder / results} to begin anew"
         )
+
+
+def files_sha256(paths: Iterable[Path], *, named: bool = True) -> str:
+    """Hash of files, one after the other, read a part at a time.
+
+    Args:
+        paths: of the files.
+        named: whether their names count beside sizes and contents.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                name = f"{path.name} " if named else ""
+                digest.update(f"{name}{path.stat().st_size}\n".encode(errors="surrogateescape"))
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return digest.hexdigest()
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:

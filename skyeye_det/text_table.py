@@ -1,8 +1,11 @@
-"""Tables in plain text."""
+"""Tables in plain text, and figures as their cells."""
 
+import math
 from collections.abc import Sequence
 
 from skyeye_det.errors import printable
+
+_DIGITS = 4
 
 
 def aligned(rows: Sequence[Sequence[str]], columns: str = "<>") -> str:
@@ -25,3 +28,18 @@ def aligned(rows: Sequence[Sequence[str]], columns: str = "<>") -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def figure(value: float) -> str:
+    """A number with four digits, ``n/a`` for NaN."""
+    return "n/a" if math.isnan(value) else f"{value:.{_DIGITS}f}"
+
+
+def percent(value: float) -> str:
+    """A percentage with one digit, ``n/a`` for NaN."""
+    return "n/a" if math.isnan(value) else f"{value:.1f}"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """``low to high``, ``n/a`` for NaN."""
+    return "n/a" if math.isnan(ends[0]) else f"{figure(ends[0])} to {figure(ends[1])}"

@@ -1,89 +1,153 @@
 """Predicts the damage of every building of image pairs, as competition PNGs and COCO results.
 
   python tools/infer.py --config-file F --weights W --images DIR --output DIR [--decisions RULE] [--tta d4]
+  python tools/infer.py --output DIR --decide-only [--decisions RULE]
   python tools/infer.py --config-file F --weights W PRE POST LOC_OUT DMG_OUT
 
 The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*,
-test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second is the competition's
-container entry. --weights given several times is an ensemble; --config-file then once, or as often.
+test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second decides anew, by
+another rule, what the first has predicted. The third is the competition's container entry; its paths come
+last.
+Several --weights are an ensemble, with one --config-file or as many.
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from skyeye_det.arguments import named_path
+from skyeye_det.arguments import named_path, positive, whole
+from skyeye_det.data.footprint_file import FootprintFile
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder
+from skyeye_det.decision.rule import FILLS, OUTLINES, DecisionRule, read_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
+from skyeye_det.files import sole_writer
+from skyeye_det.prediction.store import PredictionStore
+from skyeye_det.prediction.windows import OVERLAP, WINDOW
+from skyeye_det.xview2.submission import number_scenes, write_numbering
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that name models and how they see a window, here and in ``tune_postprocess``."""
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    parser.add_argument("--config-file", metavar="FILE", help="YAML of the model, one or one each", **several)
+    parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
+    views = "none, flips or d4, also with scales: d4@1.0,1.25; of all models, or one each"
+    parser.add_argument("--tta", metavar="VIEWS", help=views, **several)
+    parser.add_argument("--opts", metavar="KEY VALUE", help="changes to the configs", **several)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Reads the command line."""
+    """Reads the command line; the four paths of the pair form are its last four words."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_model_options(parser)
     parser.add_argument(
-        "--config-file", required=True, action="append", metavar="FILE", help="YAML of the model"
+        "--decisions", metavar="FILE", help="rule, YAML of tools/tune_postprocess.py; '': the default rule"
     )
+    parser.add_argument("--outline", choices=OUTLINES, help="in place of the rule's: what is rasterized")
+    parser.add_argument("--fill", choices=FILLS, help="in place of the rule's: the value of its pixels")
+    precision = "fp32, bf16 or fp16 (default: fp32); bf16 takes 0.6 of the time where there are such units"
+    parser.add_argument("--precision", default="fp32", metavar="P", help=precision)
+    parser.add_argument("--window", type=positive, default=WINDOW, help=f"side, px (default: {WINDOW})")
     parser.add_argument(
-        "--weights", required=True, action="append", metavar="FILE", help="checkpoint that training wrote"
-    )
-    parser.add_argument(
-        "--decisions", metavar="FILE", help="YAML of tools/tune_postprocess.py; '': the default rule"
-    )
-    parser.add_argument(
-        "--tta",
-        action="append",
-        default=[],
-        metavar="VIEWS",
-        help="none, flips or d4, also with scales: d4@1.0,1.25; of all models, or one each",
-    )
-    parser.add_argument(
-        "--precision",
-        default="fp32",
-        metavar="P",
-        help="fp32, bf16 or fp16 (default: fp32); bf16 takes 0.6 of the time where there are such units",
+        "--overlap", type=whole, default=OVERLAP, help=f"of neighbouring windows, px (default: {OVERLAP})"
     )
     parser.add_argument(
         "--images", type=named_path, metavar="DIR", help="xBD root, split or flat folder of pairs"
     )
     parser.add_argument("--output", type=named_path, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--footprints", type=named_path, metavar="FILE", help="COCO file: classify its outlines, find none"
+    )
+    parser.add_argument(
+        "--decide-only", action="store_true", help="decide what OUTPUT holds, predict nothing"
+    )
     parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
     parser.add_argument("--prefix", choices=("test", "hold"), help="of the numbered names (default: test)")
-    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the config")
-    parser.add_argument(
-        "paths", nargs="*", type=named_path, metavar="PRE POST LOC_OUT DMG_OUT", help="one pair"
-    )
-    return parser.parse_args(arguments)
+    named = {word.partition("=")[0] for word in arguments}
+    of_pair = not named & {"--images", "--output", "--decide-only", "-h", "--help"}
+    count = len(arguments) - 4 if of_pair else len(arguments)
+    parsed = parser.parse_args(arguments[: max(count, 0)])
+    parsed.paths = [Path(word) for word in arguments[max(count, 0) :]]
+    return parsed
 
 
 def main(arguments: list[str]) -> None:
-    """Predicts a folder or a pair."""
+    """Predicts a folder or a pair, or decides what was predicted."""
     args = parse_arguments(arguments)
-    folder_form = args.images is not None and args.output is not None and not args.paths
-    pair_form = len(args.paths) == 4 and args.images is None and args.output is None
-    if not (folder_form or pair_form):
+    _check(args)
+    if args.decide_only:
+        rule = _changed(read_rule(args.decisions or ""), args)
+        count = _decide(args, rule)
+        print(f"{count} pairs decided; {args.output} holds their PNGs and instances.json")
+        return
+    require_detectron2("inference")
+    from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
+    from skyeye_det.engine.models import Models, ensemble
+
+    models = Models(ensemble(args.config_file, args.weights, args.tta), args.opts, args.precision)
+    rule = _changed(models.rule() if args.decisions is None else read_rule(args.decisions), args)
+    options = InferenceOptions(
+        args.numbered, args.prefix or InferenceOptions.prefix, args.window, args.overlap, args.footprints
+    )
+    if args.paths:
+        pre, post, localization, damage = args.paths
+        infer_pair(models, (pre, post), (localization, damage), rule, options)
+        return
+    count = infer_folder(models, args.images, args.output, rule, options)
+    print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses options that contradict each other."""
+    folder_form = args.output is not None and (args.decide_only or args.images is not None)
+    if not (folder_form or args.paths):
         raise InputError(
-            "expected either --images and --output, or four paths PRE POST LOC_OUT DMG_OUT, found --images "
-            f"{args.images}, --output {args.output} and {len(args.paths)} paths; see tools/infer.py --help"
+            "expected --images and --output, or --output with --decide-only, or four paths PRE POST LOC_OUT"
+            f" DMG_OUT, found --images {args.images}, --output {args.output}; see tools/infer.py --help"
         )
-    if pair_form and len({path.resolve() for path in args.paths}) < 4:
-        raise InputError("PRE POST LOC_OUT DMG_OUT: expected four files, found one of them named twice")
-    if pair_form and args.numbered:
-        raise InputError("--numbered: expected with --images and --output alone, found it with four paths")
+    if not args.decide_only and not (args.config_file and args.weights):
+        raise InputError("expected --config-file and --weights of a model, found none; name both")
+    if args.paths:
+        odd = [str(path) for path in args.paths if not str(path) or str(path).startswith("-")]
+        if odd or len({path.resolve() for path in args.paths}) < 4:
+            raise InputError(
+                "PRE POST LOC_OUT DMG_OUT: expected four different files as the last words, found"
+                f" {' '.join(map(str, args.paths))}"
+            )
+        if args.numbered or args.footprints:
+            raise InputError(
+                "--numbered and --footprints: expected with --images and --output, found four paths"
+            )
     if args.prefix and not args.numbered:
         raise InputError(f"--prefix {args.prefix}: expected with --numbered, found without; add that")
-    require_detectron2("inference")
-    from skyeye_det.engine.pair_predictor import ensemble
-    from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 
-    models = ensemble(args.config_file, args.weights, args.tta)
-    overrides = [*args.opts, *(["TEST.DECISIONS", args.decisions] if args.decisions is not None else [])]
 
-    if pair_form:
-        pre, post, localization, damage = args.paths
-        options = InferenceOptions(precision=args.precision)
-        infer_pair(models, (pre, post), (localization, damage), options, overrides)
-        return
-    options = InferenceOptions(args.numbered, args.prefix or InferenceOptions.prefix, args.precision)
-    count = infer_folder(models, args.images, args.output, options, overrides)
-    print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
+def _changed(rule: DecisionRule, args: argparse.Namespace) -> DecisionRule:
+    return replace(rule, outline=args.outline or rule.outline, fill=args.fill or rule.fill)
+
+
+def _decide(args: argparse.Namespace, rule: DecisionRule) -> int:
+    """Decides a folder's kept predictions, without any model."""
+    with sole_writer(args.output):
+        store = PredictionStore.read(args.output / PREDICTIONS_FOLDER)
+        lacking = [image.scene for image in store.images if store.missing(image)]
+        if lacking:
+            raise InputError(
+                f"{args.output}: expected predictions of {len(store.images)} pairs, {len(lacking)} are"
+                f" missing, such as {lacking[0]}; run the same command without --decide-only first"
+            )
+        prefix = args.prefix or "test"
+        names = number_scenes((image.scene for image in store.images), prefix) if args.numbered else {}
+        footprints = FootprintFile(args.footprints) if args.footprints else None
+        store.check_footprints(footprints.path if footprints else None)
+        results = ResultFolder(args.output, rule, names)
+        results.begin()
+        if names:
+            write_numbering(args.output, names)
+        results.write_all(store, footprints)
+    return len(store.images)

@@ -12,10 +12,15 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from skyeye_det.arguments import named_path, positive, report_file, whole
-from skyeye_det.decision.rule import read_rule
+from skyeye_det.commands.infer import add_model_options
+from skyeye_det.data.scene_files import SceneFiles
+from skyeye_det.decision.results import PREDICTIONS_FOLDER
+from skyeye_det.decision.rule import read_rule, write_rule
 from skyeye_det.decision.tuning.report import (
     compare_reports,
     format_comparison,
@@ -23,11 +28,16 @@ from skyeye_det.decision.tuning.report import (
     read_counts,
 )
 from skyeye_det.decision.tuning.search import PAINT_FOR
-from skyeye_det.decision.tuning.tune import TuningOptions
+from skyeye_det.decision.tuning.tiles import KnownWindow
+from skyeye_det.decision.tuning.tune import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.dependencies import require_detectron2
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.known_windows import known_windows
+from skyeye_det.evaluation.truth import labelled_scenes
+from skyeye_det.files import require_writable, write_json
+from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.xview2.bootstrap import Resampling
 
-MODEL = ("config_file", "weights", "xbd_root", "splits")
 OPTIONS = ("folds", "seed", "workers", "draws", "paint_for")
 
 
@@ -36,10 +46,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    parser.add_argument("--config-file", metavar="FILE", help="YAML of the model, one or one each", **several)
-    parser.add_argument("--weights", metavar="FILE", help="checkpoint; several are an ensemble", **several)
-    parser.add_argument("--tta", metavar="VIEWS", help="as for tools/infer.py, one or one each", **several)
+    add_model_options(parser)
+    kept = "folder of tools/infer.py whose predictions are taken, in place of models"
+    parser.add_argument("--predictions", type=named_path, metavar="DIR", help=kept)
     parser.add_argument("--xbd-root", type=named_path, help="xBD root with images and labels of the splits")
     parser.add_argument("--splits", nargs="+", default=[], help="tiles to tune on: folders")
     parser.add_argument("--split-file", type=named_path, metavar="FILE", help="--splits are parts of it")
@@ -47,7 +56,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=named_path, metavar="YAML", help="the rule")
     parser.add_argument("--rule", type=named_path, metavar="YAML", help="judge this one; wants --work")
-    paint_for = "where buildings are painted is tuned to this (default: score), their grades to the score"
+    paint_for = "pixels are tuned to this (default: score), grades to the score"
     parser.add_argument("--paint-for", choices=PAINT_FOR, default=TuningOptions.paint_for, help=paint_for)
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
@@ -58,55 +67,119 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--against", type=named_path, nargs="+", default=[], metavar="JSON", help="reports of another model"
     )
     parser.add_argument(
-        "--work", type=named_path, metavar="DIR", help="kept predictions (default: OUTPUT's .tiles)"
+        "--work", type=named_path, metavar="DIR", help="kept predictions and truth (default: OUTPUT's .tiles)"
     )
-    parser.add_argument("--workers", type=positive, default=2, help="tiles painted at a time (default: 2)")
-    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes to the configs")
-    arguments = parser.parse_args(arguments)
-    arguments.tunes = any(getattr(arguments, name) for name in (*MODEL, "output", "rule"))
-    missing = [f"--{name.replace('_', '-')}" for name in MODEL if not getattr(arguments, name)]
-    if arguments.rule and arguments.paint_for != TuningOptions.paint_for:
-        parser.error("--paint-for is of a rule that is tuned; leave it out with --rule")
-    if arguments.tunes and missing:
-        parser.error(f"tuning also needs {', '.join(missing)}")
-    if not arguments.tunes and not (arguments.json and arguments.against):
+    parser.add_argument("--workers", type=positive, default=2, help="tiles rasterized at a time (default: 2)")
+    args = parser.parse_args(arguments)
+    sources = args.config_file, args.weights, args.predictions, args.xbd_root
+    args.tunes = any((*sources, args.output, args.rule))
+    if args.tunes:
+        _check_tuning(parser, args)
+    elif not (args.json and args.against):
         parser.error("expected --config-file and the rest, or --json with --against, found neither")
-    if arguments.against and not arguments.json:
+    if args.against and not args.json:
         parser.error("--against goes with --json, the report that is compared")
-    if arguments.tunes and len(arguments.json) > 1:
-        parser.error("--json: expected one report to write, found several; compare them in a run of its own")
-    if {path.resolve() for path in arguments.json} & {path.resolve() for path in arguments.against}:
+    if {path.resolve() for path in args.json} & {path.resolve() for path in args.against}:
         parser.error("--json and --against: expected different reports, found one in both")
-    if arguments.json and arguments.output and arguments.json[0].resolve() == arguments.output.resolve():
+    return args
+
+
+def _check_tuning(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses options that do not go together."""
+    models = () if args.predictions else ("config_file", "weights")
+    missing = [name for name in (*models, "xbd_root", "splits") if not getattr(args, name)]
+    if args.predictions and (args.config_file or args.weights or args.out_of_fold):
+        parser.error("--predictions takes the place of --config-file, --weights and --out-of-fold")
+    if args.rule and args.paint_for != TuningOptions.paint_for:
+        parser.error("--paint-for is of a rule that is tuned; leave it out with --rule")
+    if missing:
+        parser.error(f"tuning also needs {', '.join('--' + name.replace('_', '-') for name in missing)}")
+    if (args.output is None) != (args.rule is not None):
+        parser.error("expected --output to tune a rule, or --rule and --work to judge one; name these")
+    if args.rule and not args.work:
+        parser.error("--rule: expected --work, where predictions are kept; name it")
+    if len(args.json) > 1:
+        parser.error("--json: expected one report to write, found several; compare them in a run of its own")
+    if args.json and args.output and args.json[0].resolve() == args.output.resolve():
         parser.error("--output and --json: expected two files, found one; name another for the report")
-    return arguments
 
 
 def main(arguments: list[str]) -> None:
     """Tunes, compares, or does both."""
-    arguments = parse_arguments(arguments)
-    if arguments.tunes:
-        require_detectron2("tuning")
-        from skyeye_det.engine.pair_predictor import ensemble
-        from skyeye_det.engine.tuning_command import TunedModel, tune_postprocess
-
-        tuned = TunedModel(
-            ensemble(arguments.config_file, arguments.weights, arguments.tta),
-            arguments.xbd_root,
-            arguments.splits,
-            arguments.opts,
-            arguments.split_file,
-            arguments.out_of_fold,
-        )
-        for path in arguments.against:
-            read_counts(path)  # told before the work
-        rule = read_rule(arguments.rule) if arguments.rule else None
-        options = TuningOptions(**{name: getattr(arguments, name) for name in OPTIONS}, rule=rule)
-        written = arguments.json[0] if arguments.json else None
-        report = tune_postprocess(tuned, arguments.output, arguments.work, options, written)
-        print(format_tuning(report) + ("" if rule else f"\n\nwritten to {arguments.output}"))
-    if arguments.against:
-        resampling = Resampling(arguments.draws, arguments.seed)
-        compared = compare_reports(arguments.json, arguments.against, resampling)
-        names = (", ".join(path.stem for path in paths) for paths in (arguments.json, arguments.against))
+    args = parse_arguments(arguments)
+    if args.tunes:
+        _tune(args)
+    if args.against:
+        compared = compare_reports(args.json, args.against, Resampling(args.draws, args.seed))
+        names = (", ".join(path.stem for path in paths) for paths in (args.json, args.against))
         print(format_comparison(compared, *names))
+
+
+def _tune(args: argparse.Namespace) -> None:
+    """Predicts, or takes up what an earlier run predicted, tunes a rule and writes it, or judges one."""
+    for path in args.against:
+        read_counts(path)  # reported before the work
+    for written in (args.output, *args.json):
+        if written is not None:
+            if not written.name:
+                raise InputError(f"--output {written}: expected a file, found a folder")
+            require_writable(written)
+    folder = args.work or args.output.with_name(f"{args.output.stem}.tiles")
+    if folder == args.output:
+        raise InputError(
+            f"--output {folder}: expected another name than that of the kept tiles; call it .yaml"
+        )
+    rule = read_rule(args.rule) if args.rule else None
+    options = TuningOptions(**{name: getattr(args, name) for name in OPTIONS}, rule=rule)
+    scenes = labelled_scenes(args.xbd_root, args.splits, args.split_file)
+    options.check(len(scenes))
+    windows = _windows(args, scenes, folder)
+    found, report = tune_rule(windows, options)
+    report["model"] = {
+        "config_files": args.config_file,
+        "weights": args.weights,
+        "predictions": str(args.predictions) if args.predictions else None,
+        "splits": args.splits,
+        "views": args.tta,
+        "out_of_fold": args.out_of_fold,
+    }
+    if args.json:
+        write_json(args.json[0], report, pretty=True)
+    print(format_tuning(report))
+    if args.output is not None:
+        write_rule(args.output, found, rule_remarks(report, _source(args)))
+        print(f"\nwritten to {args.output}")
+
+
+def _windows(args: argparse.Namespace, scenes: Sequence[SceneFiles], folder: Path) -> list[KnownWindow]:
+    """Predictions and truth of every window, those that are not there yet being made."""
+    if args.predictions:
+        inner = args.predictions / PREDICTIONS_FOLDER
+        store = PredictionStore.read(inner if inner.is_dir() else args.predictions)
+        return known_windows(store, scenes, folder / "truth")
+    require_detectron2("tuning")
+    from skyeye_det.engine.models import ensemble
+    from skyeye_det.engine.tuning import keep_labelled, models_by_fold
+
+    files = ensemble(args.config_file, args.weights, args.tta)
+    if not args.out_of_fold:
+        store = keep_labelled(files, args.opts, scenes, folder)
+        return known_windows(store, scenes, folder / "truth")
+    found = []
+    for number, (models, split) in enumerate(
+        zip(models_by_fold(files, args.splits), args.splits, strict=True), start=1
+    ):
+        own = labelled_scenes(args.xbd_root, [split], args.split_file)
+        store = keep_labelled(models, args.opts, own, folder / str(number))
+        found += known_windows(store, own, folder / str(number) / "truth")
+    return sorted(found, key=lambda window: window.name)
+
+
+def _source(args: argparse.Namespace) -> str:
+    """Model and tiles in words, for the remarks of a rule."""
+    tiles = ", ".join(args.splits)
+    if args.predictions:
+        return f"{tiles} for the predictions in {args.predictions.name}"
+    names: list[Any] = [Path(path).name for path in args.weights]
+    configs = dict.fromkeys(Path(path).name for path in args.config_file)
+    return f"{tiles} for {', '.join(names)} ({', '.join(configs)}, views {', '.join(args.tta or ['none'])})"

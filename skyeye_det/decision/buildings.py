@@ -37,7 +37,10 @@ class Buildings:
         sources: N names: ``instance``, ``component`` (of the building map), ``region`` (of a semantic model)
             or ``footprint`` (a given outline).
         rule: what they were decided by.
-        candidates: what the rule's score threshold left out, likewise; listed, never rasterized.
+        uids: N names in results; None: their ranks.
+        candidates: what the rule left out; listed, never rasterized, and some of them overlap.
+        left_out: of candidates, why each is one: ``score``, below the rule's threshold, or ``duplicate``, of
+            a building that is listed.
     """
 
     shape: tuple[int, int]
@@ -48,6 +51,8 @@ class Buildings:
     damage_probs: np.ndarray
     sources: Sequence[str]
     rule: DecisionRule
+    uids: Sequence[str] | None = None
+    left_out: Sequence[str] | None = None
     candidates: "Buildings | None" = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -156,12 +161,19 @@ class Buildings:
 
     def _records(self, scene: str) -> Iterator[Mapping[str, Any]]:
         prefix = f"{scene}-" if scene else ""
+        uids = self.uids or [f"{prefix}{rank:04d}" for rank in range(1, len(self) + 1)]
         rows = zip(
-            self.scores.tolist(), self.damage.tolist(), self.damage_probs.tolist(), self.sources, strict=True
+            uids,
+            self.scores.tolist(),
+            self.damage.tolist(),
+            self.damage_probs.tolist(),
+            self.sources,
+            strict=True,
         )
-        for rank, (score, damage, probs, source) in enumerate(rows, start=1):
-            yield {
-                "uid": f"{prefix}{rank:04d}",
+        reasons = [{"left_out": reason} for reason in self.left_out] if self.left_out else [{}] * len(self)
+        for (uid, score, damage, probs, source), reason in zip(rows, reasons, strict=True):
+            yield reason | {
+                "uid": uid,
                 "score": round(score, 5),
                 "damage": damage,
                 "likeliest_damage": int(np.argmax(probs)),

@@ -30,13 +30,18 @@ def decide(prediction: Prediction, rule: DecisionRule) -> Buildings:
         return _decide_pixels(prediction, rule)
     settled = InstanceSettling(prediction).settle(rule)
     buildings = _of_instances(prediction, settled, settled.buildings, rule)
-    candidates = _of_instances(prediction, settled, settled.candidates, rule)
+    left_out = ["duplicate" if one else "score" for one in settled.is_duplicate.tolist()]
+    candidates = _of_instances(prediction, settled, settled.candidates, rule, left_out)
     pixels = _painted_pixels(prediction, settled, rule) if rule.outline == "painted" else None
     return replace(_with_values(buildings, pixels), candidates=candidates)
 
 
 def _of_instances(
-    prediction: InstancePrediction, settled: SettledInstances, chosen: np.ndarray, rule: DecisionRule
+    prediction: InstancePrediction,
+    settled: SettledInstances,
+    chosen: np.ndarray,
+    rule: DecisionRule,
+    left_out: Sequence[str] | None = None,
 ) -> Buildings:
     is_component = prediction.is_component[chosen].tolist()
     return Buildings(
@@ -47,6 +52,7 @@ def _of_instances(
         damage=rule.damage(prediction.damage_probs[chosen]),
         damage_probs=rule.calibrated(prediction.damage_probs[chosen]),
         sources=["component" if one else "instance" for one in is_component],
+        left_out=left_out,
         rule=rule,
     )
 

@@ -2,8 +2,8 @@
 
 Instances and components of the building map may stand for the same house. A building is taken once: the
 instances that the rule's score threshold lets through first, the surest before the others, then the
-components that those do not cover. What is below the threshold makes the candidates, which are listed and
-never rasterized. No two of all these overlap by more than half of the smaller one.
+components that those do not cover. No two buildings overlap by more than half of the smaller one. What is
+left out, being below the threshold or a duplicate, makes the candidates: listed, never rasterized.
 """
 
 from dataclasses import dataclass
@@ -28,15 +28,23 @@ class SettledInstances:
 
     Attributes:
         buildings: indices (B,) of what is rasterized, surest first.
-        candidates: indices (C,) of what the rule's score threshold left out, surest first.
+        candidates: indices (C,) of what is left out, surest first.
+        is_duplicate: bool (C,), whether a candidate is left out since it shows a building once more, or only
+            for its score.
         crops: index -> mask of a building or candidate, bool; components without what instances cover.
         covered: bool (h, w), pixels of the instances among the buildings.
     """
 
     buildings: np.ndarray
     candidates: np.ndarray
+    is_duplicate: np.ndarray
     crops: dict[int, Crop]
     covered: np.ndarray
+
+    def key(self) -> bytes:
+        """The same for the same buildings with the same masks."""
+        areas = [np.count_nonzero(self.crops[index][1]) for index in self.buildings.tolist()]
+        return self.buildings.tobytes() + np.array(areas, np.int64).tobytes()
 
 
 class InstanceSettling:
@@ -81,45 +89,40 @@ class InstanceSettling:
 
         A window where no building's score reaches ``presence_threshold`` has none; its candidates stay.
         """
-        scores = self._prediction.scores
-        crops: dict[int, Crop] = {}
-        covered = np.zeros(self._prediction.shape, np.bool_)
-        large = self._areas >= max(rule.min_area, 1)
-        sure = scores >= rule.score_threshold
-        buildings = self._take(large & sure, rule, crops, covered)
-        instances_cover = covered.copy()
-        candidates = self._take(large & ~sure, rule, crops, covered)
-        if not (scores[buildings] >= rule.presence_threshold).any():
-            buildings = buildings[:0]
-        return SettledInstances(buildings, candidates, crops, instances_cover)
-
-    def _take(
-        self, offered: np.ndarray, rule: DecisionRule, crops: dict[int, Crop], covered: np.ndarray
-    ) -> np.ndarray:
-        """Takes what is no duplicate, instances first, then components; adds to ``crops`` and ``covered``."""
-        is_component = self._prediction.is_component[self._order]
-        order = self._order[np.argsort(is_component, kind="stable")]
-        taken = []
-        for index in order[offered[order]].tolist():
-            crop = self._crops[index]
-            window = window_of(crop)
-            if self._prediction.is_component[index]:
-                crop = self._uncovered(crop, covered[window], rule)
-                if not crop[1].size:
-                    continue
-            elif any(rival in crops for rival in self._rivals.get(index, ())):
-                continue
-            else:
-                covered[window] |= crop[1]
-            crops[index] = crop
-            taken.append(index)
-        found = np.array(taken, np.int64)
-        return found[np.argsort(-self._prediction.scores[found], kind="stable")]
+        found, order = self._prediction, self._order.tolist()
+        is_sure = (found.scores >= rule.score_threshold).tolist()
+        is_large = (self._areas >= max(rule.min_area, 1)).tolist()
+        buildings: set[int] = set()
+        covered = np.zeros(found.shape, np.bool_)
+        for index in order:
+            is_offered = is_sure[index] and is_large[index] and not found.is_component[index]
+            if is_offered and buildings.isdisjoint(self._rivals.get(index, ())):
+                buildings.add(index)
+                covered[window_of(self._crops[index])] |= self._crops[index][1]
+        crops = {index: self._crops[index] for index in order if is_large[index]}
+        for index in np.flatnonzero(found.is_component).tolist():
+            crops[index] = self._uncovered(self._crops[index], covered, rule)
+            if not crops[index][1].size:
+                del crops[index]
+            elif is_sure[index]:
+                buildings.add(index)
+        if not any(found.scores[index] >= rule.presence_threshold for index in buildings):
+            buildings = set()
+        candidates = [index for index in order if index in crops and index not in buildings]
+        return SettledInstances(
+            buildings=np.array([index for index in order if index in buildings], np.int64),
+            candidates=np.array(candidates, np.int64),
+            is_duplicate=np.array(
+                [not buildings.isdisjoint(self._rivals.get(index, ())) for index in candidates], np.bool_
+            ),
+            crops=crops,
+            covered=covered,
+        )
 
     def _uncovered(self, crop: Crop, covered: np.ndarray, rule: DecisionRule) -> Crop:
         """What instances leave of a component; empty where it is known already, or too small."""
         corner, mask = crop
-        left = mask & ~covered
+        left = mask & ~covered[window_of(crop)]
         area = np.count_nonzero(left)
         hidden = np.count_nonzero(mask) - area
         if hidden >= MOST_SHARED * (area + hidden) or area < max(rule.min_area, LEAST_PIECE):

@@ -34,6 +34,7 @@ class _Part:
     damage: int
     damage_probs: np.ndarray
     source: str
+    left_out: str | None
     window: Window
     distance: float
 
@@ -85,6 +86,7 @@ def _parts(window: Window, buildings: Buildings) -> list[_Part]:
             int(buildings.damage[index]),
             buildings.damage_probs[index],
             buildings.sources[index],
+            buildings.left_out[index] if buildings.left_out else None,
             window,
             distance,
         )
@@ -145,7 +147,7 @@ def _cells(box: tuple[int, int, int, int]) -> list[tuple[int, int]]:
 
 def _is_same(one: _Part, other: _Part) -> bool:
     """Whether two parts of different windows show one building, by what both windows see of them."""
-    shared = overlap(one.mask, other.mask)
+    shared = 0 if one.window is other.window else overlap(one.mask, other.mask)
     if not shared:
         return False
     smaller = min(_area_in(one, other.window), _area_in(other, one.window))
@@ -203,4 +205,5 @@ def _buildings(parts: list[_Part], shape: tuple[int, int], rule: DecisionRule) -
         damage_probs=np.array([part.damage_probs for part in ordered], np.float32).reshape(-1, 4),
         sources=[part.source for part in ordered],
         rule=rule,
+        left_out=[part.left_out for part in ordered if part.left_out] or None,
     )

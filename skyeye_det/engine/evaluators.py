@@ -1,4 +1,8 @@
-"""detectron2 evaluators: the xView2 score by pixels, AP and recall by buildings."""
+"""detectron2 evaluators: the xView2 score by pixels, AP and recall by buildings.
+
+Their outputs are those of ``DecidingModel``: ``buildings`` of each pair and, of a model that has them,
+``proposals``.
+"""
 
 from collections import OrderedDict
 from typing import Any
@@ -6,16 +10,14 @@ from typing import Any
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.evaluation.instance_metrics import average_precision
 from skyeye_det.evaluation.official_truth import official_truth, paint_annotations
 from skyeye_det.evaluation.proposal_recall import ProposalCounts, count_proposals
-from skyeye_det.prediction.model_output import graded, prediction_from_output
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 
 
 class XView2Evaluator(DatasetEvaluator):
-    """Official score of the instances painted as competition images.
+    """Official score of the buildings, rasterized as competition images.
 
     The damage target is painted from the pre outlines, since the COCO file has no others; the official one
     follows the post file, a fraction of a pixel apart. ``tools/score_submission.py`` gives the official
@@ -23,12 +25,10 @@ class XView2Evaluator(DatasetEvaluator):
 
     Args:
         dataset_dicts: the data set, with ``image_id``, ``height``, ``width`` and ``annotations``.
-        rule: what is painted, and how.
     """
 
-    def __init__(self, dataset_dicts: list[dict[str, Any]], rule: DecisionRule):
+    def __init__(self, dataset_dicts: list[dict[str, Any]]):
         self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
-        self._rule = rule
         self.reset()
 
     def reset(self) -> None:
@@ -38,9 +38,8 @@ class XView2Evaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Counts the pixels of each tile."""
         for tile, output in zip(inputs, outputs, strict=True):
-            prediction = prediction_from_output(output)
             target = paint_annotations(self._tiles[tile["image_id"]])
-            self._counts += count_pixels(*prediction.rasterize(self._rule), *target)
+            self._counts += count_pixels(*output["buildings"].rasterize(), *target)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""
@@ -58,8 +57,9 @@ class BuildingEvaluator(DatasetEvaluator):
 
     Figures, in percent; NaN where the truth has no building (of that size):
 
-    * ``AP``, ``AP50``, ``AP75``, ``AP_<size>``: COCO's average precision of masks; those of a semantic model
-      are the connected components that the rule paints, scored by their mean probability.
+    * ``AP``, ``AP50``, ``AP75``, ``AP_<size>``: COCO's average precision of masks, of the buildings and of
+      the candidates that the rule left out; those of a semantic model are connected regions,
+      scored by their mean probability.
     * ``AR``, ``AR_<size>``: COCO's average recall.
     * ``recall50``, ``recall50_<size>``: share of the true buildings found with a mask IoU of at least 0.5.
     * ``proposal_recall50``, ``proposal_recall50_<size>``: share of the true buildings whose box, around the
@@ -70,13 +70,10 @@ class BuildingEvaluator(DatasetEvaluator):
 
     Args:
         dataset_dicts: as for XView2Evaluator.
-        rule: what makes the buildings of a semantic model, None for the default; instances all count,
-            whatever their score.
     """
 
-    def __init__(self, dataset_dicts: list[dict[str, Any]], rule: DecisionRule | None = None):
+    def __init__(self, dataset_dicts: list[dict[str, Any]]):
         self._tiles = {tile["image_id"]: tile for tile in dataset_dicts}
-        self._rule = rule or DecisionRule()
         self.reset()
 
     def reset(self) -> None:
@@ -87,8 +84,10 @@ class BuildingEvaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Keeps the run lengths of each tile's instances, and how many buildings its proposals meet."""
         for tile, output in zip(inputs, outputs, strict=True):
-            prediction = graded(prediction_from_output(output), self._rule)
-            self._results += prediction.coco_results(tile["scene"], tile["image_id"], tile["file_name"])
+            found = output["buildings"]
+            for listed in (found, found.candidates):
+                if listed is not None:
+                    self._results += listed.to_coco(tile["scene"], tile["image_id"], tile["file_name"])
             if "proposals" in output:
                 boxes = output["proposals"].proposal_boxes.tensor.float().cpu().numpy()
                 met = count_proposals(self._tiles[tile["image_id"]], boxes)

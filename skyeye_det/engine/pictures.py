@@ -9,8 +9,6 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.events import get_event_storage, has_event_storage
 
 from skyeye_det.data.targets import parts_from_segmentation
-from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.prediction.model_output import prediction_from_output
 from skyeye_det.report.outlines import DrawnBuilding, buildings_from_parts, buildings_from_results
 from skyeye_det.report.panel import PairPicture, panel
 
@@ -25,13 +23,12 @@ class PictureEvaluator(DatasetEvaluator):
 
     Args:
         tiles: dataset dicts with ``image_id``, ``height``, ``width`` and ``annotations``.
-        rule: what the buildings are decided by.
         image_format: "RGB" or "BGR", the channel order of the model's input.
     """
 
-    def __init__(self, tiles: list[dict[str, Any]], rule: DecisionRule, image_format: str):
+    def __init__(self, tiles: list[dict[str, Any]], image_format: str):
         self._tiles = {tile["image_id"]: tile for tile in tiles}
-        self._rule, self._image_format = rule, image_format
+        self._image_format = image_format
 
     def reset(self) -> None:
         """Has nothing to forget: each picture is put away as soon as it is drawn."""
@@ -61,18 +58,13 @@ class PictureEvaluator(DatasetEvaluator):
                 pre,
                 post,
                 truth=_truth(tile),
-                prediction=self._found(output),
-                prediction_note=f"score >= {self._rule.score_threshold:g}",
+                prediction=buildings_from_results(output["buildings"].to_coco()),
             )
         )
         if picture.shape[1] > LARGEST_WIDTH:
             height = max(1, round(picture.shape[0] * LARGEST_WIDTH / picture.shape[1]))
             picture = cv2.resize(picture, (LARGEST_WIDTH, height), interpolation=cv2.INTER_AREA)
         return np.asarray(picture, np.uint8)
-
-    def _found(self, output: dict[str, Any]) -> list[DrawnBuilding]:
-        found = prediction_from_output(output).decided(self._rule)
-        return buildings_from_results(found.coco_results("", 0, ""))
 
 
 def _truth(tile: dict[str, Any]) -> list[DrawnBuilding]:

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,10 +30,8 @@ from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.faults import one_line
-from skyeye_det.engine.map_instances import MapComponents
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_bytes, write_bytes
-from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 from skyeye_det.yaml_text import parse_yaml
 
 
@@ -56,8 +53,7 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     """
     cfg = get_cfg()
     add_skyeye_config(cfg)
-    if not Path(config_file).is_file():
-        raise InputError(f"config {config_file}: no such file; configs/ holds those that come with SkyEye")
+    config_file = find_config(config_file)
     decisions = _checked_decisions(Path(config_file))
     try:
         cfg.merge_from_file(str(config_file), allow_unsafe=False)
@@ -76,6 +72,20 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     _check(cfg)
     cfg.freeze()
     return cfg
+
+
+def find_config(name: str | Path) -> Path:
+    """A config: a file, or by its name one that comes with the package, such as ``xbd_mrcnn.yaml``.
+
+    Raises:
+        InputError: neither.
+    """
+    folders = Path(), *(folder / "configs" for folder in (_PACKAGE, _PACKAGE.parent))
+    for folder in folders:
+        place = str(name).removeprefix("configs/") if folder.name else name
+        if os.path.isfile(folder / place):  # noqa: PTH113 - False where a name is too long
+            return folder / place
+    raise InputError(f"config {name}: no such file; configs/ holds those that come with SkyEye")
 
 
 def _checked_decisions(config_file: Path, depth: int = 0) -> str | None:
@@ -116,6 +126,7 @@ def _checked_decisions(config_file: Path, depth: int = 0) -> str | None:
     return str(config_file.absolute().parent / own) if own and isinstance(own, str) else ""
 
 
+_PACKAGE = Path(__file__).parent.parent
 _MOST_BASES = 8
 
 _RULE = "decisions.yaml"
@@ -135,14 +146,7 @@ def build_pair_model(cfg: CfgNode) -> nn.Module:
         model = build_model(cfg)
     except KeyError as error:  # of detectron2's registries
         raise InputError(f"config: {one_line(error)}") from error
-    if isinstance(model, HybridRCNN):
-        model.map_instances = partial(MapComponents, mask_side(cfg))
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.DEVICE == "cpu" else model
-
-
-def mask_side(cfg: CfgNode) -> int:
-    """S of the soft masks (M, 1, S, S): the mask head doubles its pooled resolution once."""
-    return 2 * cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import DefaultTrainer, hooks
-from detectron2.evaluation import DatasetEvaluators
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.solver import build_optimizer
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -26,6 +26,7 @@ from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
 from skyeye_det.engine.evaluators import BuildingEvaluator, XView2Evaluator
 from skyeye_det.engine.faults import told_in_a_sentence
 from skyeye_det.engine.hooks import BestCheckpointer
+from skyeye_det.engine.inference import DecidingModel
 from skyeye_det.engine.pictures import PictureEvaluator
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
 from skyeye_det.engine.wandb_writer import WandbWriter
@@ -86,14 +87,21 @@ class PairTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
         """The official score, mask AP, and pictures of the first tiles."""
-        tiles, rule = DatasetCatalog.get(dataset_name), read_rule(cfg.TEST.DECISIONS)
+        tiles = DatasetCatalog.get(dataset_name)
         return DatasetEvaluators(
             [
-                XView2Evaluator(tiles, rule),
-                BuildingEvaluator(tiles, rule),
-                PictureEvaluator(tiles[:_PICTURES], rule, cfg.INPUT.FORMAT),
+                XView2Evaluator(tiles),
+                BuildingEvaluator(tiles),
+                PictureEvaluator(tiles[:_PICTURES], cfg.INPUT.FORMAT),
             ]
         )
+
+    @classmethod
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+    ) -> OrderedDict:
+        """DefaultTrainer's, on the buildings that ``TEST.DECISIONS`` makes of what the model predicts."""
+        return super().test(cfg, DecidingModel(model, read_rule(cfg.TEST.DECISIONS)), evaluators)
 
     def _use_bfloat16(self) -> None:
         """Mixed precision in bfloat16, which does not overflow as float16 does, where the device can."""

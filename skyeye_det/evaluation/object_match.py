@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from skyeye_det.data.targets import building_mask
 from skyeye_det.data.xbd import Building
-from skyeye_det.prediction.rasterize import encode_crop
+from skyeye_det.prediction.masks import encode_crop
 
 LEAST_IOU = 0.5
 """A building counts as found by a mask that overlaps it with at least this IoU."""

@@ -3,8 +3,7 @@
 from typing import Any
 
 from skyeye_det.evaluation.object_counts import SIZES
-from skyeye_det.evaluation.table_cells import figure, interval, percent
-from skyeye_det.text_table import aligned
+from skyeye_det.text_table import aligned, figure, interval, percent
 
 _SIZE_NAMES = dict(zip(SIZES, ("below 16 px", "16 to 32 px", "above 32 px"), strict=True))
 _COLUMNS = {"no-damage": "none", "minor-damage": "minor", "major-damage": "major"}

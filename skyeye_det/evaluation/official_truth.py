@@ -6,7 +6,7 @@ import numpy as np
 
 from skyeye_det.data.targets import building_mask, parts_from_segmentation, scene_targets
 from skyeye_det.data.xbd import Building
-from skyeye_det.prediction.rasterize import encode_crop
+from skyeye_det.prediction.masks import encode_crop
 
 
 def paint_annotations(tile: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

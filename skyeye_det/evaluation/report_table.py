@@ -3,8 +3,7 @@
 from typing import Any
 
 from skyeye_det.evaluation.object_table import confusion_table, finding_table, grade_table, mask_table
-from skyeye_det.evaluation.table_cells import figure, interval
-from skyeye_det.text_table import aligned
+from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 
 _HEADINGS = ("tiles", "score", "local. F1", "damage F1", "macro F1", *CLASS_NAMES)

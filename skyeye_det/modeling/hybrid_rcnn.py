@@ -1,9 +1,7 @@
 """Meta-architecture of the hybrid: instances, and a semantic building map that fills what they miss."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
@@ -12,20 +10,7 @@ from torch import Tensor
 
 from skyeye_det.modeling.building_map import BuildingMapHead, map_probabilities, stacked_targets
 from skyeye_det.modeling.pair_rcnn import PairRCNN
-
-
-class TileComponents(Protocol):
-    """The components of one tile's building map; arrays are float32, boxes XYXY px."""
-
-    def proposals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (K, 4) and scores (K,) of all."""
-
-    def uncovered(self, found: Instances) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes (K, 4), soft masks (K, S, S) and scores (K,) of those that no instance covers."""
-
-
-MapInstances = Callable[[np.ndarray, np.ndarray], TileComponents]
-"""Probabilities of building (H, W) and seam (H, W) -> the tile's components."""
+from skyeye_det.prediction.components import map_components
 
 
 @META_ARCH_REGISTRY.register()
@@ -33,23 +18,19 @@ class HybridRCNN(PairRCNN):
     """PairRCNN with a semantic head on the pre features.
 
     In training the head's losses join the others. In inference the components of its map are proposals beside
-    those of the RPN, and those that no instance covers in the end become instances of their own: every
-    building pixel belongs to an object with one damage distribution.
+    those of the RPN, and instances of their own beside those that are found: all are returned, each with its
+    damage, and a decision rule says which of them are buildings. Where there are more proposals or components
+    than the limits allow, those of the lowest scores are cut.
 
     Args:
         building_map_head: features, (H, W) -> logits (N, 2, H, W).
         kwargs: of GeneralizedRCNN.
-
-    Attributes:
-        map_instances: finds the components; set by ``engine.setup``, since finding them is post-processing.
-            Without it the map is predicted and nothing is made of it.
     """
 
     @configurable
     def __init__(self, *, building_map_head: BuildingMapHead, **kwargs: Any):
         super().__init__(**kwargs)
         self.building_map_head = building_map_head
-        self.map_instances: MapInstances | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -82,9 +63,9 @@ class HybridRCNN(PairRCNN):
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
     ) -> list[dict]:
-        """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``proposals``.
+        """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``pred_is_component`` (M,) bool.
 
-        Where boxes are given there are no proposals.
+        Where boxes are given there are neither proposals nor components.
         """
         del do_postprocess
         images = self.preprocess_image(batched_inputs)
@@ -95,43 +76,44 @@ class HybridRCNN(PairRCNN):
         if detected_instances is not None:
             given = [each.to(self.device) for each in detected_instances]
             found = self.roi_heads.forward_with_given_boxes(features, given)
-        else:
-            proposals, _ = self.proposal_generator(images, features, None)
-            components = self._components(maps)
-            proposals = [self._with_map_boxes(*pair) for pair in zip(proposals, components, strict=True)]
-            found = self.roi_heads.find(features, proposals)
-            found = [self._with_uncovered(*pair) for pair in zip(found, components, strict=True)]
-            # All at once: with object context each building is graded beside all others.
-            found = self.roi_heads.grade(features, found)
-            outputs = [each | {"proposals": one} for each, one in zip(outputs, proposals, strict=True)]
-        return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
+            return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
+        proposals, _ = self.proposal_generator(images, features, None)
+        components = [self._components(each) for each in maps]
+        proposals = [self._with_components(*pair) for pair in zip(proposals, components, strict=True)]
+        # Apart: with object context each is classified beside the others of its kind, all buildings once.
+        found = self.roi_heads.classify(features, self.roi_heads.find(features, proposals))
+        components = self.roi_heads.classify(features, components)
+        found = [_joined(*pair) for pair in zip(found, components, strict=True)]
+        rows = zip(outputs, found, proposals, strict=True)
+        return [each | {"instances": one, "proposals": offered} for each, one, offered in rows]
 
-    def _components(self, maps: list[Tensor]) -> list[TileComponents | None]:
-        """Found once a tile, for proposals and for what no instance covers."""
-        if self.map_instances is None:
-            return [None] * len(maps)
-        return [self.map_instances(*each.cpu().numpy()) for each in maps]
+    def _components(self, maps: Tensor) -> Instances:
+        """Components of one map (2, H, W): ``pred_boxes``, ``pred_masks`` and ``scores``, best first."""
+        building, seam = maps.cpu().numpy()
+        found = map_components(building, seam, self.roi_heads.mask_side)
+        boxes, masks, scores = (torch.from_numpy(each).to(self.device) for each in found)
+        kept = torch.argsort(scores, descending=True, stable=True)[: self.roi_heads.detections_per_image]
+        components = Instances(tuple(building.shape))
+        components.pred_boxes, components.scores = Boxes(boxes[kept]), scores[kept]
+        components.pred_classes = torch.zeros(len(kept), dtype=torch.int64, device=self.device)
+        components.pred_masks = masks[kept, None]
+        return components
 
-    def _with_map_boxes(self, proposals: Instances, components: TileComponents | None) -> Instances:
-        """Puts the components' boxes before the RPN's proposals, of which the last give way at the limit."""
-        if components is None:
-            return proposals
-        boxes, scores = (torch.from_numpy(each).to(self.device) for each in components.proposals())
-        added = Instances(proposals.image_size)
-        added.proposal_boxes = Boxes(boxes)
-        added.objectness_logits = torch.logit(scores, eps=1e-4).to(proposals.objectness_logits.dtype)
-        limit = self.proposal_generator.post_nms_topk[False]  # that of inference
-        return Instances.cat([added, proposals])[:limit]
+    def _with_components(self, proposals: Instances, components: Instances) -> Instances:
+        """The best of the RPN's proposals and the components' boxes, up to the limit of inference."""
+        offered = Instances(proposals.image_size)
+        offered.proposal_boxes = components.pred_boxes
+        logits = torch.logit(components.scores, eps=1e-4)
+        offered.objectness_logits = logits.to(proposals.objectness_logits.dtype)
+        both = Instances.cat([offered, proposals])
+        limit = self.proposal_generator.post_nms_topk[False]
+        return both[torch.argsort(both.objectness_logits, descending=True, stable=True)[:limit]]
 
-    def _with_uncovered(self, found: Instances, components: TileComponents | None) -> Instances:
-        """Adds the components that no instance covers; their masks are the map's."""
-        if components is None:
-            return found
-        boxes, masks, scores = (
-            torch.from_numpy(each).to(self.device) for each in components.uncovered(found)
-        )
-        extra = Instances(found.image_size)
-        extra.pred_boxes, extra.scores = Boxes(boxes), scores.to(found.scores.dtype)
-        extra.pred_classes = torch.zeros(len(boxes), dtype=torch.int64, device=self.device)
-        extra.pred_masks = masks[:, None].to(found.pred_masks.dtype)
-        return Instances.cat([found, extra])
+
+def _joined(found: Instances, components: Instances) -> Instances:
+    """Instances and components in one list, told apart by ``pred_is_component``."""
+    for each, value in ((found, False), (components, True)):
+        each.pred_is_component = torch.full((len(each),), value, device=each.scores.device)
+    components.scores = components.scores.to(found.scores.dtype)
+    components.pred_masks = components.pred_masks.to(found.pred_masks.dtype)
+    return Instances.cat([found, components])

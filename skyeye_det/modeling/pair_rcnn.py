@@ -9,11 +9,11 @@ class PairRCNN(GeneralizedRCNN):
     """GeneralizedRCNN whose inference leaves masks in their boxes.
 
     Input: detectron2's dicts, ``image`` (6, H, W) with pre-disaster channels first. Output in inference: a
-    dict a pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the tile, ``scores`` (M,),
+    dict a pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the window, ``scores`` (M,),
     ``pred_classes`` (M,), ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs``
     (M, 4), ``pred_damage`` (M,); and ``proposals``: ``proposal_boxes`` (P, 4) likewise and
-    ``objectness_logits`` (P,), unless boxes were given. Pasting 1,000 masks into the tile takes over 1 GB;
-    :mod:`skyeye_det.postprocessing` works inside the boxes.
+    ``objectness_logits`` (P,), unless boxes were given. Pasting 1,000 masks into the image takes over 1 GB;
+    :mod:`skyeye_det.prediction` works inside the boxes.
     """
 
     def inference(
@@ -22,7 +22,7 @@ class PairRCNN(GeneralizedRCNN):
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
     ) -> list[dict]:
-        """See the class; ``do_postprocess`` is ignored, as tiles are seen in their own size."""
+        """See the class; ``do_postprocess`` is ignored, as windows are seen in their own size."""
         del do_postprocess
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
@@ -37,16 +37,16 @@ class PairRCNN(GeneralizedRCNN):
             for instances, offered in zip(found, proposals, strict=True)
         ]
 
-    def grade(self, batched_inputs: list[dict], footprints: list[Instances]) -> list[Instances]:
+    def classify(self, batched_inputs: list[dict], footprints: list[Instances]) -> list[Instances]:
         """Damage of known buildings.
 
         Args:
             batched_inputs: as for inference.
-            footprints: with ``pred_boxes`` (M, 4) XYXY px of the tile and ``pred_masks`` (M, 1, S, S).
+            footprints: with ``pred_boxes`` (M, 4) XYXY px of the window and ``pred_masks`` (M, 1, S, S).
 
         Returns:
             The same, with ``pred_damage_probs`` and ``pred_damage``.
         """
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        return self.roi_heads.grade(features, [each.to(self.device) for each in footprints])
+        return self.roi_heads.classify(features, [each.to(self.device) for each in footprints])

@@ -19,8 +19,8 @@ from skyeye_det.modeling.tile_shift import tile_shift
 _FINE = 4
 """Mask pixels along each side of a bin of the damage pooler, before they are averaged."""
 
-_DRAWN_AT_ONCE = 128
-"""Buildings of a tile in the mask head; detectron2 offers as many of an image to it in training."""
+_AT_ONCE = 128
+"""Buildings of a window in the mask head; detectron2 offers as many of an image to it in training."""
 
 _SAMPLING_RATIO = 2
 """Points along each side of a bin that ROIAlign averages for the damage head."""
@@ -92,26 +92,36 @@ class BuildingROIHeads(StandardROIHeads):
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> list[Instances]:
         """Masks and damage for instances that have ``pred_boxes`` and ``pred_classes``."""
-        return self.grade(features, self.draw(features, instances))
+        return self.classify(features, self.outline(features, instances))
+
+    @property
+    def mask_side(self) -> int:
+        """S of the soft masks (M, 1, S, S): the mask head doubles its pooled resolution once."""
+        return 2 * int(self.mask_pooler.output_size[0])
+
+    @property
+    def detections_per_image(self) -> int:
+        """Most instances of an image, the surest."""
+        return int(self.box_predictor.test_topk_per_image)
 
     def find(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
-        """Inference without damage: the proposals' instances with ``pred_masks``, for ``grade``."""
-        return self.draw(features, self._forward_box(features, proposals))
+        """Inference without damage: the proposals' instances with ``pred_masks``, for ``classify``."""
+        return self.outline(features, self._forward_box(features, proposals))
 
-    def draw(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
+    def outline(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
         """Masks for instances that have ``pred_boxes`` and ``pred_classes``.
 
-        A tile's buildings are drawn ``_DRAWN_AT_ONCE`` at a time: a thousand at once would take a gigabyte.
+        They are outlined ``_AT_ONCE`` at a time: a thousand at once would take a gigabyte.
         """
-        draw = super().forward_with_given_boxes
+        outline = super().forward_with_given_boxes
         most = max((len(found) for found in instances), default=0)
         parts = [
-            draw(features, [found[start : start + _DRAWN_AT_ONCE] for found in instances])
-            for start in range(0, max(most, 1), _DRAWN_AT_ONCE)
+            outline(features, [found[start : start + _AT_ONCE] for found in instances])
+            for start in range(0, max(most, 1), _AT_ONCE)
         ]
         return [Instances.cat(list(of_image)) for of_image in zip(*parts, strict=True)]
 
-    def grade(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
+    def classify(self, features: dict[str, Tensor], instances: list[Instances]) -> list[Instances]:
         """Damage for instances that have ``pred_boxes`` and ``pred_masks`` (M, 1, S, S)."""
         boxes = [found.pred_boxes for found in instances]
         masks = None

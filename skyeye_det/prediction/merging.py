@@ -153,6 +153,13 @@ def _pooled(logarithms: np.ndarray, weights: np.ndarray | float) -> np.ndarray:
     return probs / probs.sum(axis=1, keepdims=True)
 
 
+def pooled_damage(found: Sequence[np.ndarray]) -> np.ndarray:
+    """Damage probabilities (N, 4) of the same buildings by several models, pooled by their logarithms."""
+    if len(found) == 1:
+        return found[0]
+    return _pooled(np.sum([_logarithms(probs) for probs in found], axis=0), len(found)).astype(np.float32)
+
+
 def _weights(view: InstancePrediction) -> np.ndarray:
     return np.maximum(view.scores.astype(np.float64), _LEAST_WEIGHT)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import lock_settings, read_json, whole_file
+from skyeye_det.files import files_sha256, lock_settings, read_json, whole_file
 from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 from skyeye_det.prediction.windows import Window, cut_windows
 
@@ -112,6 +112,16 @@ class PredictionStore:
             raise InputError(
                 f"{path}: expected the settings of a prediction store, found others ({error}); predict again"
             ) from error
+
+    def check_footprints(self, footprints: Path | None) -> None:
+        """Raises InputError unless what is kept was predicted for this file of footprints, or for none."""
+        kept = read_json(self.folder / SETTINGS_FILE).get("footprints_sha256")
+        given = files_sha256([footprints], named=False) if footprints else None
+        if kept != given:
+            raise InputError(
+                f"{self.folder}: expected --footprints as they were when it was predicted, found"
+                f" {footprints or 'none'}; name the same file, or predict again"
+            )
 
     def windows(self, image: KeptImage) -> list[Window]:
         """The windows of an image."""

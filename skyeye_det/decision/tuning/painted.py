@@ -1,7 +1,7 @@
-"""Kept predictions painted by many rules at once, as counts: which pixels are building, and whose.
+"""Kept predictions rasterized by many rules at once, as counts: which pixels are building, and whose.
 
-Pixels are those of ``prediction.rasterize``; what that draws anew for each rule is shared here between rules
-that differ in less.
+Pixels are those of ``decide`` with the outline ``painted``; what that works out anew for each rule is shared
+here between rules that differ in less.
 """
 
 from collections import defaultdict
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.decision.painting import OWNER_FLOOR, owner_map
+from skyeye_det.decision.decide import building_pixels
+from skyeye_det.decision.owners import OWNER_FLOOR, owner_map
 from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.decision.settle import InstanceSettling, SettledInstances
 from skyeye_det.decision.tuning.counts import (
     Counts,
     PaintedCounts,
@@ -21,16 +23,14 @@ from skyeye_det.decision.tuning.counts import (
     counts_of_groups,
     truth_codes,
 )
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.merging import Prediction
-from skyeye_det.prediction.pixel_prediction import PixelPrediction, unit_probs
-from skyeye_det.prediction.regions import connected_regions
-from skyeye_det.prediction.soft_masks import keep_largest, resampled_groups
-from skyeye_det.prediction.store import Truth
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction, unit_probs
+
+Truth = tuple[np.ndarray, np.ndarray]
+"""localization 0/1 and damage 0..4, uint8 (h, w)"""
 
 
 def painting_numbers(prediction: Prediction) -> tuple[str, ...]:
-    """Numbers of a rule that have an effect on where such a prediction is painted."""
+    """Numbers of a rule that have an effect on which pixels of such a prediction are building."""
     if isinstance(prediction, PixelPrediction):
         return "pixel_threshold", "min_area", "presence_threshold"
     with_map = ("map_weight",) if prediction.building_map is not None else ()
@@ -51,89 +51,52 @@ def painted_counts(
     totals = np.bincount(codes.ravel(), minlength=10).reshape(2, 5)
     if isinstance(prediction, PixelPrediction):
         return [_of_pixels(prediction, rule, codes, totals) for rule in rules]
-    if (building_map := prediction.building_map) is None:
-        return [_of_instances(prediction, rule, codes, totals) for rule in rules]
-    return _of_hybrid(prediction, building_map, rules, codes, totals)
-
-
-def _of_hybrid(
-    prediction: TilePrediction,
-    building_map: NDArray[np.generic],
-    rules: Sequence[DecisionRule],
-    codes: NDArray[np.uint8],
-    totals: Counts,
-) -> list[PaintedCounts]:
-    """With a building map an owner does not depend on the pixel threshold: one painting serves them all."""
+    settling = InstanceSettling(prediction)
+    settled: dict[tuple[float, float, float], SettledInstances] = {}
     alike: dict[tuple[bytes, float, float], list[int]] = defaultdict(list)
-    kept: dict[tuple[bytes, float, float], TilePrediction] = {}
+    of_key: dict[tuple[bytes, float, float], SettledInstances] = {}
     for number, rule in enumerate(rules):
-        found = prediction.decided(rule)
-        # Instances are left out and never changed, so their boxes and scores tell which are kept.
-        key = (
-            found.boxes.tobytes() + found.scores.tobytes(),
-            rule.map_weight,
-            min(OWNER_FLOOR, rule.pixel_threshold),
-        )
+        which = rule.score_threshold, rule.min_area, rule.presence_threshold
+        if which not in settled:
+            settled[which] = settling.settle(rule)
+        # An owner does not depend on the pixel threshold: one map serves them all.
+        key = settled[which].key(), rule.map_weight, min(OWNER_FLOOR, rule.pixel_threshold)
         alike[key].append(number)
-        kept[key] = found
+        of_key[key] = settled[which]
     counts: dict[int, PaintedCounts] = {}
     for key, numbers in alike.items():
         thresholds = np.array([rules[number].pixel_threshold for number in numbers], np.float32)
-        tables = _level_tables(kept[key], building_map, thresholds, key[1:], codes)
+        tables = _level_tables(prediction, of_key[key], thresholds, key[1:], codes)
+        probs = prediction.damage_probs[of_key[key].buildings]
         for number, table in zip(numbers, tables, strict=True):
-            counts[number] = counts_of_groups(table, kept[key].damage_probs, totals, of_buildings=True)
+            counts[number] = counts_of_groups(table, probs, totals, of_buildings=True)
     return [counts[number] for number in range(len(rules))]
 
 
 def _level_tables(
-    found: TilePrediction,
-    building_map: NDArray[np.generic],
+    prediction: InstancePrediction,
+    settled: SettledInstances,
     thresholds: NDArray[np.float32],
     weight_and_floor: tuple[float, float],
     codes: NDArray[np.uint8],
 ) -> Counts:
-    """int64 (thresholds, N, 2, 5): pixels of each instance by truth, where ``B`` reaches each threshold."""
-    map_weight, floor = weight_and_floor
-    owner, probability = owner_map(
-        found.boxes, found.masks, found.scores, found.shape, building_map, map_weight, floor
-    )
+    """int64 (thresholds, B, 2, 5): pixels of each building by truth, where ``B`` reaches each threshold."""
+    owner, probability = owner_map(prediction, settled, *weight_and_floor)
     levels, level_of = np.unique(thresholds, return_inverse=True)
     inside = np.flatnonzero((owner >= 0) & (probability >= levels[0]))
     level = np.searchsorted(levels, probability.ravel()[inside], side="right") - 1
-    count = len(found.scores)
+    count = len(settled.buildings)
     groups = level * count + owner.ravel()[inside]
     single = code_table(groups, codes.ravel()[inside], len(levels) * count)
     table = single.reshape(len(levels), count, *single.shape[1:])
     return table[::-1].cumsum(axis=0)[::-1][level_of]
 
 
-def _of_instances(
-    prediction: TilePrediction, rule: DecisionRule, codes: NDArray[np.uint8], totals: Counts
-) -> PaintedCounts:
-    """Without a map the higher score wins a pixel, as in ``rasterize_instances``."""
-    found = prediction.decided(rule)
-    count = len(found.scores)
-    order = np.argsort(-found.scores, kind="stable")
-    ranks = np.zeros(count, np.uint32)
-    ranks[order] = np.arange(count, 0, -1)
-    winner = np.zeros(found.shape, np.uint32)
-    likely = found.masks * found.scores[:, None, None]
-    for numbers, corners, sizes, inside in resampled_groups(
-        found.boxes, likely, found.shape, rule.pixel_threshold
-    ):
-        ranked = inside * ranks[numbers, None, None]
-        keep_largest(winner, ranked, corners, sizes)
-    painted = winner > 0
-    owner = order[count - winner[painted].astype(np.int64)]
-    table = code_table(owner, codes[painted], count)
-    return counts_of_groups(table, found.damage_probs, totals, of_buildings=True)
-
-
 def _of_pixels(
     prediction: PixelPrediction, rule: DecisionRule, codes: NDArray[np.uint8], totals: Counts
 ) -> PaintedCounts:
     """Each pixel is graded by itself; those of equal probabilities are a group."""
-    building = prediction.decided(rule).building_map > 0
+    building = building_pixels(prediction, rule).labels > 0
     values = np.ascontiguousarray(prediction.damage_map[:, building].T)
     distinct, group = np.unique(values.view(np.uint32).ravel(), return_inverse=True)
     probs = unit_probs(distinct.view(np.uint8).reshape(-1, values.shape[1]))
@@ -156,9 +119,8 @@ def graded_buildings(
         class int64 (B,), 0..3, that most of those pixels have.
     """
     if isinstance(prediction, PixelPrediction):
-        building = prediction.decided(rule).building_map > 0
-        regions = connected_regions(building)
-        label, count = regions.numbers, len(regions)
+        regions = building_pixels(prediction, rule)
+        building, label, count = regions.labels > 0, regions.numbers, len(regions)
         pixel_probs = rule.calibrated(unit_probs(prediction.damage_map[:, building].T))
         sums = np.stack([np.bincount(label, column, count) for column in pixel_probs.T], axis=1)
         # Pixels of which nothing is known have no say.

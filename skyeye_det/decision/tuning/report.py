@@ -11,9 +11,8 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES, DamageClass
 from skyeye_det.decision.tuning.counts import Counts
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.table_cells import figure, interval
 from skyeye_det.files import read_json
-from skyeye_det.text_table import aligned
+from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.bootstrap import (
     Floats,
     Resampling,
@@ -207,7 +206,9 @@ def _rule_lines(report: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "/".join(f"{part:g}" for part in value) if isinstance(value, list | tuple) else f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "/".join(f"{part:g}" for part in value)
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _calibration(report: dict[str, Any]) -> str:

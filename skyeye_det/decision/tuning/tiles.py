@@ -1,5 +1,6 @@
-"""Kept tiles painted by many rules: counts that add up over a block of tiles, and exact repainting."""
+"""Kept windows and their truth under many rules: counts that add up over a block, and exact rasterization."""
 
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,14 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.stratification import stratify
 from skyeye_det.decision.calibration import Reliability
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.counts import Counts, PaintedCounts
-from skyeye_det.decision.tuning.painted import graded_buildings, painted_counts, painting_of
+from skyeye_det.decision.tuning.painted import Truth, graded_buildings, painted_counts, painting_of
 from skyeye_det.errors import InputError
-from skyeye_det.prediction.store import load_tile
+from skyeye_det.files import whole_file
+from skyeye_det.prediction.prediction import Prediction
+from skyeye_det.prediction.store import load_prediction
 from skyeye_det.workers import ordered_map
 from skyeye_det.xview2.score import count_pixels
 
@@ -29,33 +33,80 @@ _CHUNK = 2  # tiles handed to a worker at a time
 _LEAST_PAINTED = 200  # tiles times rules; fewer are painted before other processes have started
 
 
-def count_truth(path: Path) -> Counts:
-    """int64 (6,): a tile, its building pixels, and its pixels of each damage class."""
-    localization, damage = load_tile(path).truth
+_LOCALIZATION_BIT = 8
+"""Of a pixel of a truth file; the bits below hold the damage."""
+
+
+@dataclass(frozen=True)
+class KnownWindow:
+    """A window to tune on.
+
+    Attributes:
+        name: the scene, with the window's place where it has several.
+        prediction: file of the prediction store.
+        truth: file of ``save_truth``.
+    """
+
+    name: str
+    prediction: Path
+    truth: Path
+
+    def read(self) -> tuple[Prediction, Truth]:
+        """Prediction and truth; InputError where one cannot be read or they differ in size."""
+        prediction, truth = load_prediction(self.prediction), load_truth(self.truth)
+        if truth[0].shape != tuple(prediction.shape):
+            raise InputError(
+                f"{self.name}: expected labels for {prediction.shape[1]} x {prediction.shape[0]} px as its"
+                f" images have, found {truth[0].shape[1]} x {truth[0].shape[0]} px; check with"
+                " tools/check_dataset.py"
+            )
+        return prediction, truth
+
+
+def save_truth(path: Path, truth: Truth) -> None:
+    """Writes localization 0/1 and damage 0..4, uint8 (h, w), whole or not at all."""
+    localization, damage = truth
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, truth=((localization > 0) * np.uint8(_LOCALIZATION_BIT)) | damage)
+
+
+def load_truth(path: Path) -> Truth:
+    """Reads what ``save_truth`` wrote; InputError where that cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            codes = arrays["truth"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: expected kept truth, found none that can be read; delete it") from error
+    return codes // _LOCALIZATION_BIT, codes % _LOCALIZATION_BIT
+
+
+def count_truth(window: KnownWindow) -> Counts:
+    """int64 (6,): a window, its building pixels, and its pixels of each damage class."""
+    localization, damage = load_truth(window.truth)
     classes = np.bincount(damage.ravel(), minlength=1 + NUM_DAMAGE_CLASSES)[1:]
     return np.array([1, np.count_nonzero(localization), *classes], np.int64)
 
 
-def paint_tile(path: Path, rules: Sequence[DecisionRule]) -> list[PaintedCounts]:
-    """Counts of one kept tile under the painting of each rule."""
-    tile = load_tile(path)
-    return painted_counts(tile.prediction, rules, tile.truth)
+def paint_tile(window: KnownWindow, rules: Sequence[DecisionRule]) -> list[PaintedCounts]:
+    """Counts of one window by the pixels of each rule."""
+    prediction, truth = window.read()
+    return painted_counts(prediction, rules, truth)
 
 
-def repaint_tile(job: tuple[Path, Sequence[DecisionRule]]) -> list[Counts]:
-    """int64 (3, 5) of one kept tile under each rule, painted and counted as a submission is."""
-    path, rules = job
-    tile = load_tile(path)
-    counts = (count_pixels(*tile.prediction.rasterize(rule), *tile.truth) for rule in rules)
+def repaint_tile(job: tuple[KnownWindow, Sequence[DecisionRule]]) -> list[Counts]:
+    """int64 (3, 5) of one window under each rule, rasterized and counted as a submission is."""
+    window, rules = job
+    prediction, truth = window.read()
+    counts = (count_pixels(*decide(prediction, rule).rasterize(), *truth) for rule in rules)
     return [one.as_array() for one in counts]
 
 
-def judge_buildings(job: tuple[Path, DecisionRule]) -> tuple[Reliability, Reliability]:
-    """Reliability of one kept tile's painted buildings: as the model grades them, and at the temperature."""
-    path, rule = job
-    tile = load_tile(path)
+def judge_buildings(job: tuple[KnownWindow, DecisionRule]) -> tuple[Reliability, Reliability]:
+    """Reliability of one window's buildings: as the model classifies them, and at the temperature."""
+    window, rule = job
+    prediction, truth = window.read()
     before, after = (
-        graded_buildings(tile.prediction, one, tile.truth) for one in (replace(rule, temperature=1.0), rule)
+        graded_buildings(prediction, one, truth) for one in (replace(rule, temperature=1.0), rule)
     )
     return Reliability.of(*before), Reliability.of(*after)
 
@@ -110,12 +161,12 @@ class BlockCounts:
     """Counts of blocks of tiles under any painting, worked out once for each.
 
     Attributes:
-        paths: kept tiles.
+        windows: to tune on.
         blocks: int64 (T,), the block of each.
         workers: tiles painted at a time.
     """
 
-    paths: Sequence[Path]
+    windows: Sequence[KnownWindow]
     blocks: Counts
     workers: int = 1
     _kept: "OrderedDict[DecisionRule, list[PaintedCounts]]" = field(default_factory=OrderedDict)
@@ -140,8 +191,8 @@ class BlockCounts:
 
     def _painted(self, rules: list[DecisionRule]) -> list[list[PaintedCounts]]:
         totals = [[PaintedCounts.zero() for _ in range(int(self.blocks.max()) + 1)] for _ in rules]
-        workers = self.workers if len(rules) * len(self.paths) >= _LEAST_PAINTED else 1
-        tiles = ordered_map(partial(paint_tile, rules=rules), self.paths, workers, _CHUNK)
+        workers = self.workers if len(rules) * len(self.windows) >= _LEAST_PAINTED else 1
+        tiles = ordered_map(partial(paint_tile, rules=rules), self.windows, workers, _CHUNK)
         for block, counts in zip(self.blocks.tolist(), tiles, strict=True):
             for total, one in zip(totals, counts, strict=True):
                 total[block] = PaintedCounts.total([total[block], one])
@@ -149,7 +200,7 @@ class BlockCounts:
 
 
 def repainted(
-    paths: Sequence[Path], rules: Sequence[Sequence[DecisionRule]], workers: int
+    windows: Sequence[KnownWindow], rules: Sequence[Sequence[DecisionRule]], workers: int
 ) -> Iterator[list[Counts]]:
     """``repaint_tile`` of each tile with its own rules, in order."""
-    return ordered_map(repaint_tile, list(zip(paths, rules, strict=True)), workers, _CHUNK)
+    return ordered_map(repaint_tile, list(zip(windows, rules, strict=True)), workers, _CHUNK)

@@ -8,7 +8,6 @@ tuned on, which flatters, and what plain argmax makes of the same painting.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from skyeye_det.decision.tuning.report import ARGMAX, DEFAULT, FLATTERING, TUNED
 from skyeye_det.decision.tuning.search import Search, tuned_rule
 from skyeye_det.decision.tuning.tiles import (
     BlockCounts,
+    KnownWindow,
     check_folds,
     count_truth,
     deal_blocks,
@@ -30,7 +30,6 @@ from skyeye_det.decision.tuning.tiles import (
     repainted,
 )
 from skyeye_det.decision.tuning.weights import SPREAD_COST
-from skyeye_det.prediction.store import load_tile
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
 from skyeye_det.xview2.bootstrap import Resampling
@@ -74,12 +73,12 @@ class TuningOptions:
 
 
 def tune_rule(
-    paths: Sequence[Path], options: TuningOptions = TuningOptions()
+    windows: Sequence[KnownWindow], options: TuningOptions = TuningOptions()
 ) -> tuple[DecisionRule, dict[str, Any]]:
     """Tunes a rule on all tiles, and rules on all but each fold to judge it by.
 
     Args:
-        paths: files of ``save_tile``, one a scene, predictions of one model.
+        windows: predictions of one model, with truth.
         options: folds, seed, workers and draws.
 
     Returns:
@@ -94,17 +93,17 @@ def tune_rule(
     Raises:
         InputError: fewer tiles than folds, or a file that cannot be read.
     """
-    options.check(len(paths))
-    scenes = [path.stem for path in paths]
-    amounts = np.array(list(ordered_map(count_truth, paths, options.workers)), np.int64)
+    options.check(len(windows))
+    scenes = [window.name for window in windows]
+    amounts = np.array(list(ordered_map(count_truth, windows, options.workers)), np.int64)
     if options.rule is None:
         folds = deal_folds(amounts, scenes, options.folds, options.seed)
-        rules = _fold_rules(paths, folds, options)
+        rules = _fold_rules(windows, folds, options)
     else:
-        folds, rules = np.zeros(len(paths), np.int64), [options.rule] * 2
+        folds, rules = np.zeros(len(windows), np.int64), [options.rule] * 2
     own = [rules[fold] for fold in folds.tolist()]
-    counts = _judged(paths, own, rules[-1], options)
-    reliability = _reliability(paths, own, options)
+    counts = _judged(windows, own, rules[-1], options)
+    reliability = _reliability(windows, own, options)
     resampling = options.resampling
     report = {
         "rule": asdict(rules[-1]),
@@ -123,11 +122,11 @@ def tune_rule(
     return rules[-1], report
 
 
-def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) -> list[DecisionRule]:
+def _fold_rules(windows: Sequence[KnownWindow], folds: Counts, options: TuningOptions) -> list[DecisionRule]:
     """A rule tuned without each fold, and last the one tuned on all of them."""
     blocks = deal_blocks(folds)
-    table = BlockCounts(paths, blocks, options.workers)
-    names = painting_numbers(load_tile(paths[0]).prediction)
+    table = BlockCounts(windows, blocks, options.workers)
+    names = painting_numbers(windows[0].read()[0])
 
     def tuned(left_out: int | None) -> DecisionRule:
         chosen = np.unique(blocks[folds != left_out] if left_out is not None else blocks).tolist()
@@ -139,22 +138,22 @@ def _fold_rules(paths: Sequence[Path], folds: Counts, options: TuningOptions) ->
 
 
 def _judged(
-    paths: Sequence[Path], own: Sequence[DecisionRule], final: DecisionRule, options: TuningOptions
+    windows: Sequence[KnownWindow], own: Sequence[DecisionRule], final: DecisionRule, options: TuningOptions
 ) -> dict[str, Counts]:
     """Counts int64 (T, 3, 5) of each row, all repainted."""
     flat = (1.0,) * NUM_DAMAGE_CLASSES
     rules = [(DecisionRule(), replace(rule, damage_weights=flat), rule, final) for rule in own]
-    tiles = progress(repainted(paths, rules, options.workers), len(paths), "repaint", "tile")
+    tiles = progress(repainted(windows, rules, options.workers), len(windows), "repaint", "tile")
     stacked = np.array(list(tiles), np.int64)
     return dict(zip((DEFAULT, ARGMAX, TUNED, FLATTERING), np.moveaxis(stacked, 1, 0), strict=True))
 
 
 def _reliability(
-    paths: Sequence[Path], own: Sequence[DecisionRule], options: TuningOptions
+    windows: Sequence[KnownWindow], own: Sequence[DecisionRule], options: TuningOptions
 ) -> tuple[Reliability, Reliability]:
     """Of held-out buildings: as the model grades them, and at the temperature fitted on other tiles."""
     before, after = Reliability.zero(), Reliability.zero()
-    for one, other in ordered_map(judge_buildings, list(zip(paths, own, strict=True)), options.workers, 2):
+    for one, other in ordered_map(judge_buildings, list(zip(windows, own, strict=True)), options.workers, 2):
         before, after = before + one, after + other
     return before, after
 

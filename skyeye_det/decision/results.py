@@ -1,0 +1,154 @@
+"""A folder of results: kept predictions decided by a rule, as competition PNGs and COCO results.
+
+Beside the PNGs lie ``instances.json``, the buildings that are in them, and ``candidates.json``, what the rule
+left out, with the reason; ``instances/`` and ``candidates/`` have a part for each scene, whose presence means
+that the scene is done. ``inference.json`` holds the rule.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.data.footprint_file import FootprintFile
+from skyeye_det.decision.buildings import Buildings
+from skyeye_det.decision.decide import decide, decide_footprints
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.decision.stitch import stitch
+from skyeye_det.errors import InputError, shown
+from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.prediction.footprints import shared_out
+from skyeye_det.prediction.prediction import InstancePrediction
+from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.xview2.submission import submission_names, write_submission_pngs
+
+SETTINGS_FILE = "inference.json"
+PREDICTIONS_FOLDER = "predictions"
+"""The prediction store in a folder of results."""
+
+_LISTS = "instances", "candidates"
+"""Of buildings, and of what the rule left out: a joined file and a folder of parts each."""
+
+
+def decide_image(
+    store: PredictionStore, image: KeptImage, rule: DecisionRule, footprints: FootprintFile | None = None
+) -> Buildings:
+    """The buildings of an image from what is kept of its windows.
+
+    Args:
+        store: all windows of the image are in it.
+        image: of the store.
+        rule: to decide by.
+        footprints: what the store's predictions are of; None: of what models found.
+
+    Raises:
+        InputError: a window is missing, cannot be read, or is of other footprints.
+    """
+    windows, shape = store.windows(image), (image.height, image.width)
+    if footprints is None:
+        return stitch(((each, decide(store.load(image, each), rule)) for each in windows), shape, rule)
+    uids, outlines = footprints.outlines(image.scene, shape)
+    probs = np.zeros((len(outlines), NUM_DAMAGE_CLASSES), np.float32)
+    for window, indices in zip(windows, shared_out(outlines, windows), strict=True):
+        kept = store.load(image, window)
+        if not isinstance(kept, InstancePrediction) or len(kept.scores) != len(indices):
+            raise InputError(
+                f"{store.path(image, window)}: expected predictions of {len(indices)} footprints, found"
+                " others; predict again"
+            )
+        probs[indices] = kept.damage_probs
+    return replace(decide_footprints(outlines, probs, shape, rule), uids=uids)
+
+
+class ResultFolder:
+    """Writes the results of images, those that an earlier run by the same rule has left out.
+
+    Args:
+        folder: of the results.
+        rule: they are decided by.
+        names: scene -> name in the PNGs, where they are numbered.
+    """
+
+    def __init__(self, folder: Path, rule: DecisionRule, names: Mapping[str, str] | None = None):
+        self.folder, self.rule, self._names = folder, rule, names or {}
+
+    def begin(self) -> None:
+        """Notes the rule; what was decided by another is put aside, to be decided again.
+
+        Raises:
+            InputError: the PNGs of an earlier run carry other names, or the folder cannot be written.
+        """
+        settings = {
+            "rule": asdict(self.rule) | {"damage_weights": list(self.rule.damage_weights)},
+            "damage": "argmax(damage_probs * damage_weights); likeliest_damage is argmax(damage_probs)",
+            "numbered": bool(self._names),
+        }
+        path = self.folder / SETTINGS_FILE
+        known = read_json(path) if path.is_file() else settings
+        found = known if isinstance(known, dict) else {}
+        parts = [part for name in _LISTS for part in (self.folder / name).glob("*.json")]
+        if parts and found.get("numbered") != settings["numbered"]:
+            raise InputError(
+                f"{path}: expected results whose PNGs are named alike, found numbered"
+                f" {found.get('numbered')}; choose another --output"
+            )
+        if found.get("rule") != settings["rule"] or not path.is_file():
+            for part in parts:
+                part.unlink()
+        write_json(path, settings, pretty=True)
+
+    def is_done(self, image: KeptImage) -> bool:
+        """Whether an earlier run by this rule has written all files of an image."""
+        pngs = (self.folder / name for name in submission_names(self._name(image)))
+        return all(path.is_file() and path.stat().st_size for path in (*self._parts(image), *pngs))
+
+    def write(self, image: KeptImage, buildings: Buildings) -> None:
+        """Writes the PNGs and parts of an image; InputError where they cannot be written."""
+        write_submission_pngs(self.folder, self._name(image), *buildings.rasterize())
+        lists = buildings, buildings.candidates
+        for path, found in zip(reversed(self._parts(image)), reversed(lists), strict=True):
+            results = found.to_coco(image.scene, image.image_id, image.file_name) if found is not None else []
+            write_json(path, results)
+
+    def write_all(self, store: PredictionStore, footprints: FootprintFile | None = None) -> None:
+        """Decides and writes what is not done yet, and joins all; arguments as of ``decide_image``."""
+        for image in store.images:
+            if not self.is_done(image):
+                self.write(image, decide_image(store, image, self.rule, footprints))
+        self.join(store.images)
+
+    def join(self, images: Sequence[KeptImage]) -> None:
+        """Writes ``instances.json`` and ``candidates.json`` of all images, a scene at a time.
+
+        Raises:
+            InputError: a part holds something else.
+        """
+        for number, name in enumerate(_LISTS):
+            _join(self.folder / f"{name}.json", [self._parts(image)[number] for image in images])
+
+    def _name(self, image: KeptImage) -> str:
+        return self._names.get(image.scene, image.scene)
+
+    def _parts(self, image: KeptImage) -> tuple[Path, Path]:
+        first, second = (self.folder / name / f"{image.scene}.json" for name in _LISTS)
+        return first, second
+
+
+def _join(joined_file: Path, parts: Sequence[Path]) -> None:
+    with whole_file(joined_file) as partial, partial.open("w", encoding="utf-8") as joined:
+        joined.write("[")
+        separator = "\n"
+        for part in parts:
+            results = read_json(part)
+            if not isinstance(results, list):
+                raise InputError(
+                    f"{part}: expected the results of a scene, found {shown(results)}; delete it and run"
+                    " again"
+                )
+            for result in results:
+                joined.write(separator + json.dumps(result))
+                separator = ",\n"
+        joined.write("\n]\n")

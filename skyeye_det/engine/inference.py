@@ -1,0 +1,299 @@
+"""From image pairs to kept predictions: the one loop of inference, tuning and evaluation."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
+from torch import nn
+
+from skyeye_det.data.dataset_mapper import PairMapper
+from skyeye_det.data.footprint_file import FootprintFile
+from skyeye_det.data.image_size import sure_image_size
+from skyeye_det.data.pairs import ImagePair, find_pairs
+from skyeye_det.decision.buildings import Buildings
+from skyeye_det.decision.decide import decide
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.decision.stitch import stitch
+from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.models import Models, network_output, predict_image
+from skyeye_det.errors import InputError
+from skyeye_det.files import files_sha256, require_writable, sole_writer
+from skyeye_det.prediction.footprints import Footprints, cut_to, shared_out
+from skyeye_det.prediction.masks import Crop
+from skyeye_det.prediction.prediction import Prediction, prediction_from_output
+from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
+from skyeye_det.progress import progress
+from skyeye_det.xview2.submission import number_scenes, write_numbering, write_tile
+
+_NUMBERS = "image_id", "height", "width"
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How a folder is predicted and written.
+
+    Attributes:
+        numbered: name the PNGs in the official scorer's order, with a table of which is which.
+        prefix: ``test`` or ``hold``, of numbered names.
+        window: side in px of the windows that a larger image is cut into.
+        overlap: px that neighbours share.
+        footprints: COCO file of outlines to classify; None: buildings are found.
+    """
+
+    numbered: bool = False
+    prefix: str = "test"
+    window: int = WINDOW
+    overlap: int = OVERLAP
+    footprints: Path | None = None
+
+
+def infer_pair(
+    models: Models,
+    images: tuple[Path, Path],
+    outputs: tuple[Path, Path],
+    rule: DecisionRule,
+    options: InferenceOptions = InferenceOptions(),
+) -> Buildings:
+    """The competition's container entry: one pair in, its two PNGs out.
+
+    Args:
+        models: one, or several whose predictions are merged.
+        images: (pre, post) images of one size.
+        outputs: (localization, damage) PNGs to write, 0/1 and 0..4.
+        rule: to decide by.
+        options: of the windows.
+
+    Returns:
+        The buildings in the PNGs.
+
+    Raises:
+        InputError: an image or the weights are not what they should be.
+    """
+    pair = PairMapper(models.cfg, is_train=False)(_tile(ImagePair("pair", *images), 1))
+    for path in outputs:
+        require_writable(path)
+    models.load()
+    with told_in_a_sentence():
+        found = buildings_of(models, pair["image"].numpy(), rule, options.window, options.overlap)
+    write_tile(*outputs, *found.rasterize())
+    return found
+
+
+def buildings_of(
+    models: Models, image: np.ndarray, rule: DecisionRule, window: int = WINDOW, overlap: int = OVERLAP
+) -> Buildings:
+    """The buildings of an image uint8 (6, h, w), window by window, without keeping what was predicted."""
+    shape = image.shape[1], image.shape[2]
+    predicted = predict_image(models.predict, image, window, overlap)
+    return stitch(((each, decide(found, rule)) for each, found in predicted), shape, rule)
+
+
+class DecidingModel(nn.Module):
+    """A network whose output is buildings, for detectron2's evaluation loop.
+
+    Args:
+        network: of ``build_pair_model``.
+        rule: to decide by.
+    """
+
+    def __init__(self, network: nn.Module, rule: DecisionRule):
+        super().__init__()
+        self.network, self._rule = network, rule
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A dict a pair with ``buildings`` and, of a single window, the network's ``proposals``."""
+        outputs: list[dict[str, Any]] = []
+        for pair in batched_inputs:
+            image = pair["image"].numpy()
+            last: dict[str, Any] = {}
+
+            def predict(window: np.ndarray, last: dict[str, Any] = last) -> Prediction:
+                last.update(network_output(self.network, window))
+                return prediction_from_output(last)
+
+            windows = predict_image(predict, image)
+            shape = image.shape[1], image.shape[2]
+            found = stitch(((each, decide(kept, self._rule)) for each, kept in windows), shape, self._rule)
+            has_proposals = "proposals" in last and len(cut_windows(shape)) == 1
+            outputs.append({"buildings": found} | ({"proposals": last["proposals"]} if has_proposals else {}))
+        return outputs
+
+
+def infer_folder(
+    models: Models,
+    images: Path,
+    output: Path,
+    rule: DecisionRule,
+    options: InferenceOptions = InferenceOptions(),
+) -> int:
+    """Predicts every pair of a folder, or those that an earlier, killed run has left, and decides them.
+
+    Writes the results of ``decision.results`` to ``output``, with the prediction store in ``predictions/``.
+    ``image_id`` counts the scenes by name from 1, as ``tools/convert_xbd_to_coco.py`` does for a split
+    without faults.
+
+    Args:
+        models: one, or several whose predictions are merged.
+        images: xBD root, one split of it, or a flat folder; see ``find_pairs``.
+        output: folder of the results.
+        rule: to decide by; another than an earlier run's decides anew what that predicted.
+        options: windows, names of the PNGs, footprints.
+
+    Returns:
+        The number of pairs in the folder.
+
+    Raises:
+        InputError: images, weights or an earlier result are not what they should be.
+    """
+    pairs = find_pairs(images)
+    names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
+    footprints = FootprintFile(options.footprints) if options.footprints else None
+    with sole_writer(output):
+        store = keep_predictions(models, pairs, output / PREDICTIONS_FOLDER, options, footprints)
+        results = ResultFolder(output, rule, names)
+        results.begin()
+        if names:
+            write_numbering(output, names)
+        results.write_all(store, footprints)
+    return len(pairs)
+
+
+def keep_predictions(
+    models: Models,
+    pairs: Sequence[ImagePair],
+    folder: Path,
+    options: InferenceOptions = InferenceOptions(),
+    footprints: FootprintFile | None = None,
+) -> PredictionStore:
+    """Predicts the windows of pairs that a store does not hold yet.
+
+    Args:
+        models: one, or several whose predictions are merged.
+        pairs: all that belong to the store, sorted by name.
+        folder: of the store.
+        options: of the windows.
+        footprints: outlines to classify, in place of finding buildings.
+
+    Returns:
+        The store, with all windows of all pairs.
+
+    Raises:
+        InputError: an image or the weights are not what they should be, or the store is of something else.
+    """
+    tiles = [_tile(pair, number) for number, pair in enumerate(pairs, start=1)]
+    kept = tuple(
+        KeptImage(
+            tile["scene"], Path(tile["file_name"]).name, tile["image_id"], tile["height"], tile["width"]
+        )
+        for tile in tiles
+    )
+    origin = models.origin() | {
+        "images_sha256": files_sha256(path for pair in pairs for path in (pair.pre, pair.post)),
+        "footprints_sha256": files_sha256([footprints.path], named=False) if footprints else None,
+    }
+    store = PredictionStore.create(folder, kept, options.window, options.overlap, origin)
+    todo = [(tile, image) for tile, image in zip(tiles, kept, strict=True) if store.missing(image)]
+    print(
+        f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them predicted before, on {models.cfg.MODEL.DEVICE}"
+    )
+    if not todo:
+        return store
+    models.load()
+    by_scene = {image.scene: image for _, image in todo}
+    with told_in_a_sentence():
+        loaded = read_pairs(models.cfg, [tile for tile, _ in todo])
+        for pair in progress(loaded, len(todo), "predict", "pair"):
+            image = by_scene[pair["scene"]]
+            outlines = (
+                footprints.outlines(image.scene, (image.height, image.width))[1] if footprints else None
+            )
+            _keep_image(models, store, image, pair["image"].numpy(), outlines)
+    return store
+
+
+def _keep_image(
+    models: Models,
+    store: PredictionStore,
+    image: KeptImage,
+    pixels: np.ndarray,
+    outlines: Sequence[Crop] | None,
+) -> None:
+    missing = set(store.missing(image))
+    windows = store.windows(image)
+    shares = shared_out(outlines, windows) if outlines is not None else [[]] * len(windows)
+    for window, indices in zip(windows, shares, strict=True):
+        if window not in missing:
+            continue
+        if outlines is None:
+            store.save(image, window, models.predict(window.of(pixels)))
+            continue
+        given = Footprints(
+            [cut_to(outlines[index], window) for index in indices], (window.height, window.width)
+        )
+        store.save(image, window, models.classify(window.of(pixels), given))
+
+
+def _tile(pair: ImagePair, image_id: int) -> dict[str, Any]:
+    """A pair as ``PairMapper`` takes it.
+
+    Raises:
+        InputError: an image cannot be read, or they are of two sizes.
+    """
+    sizes = [sure_image_size(path) for path in (pair.pre, pair.post)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"{pair.post}: expected {sizes[0][0]} x {sizes[0][1]} px as {pair.pre.name} has, found "
+            f"{sizes[1][0]} x {sizes[1][1]}; cut both images to the same ground"
+        )
+    width, height = sizes[0]
+    return {
+        "file_name": str(pair.pre),
+        "post_file_name": str(pair.post),
+        "scene": pair.name,
+        "image_id": image_id,
+        "height": height,
+        "width": width,
+    }
+
+
+def read_pairs(cfg: CfgNode, tiles: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Reads tiles as ``PairMapper`` gives them, in ``cfg.DATALOADER.NUM_WORKERS`` processes.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    listed = list(tiles)
+    if not listed:
+        return
+    loader = build_detection_test_loader(
+        listed,
+        mapper=_SentenceMapper(PairMapper(cfg, is_train=False)),
+        num_workers=min(cfg.DATALOADER.NUM_WORKERS, len(listed) - 1),
+    )
+    fault = None
+    for (pair,) in loader:
+        fault = pair.get("fault")
+        if fault:
+            break
+        yield pair
+    if fault:  # raised here, when the loading processes have ended in order
+        raise InputError(fault)
+
+
+class _SentenceMapper:
+    """Hands a fault on as text: raised in a worker, it would arrive as a page of traceback."""
+
+    def __init__(self, mapper: PairMapper):
+        self._mapper = mapper
+
+    def __call__(self, tile: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._mapper(tile)
+        except InputError as error:
+            return {"fault": str(error)}

@@ -1,0 +1,257 @@
+"""Models with their weights: one, or several whose predictions are merged, from windows to predictions."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.structures import Boxes, Instances
+from torch import nn
+
+from skyeye_det.decision.rule import DecisionRule, read_rule
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.errors import InputError
+from skyeye_det.files import files_sha256
+from skyeye_det.modeling.norm_folding import folded_network
+from skyeye_det.prediction.footprints import Footprints, mean_damage
+from skyeye_det.prediction.merging import merge_predictions, pooled_damage
+from skyeye_det.prediction.prediction import InstancePrediction, Prediction, prediction_from_output
+from skyeye_det.prediction.views import View, parse_views, predict_views
+from skyeye_det.prediction.windows import OVERLAP, WINDOW, Window, cut_windows
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+PRECISIONS = ("fp32", *_TYPES)
+"""float32; or mixed with bfloat16 or float16, as ``torch.autocast`` does it."""
+
+
+def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
+    """What makes the context in which a model of float32 weights computes in another precision.
+
+    Args:
+        precision: one of ``PRECISIONS``.
+        device: of the model.
+
+    Raises:
+        InputError: no such precision, or float16 on a CPU, which computes it slowly and out of range.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision}")
+    if precision == "fp32":
+        return nullcontext
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("precision fp16: expected a CUDA device, found cpu; take bf16")
+    return partial(torch.autocast, device.type, _TYPES[precision])
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A trained model on disk, and the views in which it sees a window.
+
+    Attributes:
+        config_file: its YAML.
+        weights: its checkpoint.
+        views: test-time augmentation, see ``views.parse_views``.
+    """
+
+    config_file: str
+    weights: str
+    views: str = "none"
+
+
+def ensemble(
+    config_files: Sequence[str], weights: Sequence[str], views: Sequence[str] = ()
+) -> list[ModelFiles]:
+    """Puts configs, checkpoints and views together: one config and one choice of views for all, or one each.
+
+    Raises:
+        InputError: neither as many configs or views as checkpoints nor a single one.
+    """
+    count = len(weights)
+    views = views or [ModelFiles.views]
+    for option, given in (("--config-file", config_files), ("--tta", views)):
+        if len(given) not in (1, count):
+            raise InputError(
+                f"{option}: expected one, or one for each of {count} --weights, found {len(given)}"
+            )
+    every = [[*given] * (1 if len(given) == count else count) for given in (config_files, views)]
+    return [ModelFiles(*each) for each in zip(every[0], weights, every[1], strict=True)]
+
+
+class Models:
+    """One model or several, with weights, ready to see windows; what several find is merged.
+
+    Args:
+        files: of each model.
+        overrides: ``KEY VALUE ...`` of the configs.
+        precision: one of ``PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in it, see
+            docs/speed.md.
+
+    Raises:
+        InputError: a config or its weights are missing or not what they should be, the models expect
+            different channel orders, or there are no such views or precision.
+    """
+
+    def __init__(self, files: Sequence[ModelFiles], overrides: Sequence[str] = (), precision: str = "fp32"):
+        self.files, self._precision = tuple(files), precision
+        self.configs = [load_config(each.config_file, overrides) for each in files]
+        formats = {cfg.INPUT.FORMAT for cfg in self.configs}
+        if len(formats) > 1:
+            raise InputError(
+                f"INPUT.FORMAT: expected one channel order in an ensemble, found {sorted(formats)}; "
+                "infer with each model by itself"
+            )
+        self._views = [parse_views(each.views) for each in files]
+        self._autocast = autocast(precision, torch.device(self.configs[0].MODEL.DEVICE))
+        self._networks: list[nn.Module] = []
+
+    @property
+    def cfg(self) -> CfgNode:
+        """Config of the first, by which images are read."""
+        return self.configs[0]
+
+    def rule(self) -> DecisionRule:
+        """The rule that the configs name.
+
+        Raises:
+            InputError: they name different ones, or one that cannot be read.
+        """
+        rules = {cfg.TEST.DECISIONS: read_rule(cfg.TEST.DECISIONS) for cfg in self.configs}
+        if len(set(rules.values())) > 1:
+            raise InputError(
+                "--decisions: expected a rule for these models together, found one for each:"
+                f" {', '.join(rules)}; name one of configs/decisions, or tune one with"
+                " tools/tune_postprocess.py"
+            )
+        return next(iter(rules.values()))
+
+    def origin(self) -> dict[str, Any]:
+        """What predictions come from, as JSON values; ``weights`` is for people: the files may move."""
+        weights = [each.weights for each in self.files]
+        hashes = [
+            files_sha256([Path(path)], named=False) if Path(path).is_file() else None for path in weights
+        ]
+        return {
+            "weights": weights,
+            "weights_sha256": hashes,
+            "config_sha256": [_config_sha256(cfg) for cfg in self.configs],
+            "views": [each.views for each in self.files],
+            "precision": self._precision,
+        }
+
+    def load(self) -> "Models":
+        """Builds the networks and reads their weights, once; InputError where these do not fit."""
+        if not self._networks:
+            self._networks = [_network(*each) for each in zip(self.configs, self.files, strict=True)]
+        return self
+
+    @torch.inference_mode()
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Predicts one window.
+
+        Args:
+            image: uint8 (6, h, w), pre-disaster channels first, in the order of ``INPUT.FORMAT``.
+        """
+        self.load()
+        with self._autocast():
+            found = [
+                predict_views(partial(predict_window, network), image, views)
+                for network, views in zip(self._networks, self._views, strict=True)
+            ]
+        return merge_predictions(found)
+
+    @torch.inference_mode()
+    def classify(self, image: np.ndarray, footprints: Footprints) -> InstancePrediction:
+        """Classifies the damage of known buildings in one window; arguments as for ``predict``.
+
+        Raises:
+            InputError: a model of instances with views, in which its footprints would have to be turned too.
+        """
+        self.load()
+        probs = []
+        with self._autocast():
+            for network, views, files in zip(self._networks, self._views, self.files, strict=True):
+                if isinstance(network, GeneralizedRCNN):
+                    if views != (View(),):
+                        raise InputError(
+                            f"--tta {files.views}: expected none with --footprints; leave it out"
+                        )
+                    probs.append(_classified(network, image, footprints))
+                else:
+                    seen = predict_views(partial(predict_window, network), image, views)
+                    probs.append(mean_damage(seen.damage_map, footprints.crops))
+        return footprints.prediction(pooled_damage(probs))
+
+
+def network_output(network: nn.Module, image: np.ndarray) -> dict[str, Any]:
+    """A network's output dict for uint8 (6, h, w)."""
+    (output,) = network([_as_input(image)])
+    return dict(output)
+
+
+def predict_window(network: nn.Module, image: np.ndarray) -> Prediction:
+    """What a network sees in uint8 (6, h, w)."""
+    return prediction_from_output(network_output(network, image))
+
+
+def predict_image(
+    predict: Callable[[np.ndarray], Prediction], image: np.ndarray, size: int = WINDOW, overlap: int = OVERLAP
+) -> Iterator[tuple[Window, Prediction]]:
+    """Predicts an image window by window; ``size`` and ``overlap`` as in ``cut_windows``."""
+    shape = image.shape[1], image.shape[2]
+    for window in cut_windows(shape, size, overlap):
+        yield window, predict(window.of(image))
+
+
+def _network(cfg: CfgNode, files: ModelFiles) -> nn.Module:
+    network = build_pair_model(cfg).eval()
+    SkyeyeCheckpointer(network).load_whole_model(files.weights)
+    fold_batch_norm(network)
+    return network
+
+
+def fold_batch_norm(model: nn.Module) -> None:
+    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded.
+
+    Args:
+        model: in evaluation mode, changed in place; a model without ROI heads stays as it is.
+    """
+    if not isinstance(model, GeneralizedRCNN):
+        return
+    ramp = torch.linspace(-2, 2, 64, device=model.device)
+    sample = torch.zeros(1, len(model.pixel_mean), 64, 64, device=model.device) + ramp
+    try:
+        model.backbone = folded_network(model.backbone, sample)
+    except InputError as error:  # the same results, without the gain
+        logging.getLogger(__name__).info("%s", error)
+
+
+def _as_input(image: np.ndarray) -> dict[str, Any]:
+    tensor = torch.from_numpy(np.ascontiguousarray(image))
+    return {"image": tensor, "height": image.shape[1], "width": image.shape[2]}
+
+
+def _classified(network: nn.Module, image: np.ndarray, footprints: Footprints) -> np.ndarray:
+    given = Instances((image.shape[1], image.shape[2]))
+    given.pred_boxes = Boxes(torch.from_numpy(footprints.boxes))
+    given.pred_masks = torch.from_numpy(footprints.masks).float().div(255)[:, None]
+    (found,) = network.classify([_as_input(image)], [given])
+    return np.asarray(found.pred_damage_probs.float().cpu().numpy())
+
+
+def _config_sha256(cfg: CfgNode) -> str:
+    """Hash of a config but for what surely changes nothing in what the model finds."""
+    model = cfg.clone()
+    model.defrost()
+    model.MODEL.DEVICE, model.DATALOADER.NUM_WORKERS, model.OUTPUT_DIR = "", 0, ""
+    model.TEST.DECISIONS = ""
+    return hashlib.sha256(model.dump().encode()).hexdigest()
