@@ -1,3 +1,39 @@
-"""SkyEye: building damage assessment from pre- and post-disaster satellite images, on detectron2."""
+"""SkyEye: damage of every building from satellite images taken before and after a disaster.
 
-__version__ = "0.1.0"
+import skyeye_det
+model = skyeye_det.load(config="xbd_mrcnn.yaml", weights="model.pth")
+buildings = model(pre, post)  # uint8 (H, W, 3) each -> Buildings
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.3.0"
+
+if TYPE_CHECKING:
+    from skyeye_det.decision.buildings import Buildings
+    from skyeye_det.engine.model import Model
+
+__all__ = ["Buildings", "Model", "__version__", "load"]
+
+
+def load(**arguments: Any) -> "Model":
+    """Loads a trained model; see ``skyeye_det.engine.model.load_model`` for the arguments."""
+    from skyeye_det.dependencies import require_detectron2
+
+    require_detectron2("a model")
+    from skyeye_det.engine.model import load_model
+
+    return load_model(**arguments)
+
+
+def __getattr__(name: str) -> Any:
+    """``Buildings`` without importing torch, ``Model`` with it, each when it is asked for."""
+    if name == "Buildings":
+        from skyeye_det.decision.buildings import Buildings
+
+        return Buildings
+    if name == "Model":
+        from skyeye_det.engine.model import Model
+
+        return Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

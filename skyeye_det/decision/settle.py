@@ -57,32 +57,38 @@ class InstanceSettling:
     def __init__(self, prediction: InstancePrediction):
         self._prediction = prediction
         self._order = np.argsort(-prediction.scores, kind="stable")
+        self._shared: dict[tuple[int, int], int] = {}
 
     @cached_property
     def _crops(self) -> list[Crop]:
         found = self._prediction
-        return [trimmed(crop) for crop in mask_crops(found.boxes, found.masks, found.shape)]
+        return mask_crops(found.boxes, found.masks, found.shape)
 
     @cached_property
     def _areas(self) -> np.ndarray:
         return np.array([np.count_nonzero(crop) for _, crop in self._crops], np.int64)
 
     @cached_property
-    def _rivals(self) -> dict[int, list[int]]:
-        """Instances, of each those that share more than half of the smaller mask with it."""
-        boxes = np.array(
-            [(x, y, x + crop.shape[1], y + crop.shape[0]) for (x, y), crop in self._crops], np.int64
-        ).reshape(-1, 4)
-        own = np.flatnonzero(~self._prediction.is_component & (self._areas > 0))
-        low, high = boxes[own, None, :2], boxes[own, None, 2:]
-        meets = (np.maximum(low, low.swapaxes(0, 1)) < np.minimum(high, high.swapaxes(0, 1))).all(axis=2)
-        rivals: dict[int, list[int]] = {}
-        for one, other in own[np.argwhere(np.triu(meets, 1))].tolist():
-            shared = overlap(self._crops[one], self._crops[other])
-            if shared > MOST_SHARED * min(self._areas[one], self._areas[other]):
-                rivals.setdefault(one, []).append(other)
-                rivals.setdefault(other, []).append(one)
-        return rivals
+    def _meets(self) -> np.ndarray:
+        """Bool (N, N): pairs of instances whose boxes let their masks share more than half of the smaller."""
+        corners = [(x, y, x + crop.shape[1], y + crop.shape[0]) for (x, y), crop in self._crops]
+        x0, y0, x1, y1 = np.array(corners, np.int32).reshape(-1, 4).T.copy()
+        width = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
+        height = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)
+        smaller = np.minimum.outer(self._areas, self._areas)
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        is_instance = ~self._prediction.is_component
+        return (shared > MOST_SHARED * smaller) & is_instance & is_instance[:, None]
+
+    def _is_duplicate(self, index: int, buildings: np.ndarray) -> bool:
+        """Whether an instance shows one of the buildings, bool (N,), once more."""
+        for other in np.flatnonzero(self._meets[index] & buildings).tolist():
+            pair = min(index, other), max(index, other)
+            if pair not in self._shared:
+                self._shared[pair] = overlap(self._crops[index], self._crops[other])
+            if self._shared[pair] > MOST_SHARED * min(self._areas[index], self._areas[other]):
+                return True
+        return False
 
     def settle(self, rule: DecisionRule) -> SettledInstances:
         """Settles the instances by ``score_threshold``, ``min_area`` and ``presence_threshold``.
@@ -90,31 +96,29 @@ class InstanceSettling:
         A window where no building's score reaches ``presence_threshold`` has none; its candidates stay.
         """
         found, order = self._prediction, self._order.tolist()
-        is_sure = (found.scores >= rule.score_threshold).tolist()
-        is_large = (self._areas >= max(rule.min_area, 1)).tolist()
-        buildings: set[int] = set()
+        is_sure = found.scores >= rule.score_threshold
+        is_large = self._areas >= max(rule.min_area, 1)
+        offered = is_sure & is_large & ~found.is_component
+        buildings = np.zeros(len(order), np.bool_)
         covered = np.zeros(found.shape, np.bool_)
         for index in order:
-            is_offered = is_sure[index] and is_large[index] and not found.is_component[index]
-            if is_offered and buildings.isdisjoint(self._rivals.get(index, ())):
-                buildings.add(index)
+            if offered[index] and not self._is_duplicate(index, buildings):
+                buildings[index] = True
                 covered[window_of(self._crops[index])] |= self._crops[index][1]
-        crops = {index: self._crops[index] for index in order if is_large[index]}
-        for index in np.flatnonzero(found.is_component).tolist():
+        crops = {index: self._crops[index] for index in np.flatnonzero(is_large).tolist()}
+        for index in np.flatnonzero(found.is_component & is_large).tolist():
             crops[index] = self._uncovered(self._crops[index], covered, rule)
             if not crops[index][1].size:
                 del crops[index]
-            elif is_sure[index]:
-                buildings.add(index)
-        if not any(found.scores[index] >= rule.presence_threshold for index in buildings):
-            buildings = set()
-        candidates = [index for index in order if index in crops and index not in buildings]
+            else:
+                buildings[index] = is_sure[index]
+        if not (found.scores[buildings] >= rule.presence_threshold).any():
+            buildings[:] = False
+        candidates = [index for index in order if index in crops and not buildings[index]]
         return SettledInstances(
-            buildings=np.array([index for index in order if index in buildings], np.int64),
+            buildings=self._order[buildings[self._order]],
             candidates=np.array(candidates, np.int64),
-            is_duplicate=np.array(
-                [not buildings.isdisjoint(self._rivals.get(index, ())) for index in candidates], np.bool_
-            ),
+            is_duplicate=np.array([self._is_duplicate(index, buildings) for index in candidates], np.bool_),
             crops=crops,
             covered=covered,
         )

@@ -45,15 +45,16 @@ class Regions:
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        """First pixel and the one after the last, int64 (R + 1, 4), XYXY; x1 is 0 of absent labels."""
-        rows, columns = np.divmod(self.places, self.labels.shape[1])
+        """First pixel and the one after the last, int64 (R + 1, 4), XYXY; all 0 of absent labels."""
+        order = np.argsort(self.numbers, kind="stable")
+        rows, columns = np.divmod(self.places[order], self.labels.shape[1])
+        present, first = np.unique(self.numbers[order], return_index=True)
         boxes = np.zeros((self._count, 4), np.int64)
-        boxes[:, :2] = sum(self.labels.shape)
-        np.minimum.at(boxes[:, 0], self.numbers, columns)
-        np.maximum.at(boxes[:, 2], self.numbers, columns + 1)
-        # Rows rise: of several assignments to one label the last one holds.
-        boxes[self.numbers[::-1], 1] = rows[::-1]
-        boxes[self.numbers, 3] = rows + 1
+        if len(first):
+            boxes[present, 0] = np.minimum.reduceat(columns, first)
+            boxes[present, 1] = np.minimum.reduceat(rows, first)
+            boxes[present, 2] = np.maximum.reduceat(columns, first) + 1
+            boxes[present, 3] = np.maximum.reduceat(rows, first) + 1
         return boxes
 
     def window(self, number: int) -> tuple[slice, slice]:
