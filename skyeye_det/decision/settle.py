@@ -106,12 +106,14 @@ class InstanceSettling:
                 buildings[index] = True
                 covered[window_of(self._crops[index])] |= self._crops[index][1]
         crops = {index: self._crops[index] for index in np.flatnonzero(is_large).tolist()}
-        for index in np.flatnonzero(found.is_component & is_large).tolist():
-            crops[index] = self._uncovered(self._crops[index], covered, rule)
+        taken = covered.copy()
+        for index in self._order[(found.is_component & is_large)[self._order]].tolist():
+            crops[index] = self._uncovered(self._crops[index], taken, rule)
             if not crops[index][1].size:
                 del crops[index]
-            else:
-                buildings[index] = is_sure[index]
+            elif is_sure[index]:
+                buildings[index] = True
+                taken[window_of(crops[index])] |= crops[index][1]
         if not (found.scores[buildings] >= rule.presence_threshold).any():
             buildings[:] = False
         candidates = [index for index in order if index in crops and not buildings[index]]
