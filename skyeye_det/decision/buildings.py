@@ -105,13 +105,14 @@ class Buildings:
             has it, ``likeliest_damage`` 0..3 without its weights, ``damage_probs``, ``source``, ``uid``.
         """
         outline = self.rule.outline
+        shapes: list[Any]
         if outline in ("simplified", "right-angled"):
             shapes = [
                 [np.round(ring, 2).tolist() for ring in segmentation_from_parts(parts)]
                 for parts in self.outlines(outline)
             ]
         else:
-            shapes = [encode_crop(mask, self.shape) for mask in self.masks]
+            shapes = [encode_crop(*mask, self.shape) for mask in self.masks]
         rows = zip(shapes, self.boxes.tolist(), self._records(scene), strict=True)
         return [
             {

@@ -1,4 +1,4 @@
-"""The whole path on made-up scenes: generate, convert, train, predict, score, look."""
+"""The whole path on made-up scenes: generate, convert, train, predict, score, draw."""
 
 import argparse
 import logging
@@ -10,8 +10,8 @@ from pathlib import Path
 from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
-from skyeye_det.engine.pair_predictor import ModelFiles
-from skyeye_det.engine.predictor import infer_folder
+from skyeye_det.engine.inference import infer_folder
+from skyeye_det.engine.models import ModelFiles, Models
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
@@ -54,8 +54,9 @@ def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, 
         )
     predictions = output / "predictions"
     with _step("4/6 predicting the scenes that were not trained on"):
-        weights = str(training / "model_final.pth")
-        infer_folder([ModelFiles(str(training / "config.yaml"), weights)], root / "val", predictions)
+        files = ModelFiles(str(training / "config.yaml"), str(training / "model_final.pth"))
+        models = Models([files])
+        infer_folder(models, root / "val", predictions, models.rule())
     with _step("5/6 scoring"):
         table = _score(root, predictions, output / "baseline")
         write_bytes(output / "score.txt", table.encode())

@@ -38,8 +38,8 @@ class XView2Evaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Counts the pixels of each tile."""
         for tile, output in zip(inputs, outputs, strict=True):
-            target = paint_annotations(self._tiles[tile["image_id"]])
-            self._counts += count_pixels(*output["buildings"].rasterize(), *target)
+            found, target = output["buildings"], paint_annotations(self._tiles[tile["image_id"]])
+            self._counts += count_pixels(*found.rasterize(), target[0], target[1])
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""

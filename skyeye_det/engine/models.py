@@ -24,7 +24,12 @@ from skyeye_det.files import files_sha256
 from skyeye_det.modeling.norm_folding import folded_network
 from skyeye_det.prediction.footprints import Footprints, mean_damage
 from skyeye_det.prediction.merging import merge_predictions, pooled_damage
-from skyeye_det.prediction.prediction import InstancePrediction, Prediction, prediction_from_output
+from skyeye_det.prediction.prediction import (
+    InstancePrediction,
+    PixelPrediction,
+    Prediction,
+    prediction_from_output,
+)
 from skyeye_det.prediction.views import View, parse_views, predict_views
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, Window, cut_windows
 
@@ -188,6 +193,7 @@ class Models:
                     probs.append(_classified(network, image, footprints))
                 else:
                     seen = predict_views(partial(predict_window, network), image, views)
+                    assert isinstance(seen, PixelPrediction)
                     probs.append(mean_damage(seen.damage_map, footprints.crops))
         return footprints.prediction(pooled_damage(probs))
 
@@ -240,7 +246,7 @@ def _as_input(image: np.ndarray) -> dict[str, Any]:
     return {"image": tensor, "height": image.shape[1], "width": image.shape[2]}
 
 
-def _classified(network: nn.Module, image: np.ndarray, footprints: Footprints) -> np.ndarray:
+def _classified(network: Any, image: np.ndarray, footprints: Footprints) -> np.ndarray:
     given = Instances((image.shape[1], image.shape[2]))
     given.pred_boxes = Boxes(torch.from_numpy(footprints.boxes))
     given.pred_masks = torch.from_numpy(footprints.masks).float().div(255)[:, None]

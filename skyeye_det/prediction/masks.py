@@ -124,18 +124,18 @@ def overlap(one: Crop, other: Crop) -> int:
     return int(np.count_nonzero((first > 0) & (second > 0)))
 
 
-def encode_crop(crop: Crop, shape: tuple[int, int]) -> dict:
-    """COCO RLE of an image that is ``crop`` at its corner and zero elsewhere, without making that image.
+def encode_crop(corner: tuple[int, int], part: np.ndarray, shape: tuple[int, int]) -> dict:
+    """COCO RLE of an image that is ``part`` at its corner and zero elsewhere, without making that image.
 
     Args:
-        crop: bool or 0/1, inside the image.
+        corner: (x0, y0) in px.
+        part: bool or 0/1, inside the image.
         shape: (h, w) of the image in px.
 
     Returns:
         ``{"size": [h, w], "counts": str}``, equal to ``pycocotools.mask.encode`` of the whole image.
     """
-    (x0, y0), part = crop
-    height, width = int(shape[0]), int(shape[1])
+    (x0, y0), height, width = corner, int(shape[0]), int(shape[1])
     framed = np.zeros((part.shape[1], part.shape[0] + 2), np.int8)
     framed[:, 1:-1] = part.T
     step = np.diff(framed, axis=1)

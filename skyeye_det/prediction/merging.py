@@ -217,7 +217,7 @@ def _run_lengths(view: InstancePrediction) -> list[dict]:
     boxes = mask_crops(view.boxes[bare], np.full_like(view.masks[bare], 255), view.shape)
     for index, box in zip(bare, boxes, strict=True):
         crops[index] = box
-    return [encode_crop(crop, view.shape) for crop in crops]
+    return [encode_crop(*crop, view.shape) for crop in crops]
 
 
 def _moved_masks(masks: np.ndarray, boxes: np.ndarray, targets: np.ndarray, side: int) -> np.ndarray:

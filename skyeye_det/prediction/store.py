@@ -160,9 +160,9 @@ def save_prediction(path: Path, prediction: Prediction) -> None:
         for field in fields(prediction)
         if (value := getattr(prediction, field.name)) is not None
     }
-    kind = next(name for name, cls in _KINDS.items() if isinstance(prediction, cls))
+    values[_KIND] = np.asarray(next(name for name, cls in _KINDS.items() if isinstance(prediction, cls)))
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **{_KIND: np.asarray(kind)}, **values)
+        np.savez_compressed(file, **values)
 
 
 def load_prediction(path: Path) -> Prediction:
@@ -188,7 +188,7 @@ def load_prediction(path: Path) -> Prediction:
 
 def _check(prediction: Prediction) -> None:
     """Raises ValueError where arrays do not fit each other: the file may be a stranger's."""
-    maps = [(prediction.building_map, prediction.shape)]
+    maps: list[tuple[Any, tuple[int, ...]]] = [(prediction.building_map, prediction.shape)]
     if isinstance(prediction, PixelPrediction):
         maps.append((prediction.damage_map, (4, *prediction.shape)))
     else:
