@@ -12,7 +12,6 @@ from skyeye_det.engine.models import Models, ensemble
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 
-
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 

@@ -221,7 +221,7 @@ def predict_image(
 
 
 def _return_memory() -> None:
-    """Gives freed memory back to the system: the pieces that windows leave would add up to half a gigabyte."""
+    """Gives freed memory back to the system: the pieces that windows leave add up to half a gigabyte."""
     with suppress(AttributeError, OSError):  # of glibc alone
         ctypes.CDLL(None).malloc_trim(0)
 
