@@ -12,7 +12,7 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.image_size import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.decision.rule import DecisionRule, read_rule
-from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.inference_folder import claim, is_done, join, part_file
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.setup import load_config
@@ -85,7 +85,7 @@ def infer_pair(
     for path in outputs:
         require_writable(path)
     predictor = PairPredictor(loaded, [each.views for each in models], options.precision)
-    with told_in_a_sentence():
+    with faults_reported():
         prediction = predictor(pair)
     write_tile(*outputs, *prediction.rasterize(rule))
 
@@ -139,7 +139,7 @@ def infer_folder(
             write_numbering(output, names)
         todo = [tile for tile in tiles if not is_done(output, tile["scene"], names)]
         print(f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them done before, on {cfg.MODEL.DEVICE}")
-        with told_in_a_sentence():
+        with faults_reported():
             for pair in progress(read_pairs(cfg, todo), len(todo), "predict", "pair"):
                 prediction, scene = predictor(pair), pair["scene"]
                 write_submission_pngs(output, names.get(scene, scene), *prediction.rasterize(rule))

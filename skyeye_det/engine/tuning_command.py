@@ -9,7 +9,7 @@ from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.decision.rule import write_rule
 from skyeye_det.decision.tuning.tune import TuningOptions, rule_remarks, tune_rule
-from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.inference_folder import files_sha256, origin
 from skyeye_det.engine.pair_predictor import ModelFiles, PairPredictor
 from skyeye_det.engine.predictor import read_pairs, tile_dict
@@ -169,7 +169,7 @@ def keep_tiles(tuned: TunedModel, folder: Path) -> list[Path]:
         )
         print(f"{len(tiles)} tiles, {len(tiles) - len(todo)} of them predicted before")
         if predictor is not None:
-            with told_in_a_sentence():
+            with faults_reported():
                 for pair in progress(read_pairs(loaded[0][0], todo), len(todo), "predict", "pair"):
                     scene = pair["scene"]
                     save_tile(
