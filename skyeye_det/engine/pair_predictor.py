@@ -15,7 +15,7 @@ from torch import nn
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.setup import build_pair_model
 from skyeye_det.errors import InputError
-from skyeye_det.modeling.norm_folding import folded_network
+from skyeye_det.modeling.backbones import folded_network
 from skyeye_det.prediction.merging import Prediction, merge_predictions
 from skyeye_det.prediction.model_output import prediction_from_output
 from skyeye_det.prediction.views import parse_views, predict_views
