@@ -28,14 +28,14 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.DAMAGE_HEAD = CfgNode()
     # "concat", "concat_diff" or "attention": see skyeye_det.modeling.fusion.
     cfg.MODEL.DAMAGE_HEAD.FUSION = "concat_diff"
-    # "corn", "coral" or "cross_entropy": see skyeye_det.modeling.ordinal.
+    # "corn", "coral" or "cross_entropy": see skyeye_det.modeling.damage_head.
     cfg.MODEL.DAMAGE_HEAD.ORDINAL = "corn"
     cfg.MODEL.DAMAGE_HEAD.POOLER_RESOLUTION = 7
     # The box is enlarged by this factor around its centre before pooling: debris, water and ash lie beside a
     # building.
     cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE = 1.4
     # "none", "deformable", "correlation" (each ROI apart) or "tile" (one shift a tile) brings post features
-    # onto pre, see skyeye_det.modeling.alignment and tile_shift.
+    # onto pre, see skyeye_det.modeling.alignment.
     cfg.MODEL.DAMAGE_HEAD.ALIGNMENT = "none"
     # Read the building's own pixels and its surroundings apart, by its mask.
     cfg.MODEL.DAMAGE_HEAD.MASK_POOLING = False

@@ -5,7 +5,7 @@ import pytest
 from skyeye_det.config import add_skyeye_config
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.setup import build_pair_model, load_config
-from skyeye_det.modeling.packaged_weights import load_packaged_weights
+from skyeye_det.modeling.encoders import load_packaged_weights
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 RULES = sorted((CONFIGS / "decisions").glob("*.yaml"))

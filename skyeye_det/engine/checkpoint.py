@@ -15,8 +15,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_bytes
-from skyeye_det.modeling.packaged_weights import load_packaged_weights
-from skyeye_det.modeling.semantic_weights import encoder_weights
+from skyeye_det.modeling.encoders import encoder_weights, load_packaged_weights
 
 BEST_CHECKPOINT = "model_best"
 _PACKAGED = "packaged://"
@@ -46,8 +45,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     _unfit: tuple[str, ...] = ()
     """Tensors of the last load that were missing, left over or of another shape."""
 
-    _tells_unfit = True
-    """Whether they are listed; not where an error tells of them."""
+    _lists_unfit = True
+    """Whether they are logged; not where an error names them."""
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes ``<save_dir>/<name>.pth``; see Checkpointer.save.
@@ -105,11 +104,11 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         """
         if not path:
             raise InputError("weights: expected a checkpoint, found none; pass --weights or MODEL.WEIGHTS")
-        self._tells_unfit = False
+        self._lists_unfit = False
         try:
             self.load(path, checkpointables=[])
         finally:
-            self._tells_unfit = True
+            self._lists_unfit = True
         if self._unfit:
             raise InputError(
                 f"weights {path}: expected those of the whole model in --config-file, found "
@@ -148,7 +147,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         shapes = [name for name, *_ in incompatible.incorrect_shapes]
         self._unfit = (*incompatible.missing_keys, *incompatible.unexpected_keys, *shapes)
-        if self._tells_unfit:
+        if self._lists_unfit:
             super()._log_incompatible_keys(incompatible)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Faults of a training run that the user can put right, told in one sentence instead of a traceback."""
+"""Faults of a training run that the user can put right, reported in one sentence instead of a traceback."""
 
 import logging
 import re
@@ -14,7 +14,7 @@ _LOG_OF_LOOP = logging.getLogger("detectron2.engine.train_loop")
 
 
 @contextmanager
-def told_in_a_sentence() -> Iterator[None]:
+def faults_reported() -> Iterator[None]:
     """Turns what a data set, the memory or a loading process did into an InputError; bugs pass as they are.
 
     Raises:
@@ -43,8 +43,8 @@ def _sentence(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, InputError):
         # torch hands a worker's error on with the worker's traceback as message.
-        told = _OF_WORKER.findall(text)
-        return told[-1] if told else text
+        original = _OF_WORKER.findall(text)
+        return original[-1] if original else text
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (
             f"out of memory ({one_line(error)[:120]}); lower SOLVER.IMS_PER_BATCH or INPUT.PAIR.CROP_SIZE, "
@@ -59,10 +59,7 @@ def _sentence(error: BaseException) -> str | None:
 
 
 def _is_no_fault(record: logging.LogRecord) -> bool:
-    """Keeps detectron2 from printing the traceback of an error that is told in a sentence anyway."""
+    """Keeps detectron2 from printing the traceback of an error that is reported in a sentence anyway."""
     error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, FloatingPointError) or (error is not None and _is_told(error)))
-
-
-def _is_told(error: BaseException) -> bool:
-    return isinstance(error, InputError | MemoryError | RuntimeError) and _sentence(error) is not None
+    known = isinstance(error, InputError | MemoryError | RuntimeError) and _sentence(error) is not None
+    return not (known or isinstance(error, FloatingPointError))

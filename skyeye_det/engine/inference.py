@@ -19,7 +19,7 @@ from skyeye_det.decision.decide import decide
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.stitch import stitch
-from skyeye_det.engine.faults import told_in_a_sentence
+from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models, network_output, predict_image
 from skyeye_det.errors import InputError
 from skyeye_det.files import files_sha256, require_writable, sole_writer
@@ -79,7 +79,7 @@ def infer_pair(
     for path in outputs:
         require_writable(path)
     models.load()
-    with told_in_a_sentence():
+    with faults_reported():
         found = buildings_of(models, pair["image"].numpy(), rule, options.window, options.overlap)
     write_tile(*outputs, *found.rasterize())
     return found
@@ -206,7 +206,7 @@ def keep_predictions(
         return store
     models.load()
     by_scene = {image.scene: image for _, image in todo}
-    with told_in_a_sentence():
+    with faults_reported():
         loaded = read_pairs(models.cfg, [tile for tile, _ in todo])
         for pair in progress(loaded, len(todo), "predict", "pair"):
             image = by_scene[pair["scene"]]

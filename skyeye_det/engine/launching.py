@@ -21,7 +21,7 @@ def launch_training(args: argparse.Namespace) -> int:
         args: of ``detectron2.engine.default_argument_parser``.
 
     Returns:
-        Exit code: 0, or 2 where one of several processes has told a fault of the input.
+        Exit code: 0, or 2 where one of several processes has reported a fault of the input.
 
     Raises:
         InputError: the machine lacks the GPUs, or as ``train`` where it runs in this process.
@@ -47,7 +47,7 @@ def launch_training(args: argparse.Namespace) -> int:
 
 
 def _train_as_child(args: argparse.Namespace) -> None:
-    """Tells a fault in the process that met it: the parent would get an exception as a traceback."""
+    """Reports a fault in the process that met it: the parent would get an exception as a traceback."""
     try:
         train(args)
     except InputError as error:

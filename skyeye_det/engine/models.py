@@ -22,7 +22,7 @@ from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import files_sha256
-from skyeye_det.modeling.norm_folding import folded_network
+from skyeye_det.modeling.backbones import folded_network
 from skyeye_det.prediction.footprints import Footprints, mean_damage
 from skyeye_det.prediction.merging import merge_predictions, pooled_damage
 from skyeye_det.prediction.prediction import (

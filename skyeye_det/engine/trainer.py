@@ -24,8 +24,7 @@ from skyeye_det.data.loading import build_pair_test_loader, build_pair_train_loa
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
 from skyeye_det.engine.evaluators import BuildingEvaluator, XView2Evaluator
-from skyeye_det.engine.faults import told_in_a_sentence
-from skyeye_det.engine.hooks import BestCheckpointer
+from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.inference import DecidingModel
 from skyeye_det.engine.pictures import PictureEvaluator
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
@@ -38,6 +37,24 @@ _PICTURES = 4
 
 SCORE = "xview2/score"
 """The metric by which the best checkpoint is kept."""
+
+
+class BestCheckpointer(hooks.BestCheckpointer):
+    """detectron2's hook, with the best score so far in the checkpoint: a resumed run does not forget it."""
+
+    def after_train(self) -> None:
+        """Sees the last evaluation too, and notes its score in the last checkpoint, written before it."""
+        super().after_train()
+        if self.trainer.iter == self.trainer.max_iter:
+            self._checkpointer.save("model_final", iteration=self.trainer.max_iter - 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best score and its iteration."""
+        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up best score and iteration."""
+        self.best_metric, self.best_iter = state_dict["best_metric"], state_dict["best_iter"]
 
 
 class PairTrainer(DefaultTrainer):
@@ -184,10 +201,10 @@ class PairTrainer(DefaultTrainer):
             super().run_step()
         except FloatingPointError as error:
             # numpy writes np.float64(1.5)
-            told = re.sub(r"np\.float\d+\(([^)]*)\)", r"\1", " ".join(str(error).split()))
+            reason = re.sub(r"np\.float\d+\(([^)]*)\)", r"\1", " ".join(str(error).split()))
             latest = {k: round(v, 4) for k, (v, _) in get_event_storage().latest().items() if "loss" in k}
             raise InputError(
-                f"training stopped at iteration {self.iter}: {told}; losses before it: {latest}; "
+                f"training stopped at iteration {self.iter}: {reason}; losses before it: {latest}; "
                 "lower SOLVER.BASE_LR and go on with --resume"
             ) from error
 
@@ -209,7 +226,7 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
         check_training(cfg, comm.get_world_size())
         _check_first_step(cfg, args.resume)
     set_up(cfg, args)
-    with told_in_a_sentence():
+    with faults_reported():
         if args.eval_only:
             return _evaluate(cfg, args.resume)
         trainer = PairTrainer(cfg)

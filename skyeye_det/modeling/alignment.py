@@ -1,10 +1,10 @@
-"""Alignment of the post features of a building to its pre features, against misregistration.
+"""Alignment of post features to pre features, against misregistration: of each building, or of a whole tile.
 
-M buildings, C channels, R x R bins of the pooled ROI, of the same box in both images: every alignment maps
+M buildings, C channels, R x R bins of the pooled ROI, of the same box in both images: every module here maps
 pre (M, C, R, R) and post (M, C, R, R) to post as it would be, were its image registered to the pre image,
-(M, C, R, R). Shifts are looked for within ``MAX_SHIFT`` bins: with the enlarged box of a 30 px building on
-7 x 7 bins, 12 px. What the shift moved out of the box is not there to be brought back; the outermost bins
-are repeated in its place.
+(M, C, R, R). Shifts are sought within ``MAX_SHIFT`` bins: with the enlarged box of a 30 px building on
+7 x 7 bins, 12 px. What the shift moved out of the box cannot be brought back; the outermost bins are repeated
+in its place.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,22 @@ from torch import Tensor, nn
 from skyeye_det.errors import InputError
 
 MAX_SHIFT = 2
-"""Farthest place, in bins along each axis, at which a bin looks for its counterpart."""
+"""Farthest place, in bins along each axis, at which a bin seeks its counterpart."""
+
+MAX_TILE_SHIFT = 4
+"""Cells along each axis within which a tile's shift is sought: 16 px at stride 4."""
 
 _OFFSET_DIM = 32
 """Channels of the convolutions that predict the offsets."""
 
+_EVERY = 2
+"""Only every second cell of a tile is compared, along each axis: a quarter of the cost."""
 
-class Alignment(nn.Module):
-    """What every alignment has in common: ``forward(pre, post)``, see the module's docstring."""
+_LEAD = 1e-4
+"""Lead of no shift, for tiles that show nothing."""
 
 
-class NoAlignment(Alignment):
+class NoAlignment(nn.Module):
     """Post as it is."""
 
     def __init__(self, channels: int, resolution: int):
@@ -40,7 +45,7 @@ class NoAlignment(Alignment):
         return post
 
 
-class DeformableAlignment(Alignment):
+class DeformableAlignment(nn.Module):
     """Each bin reads post at a place of its own, predicted from both.
 
     A deformable convolution (Dai et al. 2017, arXiv:1703.06211; for alignment Tian et al. 2020,
@@ -77,7 +82,7 @@ class DeformableAlignment(Alignment):
         return found.to(post.dtype)
 
 
-class CorrelationAlignment(Alignment):
+class CorrelationAlignment(nn.Module):
     """One shift for the whole ROI, from the local correlation of pre and post.
 
     The correlation of a shift is the cosine of each pre bin and the post bin at that shift, averaged over the
@@ -88,68 +93,100 @@ class CorrelationAlignment(Alignment):
     temperature of the cosines, and the lead that the zero shift has.
     """
 
-    inside: Tensor
-    moves: Tensor
-    is_zero_shift: Tensor
-
     def __init__(self, channels: int, resolution: int):
         super().__init__()
-        del channels
+        del channels, resolution
         self.log_scale = nn.Parameter(torch.tensor(3.0))
         self.stay = nn.Parameter(torch.tensor(1.0))
-        inside, moves = _shift_tables(resolution)
-        self.register_buffer("inside", inside, persistent=False)
-        self.register_buffer("moves", moves, persistent=False)
-        middle = torch.arange(len(inside)) == len(inside) // 2
-        self.register_buffer("is_zero_shift", middle.float(), persistent=False)
 
     def forward(self, pre: Tensor, post: Tensor) -> Tensor:
         """See the module's docstring."""
-        sources = (self.shift_weights(pre, post) @ self.moves.flatten(1)).unflatten(1, self.moves.shape[1:])
-        return torch.bmm(post.flatten(2), sources.to(post.dtype).transpose(1, 2)).reshape(post.shape)
+        height, width = post.shape[-2:]
+        padded = F.pad(post, (MAX_SHIFT,) * 4, mode="replicate")
+        aligned = torch.zeros_like(post)
+        weights = self.shift_weights(pre, post).to(post.dtype).unbind(dim=1)
+        for (dy, dx), weight in zip(_shifts(MAX_SHIFT), weights, strict=True):
+            aligned = aligned + weight[:, None, None, None] * padded[..., dy : dy + height, dx : dx + width]
+        return aligned
 
     def shift_weights(self, pre: Tensor, post: Tensor) -> Tensor:
         """How far post has moved: weights of the shifts, (M, S^2) float32, each row summing to 1.
 
         S = 2 * MAX_SHIFT + 1; rows of ``dy`` by columns of ``dx``, both from -MAX_SHIFT to MAX_SHIFT.
         """
-        pre, post = (F.normalize(features.flatten(2).float(), dim=1) for features in (pre, post))
-        cosines = torch.bmm(pre.transpose(1, 2), post).float()
-        # Fewer bins have a counterpart the farther the shift; none, where the ROI has too few bins.
-        bins = self.inside.sum(dim=(1, 2)).clamp(min=1)
-        correlation = cosines.flatten(1) @ self.inside.flatten(1).T / bins
-        logits = correlation.float() * self.log_scale.exp() + self.stay * self.is_zero_shift
-        return logits.softmax(dim=1)
+        logits = _mean_cosines(pre, post, MAX_SHIFT) * self.log_scale.exp()
+        is_zero_shift = torch.arange(logits.shape[1], device=logits.device) == logits.shape[1] // 2
+        return (logits + self.stay * is_zero_shift).softmax(dim=1)
 
 
-def _shift_tables(resolution: int) -> tuple[Tensor, Tensor]:
-    """For shifts S and bins P = R * R: (S, P, P) each, 1 where a bin's counterpart is that bin.
+def tile_shift(pre: Tensor, post: Tensor) -> Tensor:
+    """Finds where post shows what pre shows, by the mean cosine of their features: one shift a tile.
 
-    A bin whose counterpart lies outside the ROI has none in the first, and the nearest on the edge in the
-    second.
+    xBD's outlines were moved by one shift per event, so what is left is nearly the same all over a tile. The
+    best whole cell is refined by a parabola through its neighbours, as in image registration (Foroosh et
+    al. 2002, doi 10.1109/83.988953, name the method and better ones).
+
+    Args:
+        pre: (N, C, H, W) features.
+        post: the same.
+
+    Returns:
+        (N, 2) float32, (dx, dy) in cells by which post lies to the right of and below pre, within
+        ``MAX_TILE_SHIFT``.
     """
-    rows = torch.arange(resolution)
-    steps = torch.arange(-MAX_SHIFT, MAX_SHIFT + 1)
-    wanted = rows + steps[:, None]
-    exact = (wanted[:, :, None] == rows).float()
-    nearest = (wanted.clamp(0, resolution - 1)[:, :, None] == rows).float()
-    shape = (len(steps) ** 2, resolution**2, resolution**2)
-    inside, moves = (
-        torch.einsum("apq,bxy->abpxqy", table, table).reshape(shape) for table in (exact, nearest)
-    )
-    return inside, moves
+    side = 2 * MAX_TILE_SHIFT + 1
+    scores = _mean_cosines(pre, post, MAX_TILE_SHIFT, _EVERY).unflatten(1, (side, side))
+    scores[:, MAX_TILE_SHIFT, MAX_TILE_SHIFT] += _LEAD
+    best = scores.flatten(1).argmax(dim=1)
+    rows, columns = best // side, best % side
+    each = torch.arange(len(scores), device=scores.device)
+    places = []
+    for line, peak in ((scores[each, rows], columns), (scores[each, :, columns], rows)):
+        inner = peak.clamp(1, side - 2)
+        before, at, after = (line[each, inner + step] for step in (-1, 0, 1))
+        bend = (before - 2 * at + after).clamp(max=-1e-6)
+        finer = (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
+        places.append(torch.where(peak == inner, inner + finer, peak.float()) - MAX_TILE_SHIFT)
+    return torch.stack(places, dim=1)
 
 
-ALIGNMENTS: dict[str, Callable[[int, int], Alignment]] = {
+def _mean_cosines(pre: Tensor, post: Tensor, reach: int, every: int = 1) -> Tensor:
+    """(N, C, H, W) of both -> (N, S^2) float32, of each shift in the order of ``_shifts``.
+
+    Args:
+        pre: features.
+        post: the same.
+        reach: cells along each axis.
+        every: only each such row and column of pre is compared.
+    """
+    pre = F.normalize(pre.float(), dim=1)[:, :, ::every, ::every]
+    padded = F.pad(F.normalize(post.float(), dim=1), (reach,) * 4)
+    height, width = pre.shape[-2] * every, pre.shape[-1] * every
+    means = []
+    for dy, dx in _shifts(reach):
+        moved = padded[:, :, dy : dy + height : every, dx : dx + width : every]
+        there = pre[:, :, : moved.shape[2], : moved.shape[3]]
+        # What moved in from outside is zero: it counts neither for nor against a shift.
+        known = (moved != 0).any(dim=1).sum(dim=(1, 2)).clamp(min=1)
+        means.append((there * moved).sum(dim=(1, 2, 3)) / known)
+    return torch.stack(means, dim=1)
+
+
+def _shifts(reach: int) -> list[tuple[int, int]]:
+    """Every (dy, dx), counted from ``-reach``."""
+    steps = range(2 * reach + 1)
+    return [(dy, dx) for dy in steps for dx in steps]
+
+
+ALIGNMENTS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": NoAlignment,
     "deformable": DeformableAlignment,
     "correlation": CorrelationAlignment,
-    # The ROI heads have moved the boxes in the post image by then: see skyeye_det.modeling.tile_shift.
-    "tile": NoAlignment,
+    "tile": NoAlignment,  # the ROI heads have moved the boxes in the post image by ``tile_shift``
 }
 
 
-def build_alignment(name: str, channels: int, resolution: int) -> Alignment:
+def build_alignment(name: str, channels: int, resolution: int) -> nn.Module:
     """Builds an alignment by name.
 
     Args:

@@ -3,7 +3,7 @@
 M buildings, C channels, R x R bins of the pooled ROI, D channels of the head, S = 2 R side of a mask.
 
 The mask branch is detectron2's ``MaskRCNNConvUpsampleHead``, layer by layer and name by name, so weights of
-an ordinary Mask R-CNN load into it. Beside it an edge branch of D / 2 channels looks at the same bins: mask
+an ordinary Mask R-CNN load into it. Beside it an edge branch of D / 2 channels reads the same bins: mask
 features gate it (gated convolution of Takikawa et al. 2019, arXiv:1907.05740), it learns the edge, and its
 features are added to those of the mask before they are upsampled (boundary to mask fusion of Cheng et al.
 2020, arXiv:2007.08921). That addition begins at zero: with the weights of a plain head the masks are at first
@@ -40,13 +40,7 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
     """
 
     @configurable
-    def __init__(
-        self,
-        input_shape: ShapeSpec,
-        *,
-        conv_dims: list[int],
-        **kwargs: Any,
-    ):
+    def __init__(self, input_shape: ShapeSpec, *, conv_dims: list[int], **kwargs: Any):
         super().__init__(input_shape, conv_dims=conv_dims, **kwargs)
         mask_dim = ([input_shape.channels, *conv_dims[:-1]])[-1]
         edge_dim = max(conv_dims[-1] // 2, 1)
@@ -59,9 +53,8 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
         for layer in (self.edge_fcn1, self.edge_gate, self.edge_fcn2, self.edge_deconv):
             weight_init.c2_msra_fill(layer)
         nn.init.normal_(self.edge_predictor.weight, std=0.001)
-        nn.init.zeros_(self.edge_predictor.bias)
-        nn.init.zeros_(self.edge_to_mask.weight)
-        nn.init.zeros_(self.edge_to_mask.bias)
+        for zero in (self.edge_predictor.bias, self.edge_to_mask.weight, self.edge_to_mask.bias):
+            nn.init.zeros_(zero)
 
     def forward(self, x: Tensor, instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
         """Losses in training; in inference sets ``pred_masks`` (M_i, 1, S, S), 0..1, on each image.
@@ -101,14 +94,7 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
 
 
 def morphological_gradient(masks: Tensor) -> Tensor:
-    """Dilation less erosion by 3 x 3: the two bins on either side of an outline.
-
-    Args:
-        masks: (M, S, S) float, 0 or 1.
-
-    Returns:
-        The same shape and dtype, 1 on edges.
-    """
+    """Dilation less erosion of masks (M, S, S), 0 or 1: the two bins on either side of an outline."""
     planes = masks[:, None]
     dilated, eroded = F.max_pool2d(planes, 3, 1, 1), -F.max_pool2d(-planes, 3, 1, 1)
     return (dilated - eroded)[:, 0]
@@ -118,7 +104,7 @@ def edge_targets(instances: list[Instances], logits: Tensor) -> Tensor:
     """Edges of the true masks inside the proposals.
 
     The masks are cut with a bin of margin all around: a box lies tight around its building, so the edge runs
-    along its border, and only what lies beyond tells it from a building that goes on.
+    along its border, and only what lies beyond distinguishes it from a building that goes on.
 
     Args:
         instances: of each image, with ``proposal_boxes`` and ``gt_masks`` where there are any.

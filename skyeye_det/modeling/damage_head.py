@@ -1,21 +1,31 @@
-"""The damage head: pooled pre and post features of a building -> ordinal damage."""
+"""The damage head: pooled pre and post features of a building -> ordinal damage.
 
-from itertools import pairwise
+M buildings, C channels, R x R bins, K = 4 damage classes. Targets are int64 0..K-1 or ``IGNORE_DAMAGE``.
+Ordinal forms:
+
+* ``corn``: K - 1 logits, the k-th of P(y > k | y > k - 1); each task learns on the buildings that reach it
+  (Shi, Cao & Raschka 2021, arXiv:2111.08851).
+* ``coral``: one score and K - 1 ordered thresholds, the k-th logit of P(y > k); all tasks learn on all
+  buildings (Cao, Mirjalili & Raschka 2020, arXiv:1901.07884).
+* ``cross_entropy``: K logits, the order of the classes unused; the plain alternative.
+"""
 
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.errors import InputError
 from skyeye_det.modeling.alignment import build_alignment
-from skyeye_det.modeling.fusion import build_fusion
-from skyeye_det.modeling.mask_pooling import pool_by_mask
-from skyeye_det.modeling.object_context import ObjectContext
-from skyeye_det.modeling.ordinal import OrdinalPredictor, ordinal_loss, ordinal_probabilities
+from skyeye_det.modeling.fusion import ObjectContext, build_fusion, pool_by_mask
+from skyeye_det.modeling.pixel_losses import damage_weights
+
+ORDINAL_FORMS = {"corn": NUM_DAMAGE_CLASSES - 1, "coral": 1, "cross_entropy": NUM_DAMAGE_CLASSES}
+"""Form -> outputs of its last layer."""
 
 
 class DamageHead(nn.Module):
@@ -24,16 +34,15 @@ class DamageHead(nn.Module):
     Args:
         input_shape: C channels and R x R bins of the pooled features of one image.
         alignment: name of the alignment, see :mod:`skyeye_det.modeling.alignment`.
-        mask_pooling: read the building's own pixels and its surroundings apart as well, see
-            :mod:`skyeye_det.modeling.mask_pooling`; the mask is one more channel of the convolutions.
-        object_context: the buildings of an image see each other, see
-            :mod:`skyeye_det.modeling.object_context`.
+        mask_pooling: read the building's own pixels and its surroundings apart as well, see ``pool_by_mask``;
+            the mask is one more channel of the convolutions.
+        object_context: the buildings of an image see each other, see ``ObjectContext``.
         fusion: name of the fusion, see :mod:`skyeye_det.modeling.fusion`.
-        ordinal: ordinal form, see :mod:`skyeye_det.modeling.ordinal`.
+        ordinal: ordinal form, see the module.
         num_conv: 3 x 3 convolutions after the fusion.
         conv_dim: their channels.
         fc_dim: length of the feature vector of a building.
-        class_weights: weight of a building's loss by its true grade, 4 numbers.
+        class_weights: weight of a building's loss by its true damage class, 4 numbers.
         loss_weight: factor of the loss.
 
     Raises:
@@ -63,11 +72,6 @@ class DamageHead(nn.Module):
         loss_weight: float = 1.0,
     ):
         super().__init__()
-        if len(class_weights) != NUM_DAMAGE_CLASSES or min(class_weights) < 0:
-            raise InputError(
-                f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 or more "
-                f"(no-damage to destroyed), found {list(class_weights)}"
-            )
         channels, bins = input_shape.channels, input_shape.height
         if min(bins, conv_dim, fc_dim) < 1 or num_conv < 0:
             raise InputError(
@@ -79,37 +83,28 @@ class DamageHead(nn.Module):
         self.needs_masks = mask_pooling
         fused = self.fusion.out_channels
         # By mask pooling, the mask to the fused channels and two vectors to the flat features.
-        extra_channels, extra_features = (1, 2 * fused) if mask_pooling else (0, 0)
-        convs, conv_channels = _convolutions(fused + extra_channels, num_conv, conv_dim)
-        flat = conv_channels * bins * bins + extra_features
+        inputs, extra_features = (fused + 1, 2 * fused) if mask_pooling else (fused, 0)
         # One sequence whatever the options, so that the names of the weights stay the same.
-        self.layers = nn.Sequential(*convs, nn.Flatten(), nn.Linear(flat, fc_dim), nn.ReLU(inplace=True))
-        weight_init.c2_xavier_fill(self.layers[-2])
+        self.layers = nn.Sequential()
+        for _ in range(num_conv):
+            self.layers.extend([nn.Conv2d(inputs, conv_dim, 3, padding=1), nn.ReLU(inplace=True)])
+            weight_init.c2_msra_fill(self.layers[-2])
+            inputs = conv_dim
+        last = nn.Linear(inputs * bins * bins + extra_features, fc_dim)
+        self.layers.extend([nn.Flatten(), last, nn.ReLU(inplace=True)])
+        weight_init.c2_xavier_fill(last)
         self.object_context = ObjectContext(fc_dim) if object_context else None
         self.predictor = OrdinalPredictor(fc_dim, ordinal)
         self.ordinal = ordinal
         self.loss_weight = loss_weight
-        self.register_buffer(
-            "class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False
-        )
+        self.register_buffer("class_weights", damage_weights(class_weights), persistent=False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        """Translates ``MODEL.DAMAGE_HEAD``."""
-        head = cfg.MODEL.DAMAGE_HEAD
-        return {
-            "input_shape": input_shape,
-            "fusion": head.FUSION,
-            "ordinal": head.ORDINAL,
-            "alignment": head.ALIGNMENT,
-            "mask_pooling": head.MASK_POOLING,
-            "object_context": head.OBJECT_CONTEXT,
-            "num_conv": head.NUM_CONV,
-            "conv_dim": head.CONV_DIM,
-            "fc_dim": head.FC_DIM,
-            "class_weights": head.CLASS_WEIGHTS,
-            "loss_weight": head.LOSS_WEIGHT,
-        }
+        """Translates ``MODEL.DAMAGE_HEAD``; its other two keys are the pooler's."""
+        keys = {key.lower(): value for key, value in cfg.MODEL.DAMAGE_HEAD.items()}
+        del keys["pooler_resolution"], keys["context_scale"]
+        return keys | {"input_shape": input_shape}
 
     def forward(self, pre: Tensor, post: Tensor, masks: Tensor | None, boxes: list[Tensor]) -> Tensor:
         """Maps pooled features to the logits of the ordinal form.
@@ -138,7 +133,7 @@ class DamageHead(nn.Module):
         return self.predictor(features).float()
 
     def losses(self, logits: Tensor, damage: Tensor) -> dict[str, Tensor]:
-        """Loss of (M, ...) logits against (M,) grades; -1 is ignored."""
+        """Loss of (M, ...) logits against (M,) damage classes; -1 is ignored."""
         loss = ordinal_loss(logits, damage, self.class_weights, self.ordinal)
         return {"loss_damage": loss * self.loss_weight}
 
@@ -150,12 +145,80 @@ class DamageHead(nn.Module):
             found.pred_damage = probs.argmax(dim=1)
 
 
-def _convolutions(c_in: int, number: int, c_out: int) -> tuple[list[nn.Module], int]:
-    """3 x 3 convolutions with ReLU, and the channels that they give; ``c_in`` where there are none."""
-    layers: list[nn.Module] = []
-    channels = [c_in] + [c_out] * number
-    for before, after in pairwise(channels):
-        conv = nn.Conv2d(before, after, 3, padding=1)
-        weight_init.c2_msra_fill(conv)
-        layers += [conv, nn.ReLU(inplace=True)]
-    return layers, channels[-1]
+class OrdinalPredictor(nn.Module):
+    """Last layer of the damage head for one ordinal form.
+
+    Args:
+        in_dim: length of the feature vector of a building.
+        form: key of ``ORDINAL_FORMS``.
+
+    Raises:
+        InputError: there is no form of that name.
+    """
+
+    def __init__(self, in_dim: int, form: str):
+        super().__init__()
+        if form not in ORDINAL_FORMS:
+            raise InputError(
+                f"MODEL.DAMAGE_HEAD.ORDINAL: expected one of {tuple(ORDINAL_FORMS)}, found {form!r}"
+            )
+        self.linear = nn.Linear(in_dim, ORDINAL_FORMS[form], bias=form != "coral")
+        nn.init.normal_(self.linear.weight, std=0.01)
+        self.thresholds: nn.Parameter | None = None
+        if form == "coral":
+            # In order and so far apart (more than 2 ln 2) that each class is the likeliest for some score: a
+            # short training moves them little.
+            self.thresholds = nn.Parameter(torch.linspace(2.0, -2.0, NUM_DAMAGE_CLASSES - 1))
+        else:
+            nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps (M, in_dim) to the form's logits, (M, K - 1) or (M, K)."""
+        logits = self.linear(features)
+        return logits if self.thresholds is None else logits + self.thresholds
+
+
+def ordinal_loss(logits: Tensor, damage: Tensor, class_weights: Tensor, form: str) -> Tensor:
+    """Mean loss over the buildings that have a damage class, weighted by it.
+
+    Args:
+        logits: (M, K - 1) or (M, K), as the form's predictor gives them.
+        damage: (M,) int64, 0..K-1 or ``IGNORE_DAMAGE``.
+        class_weights: (K,) weight of a building by its true class.
+        form: key of ``ORDINAL_FORMS``.
+
+    Returns:
+        Scalar; 0 with a gradient (of zeros) where no building has a class, or none of a weight above 0.
+    """
+    classified = damage != IGNORE_DAMAGE
+    if not classified.any():
+        return logits.sum() * 0.0
+    logits, damage = logits[classified], damage[classified]
+    weights = class_weights.to(logits)[damage]
+    if form == "cross_entropy":
+        losses = F.cross_entropy(logits, damage, reduction="none")
+    else:
+        tasks = torch.arange(NUM_DAMAGE_CLASSES - 1, device=damage.device)
+        exceeds = (damage[:, None] > tasks).to(logits)
+        losses = F.binary_cross_entropy_with_logits(logits, exceeds, reduction="none")
+        # A CORN task sees the buildings whose class is at least the task's own; CORAL's see all of them.
+        reached = damage[:, None] >= tasks if form == "corn" else torch.ones_like(logits)
+        weights = reached * weights[:, None]
+    # Weights may all be 0, where the config gives a class none.
+    return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def ordinal_probabilities(logits: Tensor, form: str) -> Tensor:
+    """Probabilities of the damage classes, (M, K), each row summing to 1.
+
+    Args:
+        logits: (M, K - 1) or (M, K), as the form's predictor gives them.
+        form: key of ``ORDINAL_FORMS``.
+    """
+    if form == "cross_entropy":
+        return logits.float().softmax(dim=1)
+    exceeds = logits.float().sigmoid()
+    # P(y > k): CORN multiplies its conditional probabilities; CORAL's thresholds may cross, so the smallest
+    # so far counts.
+    exceeds = exceeds.cumprod(dim=1) if form == "corn" else exceeds.cummin(dim=1).values
+    return -torch.diff(exceeds, dim=1, prepend=torch.ones_like(exceeds[:, :1]), append=0 * exceeds[:, :1])

@@ -3,8 +3,7 @@
 Shapes: N images of H x W px. A pixel whose target is ``IGNORE_PIXEL`` adds nothing to any loss.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
 import torch
@@ -19,6 +18,12 @@ IGNORE_PIXEL = 255
 
 _LARGEST_WEIGHT = 1e6
 _FOCUS = 2.0  # gamma of Lin et al. 2017
+_OVERLAPS = {"dice": smp.losses.DiceLoss, "jaccard": smp.losses.JaccardLoss}
+_KINDS = {
+    "building": ("bce", "focal", *_OVERLAPS),
+    "seam": ("bce", "focal", *_OVERLAPS),
+    "damage": ("cross_entropy", "focal", *_OVERLAPS),
+}
 
 
 def pixel_targets(
@@ -41,16 +46,27 @@ def pixel_targets(
     sem_seg = sem_seg.long()
     padding = sem_seg == IGNORE_PIXEL
     building = (sem_seg > 0) & ~padding
-    graded = building & (sem_seg <= NUM_DAMAGE_CLASSES)
-    if damage_classes == NUM_DAMAGE_CLASSES:
-        damage = torch.where(graded, sem_seg - 1, IGNORE_PIXEL)
-    else:
-        damage = torch.where(graded | (sem_seg == 0), sem_seg, IGNORE_PIXEL)
+    background_classes = damage_classes - NUM_DAMAGE_CLASSES
+    has_class = (sem_seg <= NUM_DAMAGE_CLASSES) & (building | (background_classes > 0))
     return {
         "building": building.float().masked_fill(padding, IGNORE_PIXEL),
         "seam": (seams != 0).float().masked_fill(~building, IGNORE_PIXEL),
-        "damage": damage,
+        "damage": torch.where(has_class, sem_seg - 1 + background_classes, IGNORE_PIXEL),
     }
+
+
+def damage_weights(weights: Sequence[float]) -> Tensor:
+    """``MODEL.DAMAGE_HEAD.CLASS_WEIGHTS`` as (4,) float32.
+
+    Raises:
+        InputError: there are not four numbers of 0 to 1e6.
+    """
+    if len(weights) != NUM_DAMAGE_CLASSES or not all(map(_is_weight, weights)):
+        raise InputError(
+            f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 to 1e6 "
+            f"(no-damage to destroyed), found {shown(str(weights))}"
+        )
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 class PixelLosses(nn.Module):
@@ -74,22 +90,17 @@ class PixelLosses(nn.Module):
             four class weights of 0 or more.
     """
 
-    class_weights: Tensor | None
+    class_weights: Tensor
 
     def __init__(
-        self, losses: object, available: tuple[str, ...], class_weights: Sequence[float] | None = None
+        self,
+        losses: object,
+        available: tuple[str, ...],
+        class_weights: Sequence[float] = (1.0,) * NUM_DAMAGE_CLASSES,
     ):
         super().__init__()
         self.terms = _read_terms(losses, available)
-        if class_weights is not None and (
-            len(class_weights) != NUM_DAMAGE_CLASSES or not all(_is_weight(each) for each in class_weights)
-        ):
-            raise InputError(
-                f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 to 1e6 "
-                f"(no-damage to destroyed), found {shown(str(class_weights))}"
-            )
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("class_weights", damage_weights(class_weights), persistent=False)
 
     @property
     def targets(self) -> set[str]:
@@ -107,63 +118,29 @@ class PixelLosses(nn.Module):
             ``loss_<target>_<kind>``, a scalar each.
         """
         return {
-            f"loss_{target}_{kind}": weight
-            * self._loss(target, kind, logits[target].float(), targets[target])
+            f"loss_{target}_{kind}": weight * self._loss(kind, logits[target].float(), targets[target])
             for target, kind, weight in self.terms
         }
 
-    def _loss(self, target: str, kind: str, logits: Tensor, wanted: Tensor) -> Tensor:
-        if target != "damage":
-            return _BINARY[kind](logits[:, 0], wanted)
+    def _loss(self, kind: str, logits: Tensor, wanted: Tensor) -> Tensor:
+        channels = logits.shape[1]
         if kind in _OVERLAPS:
-            return _OVERLAPS[kind](mode="multiclass", ignore_index=IGNORE_PIXEL)(logits, wanted)
-        weights = self.class_weights
-        if weights is not None and logits.shape[1] > len(weights):
-            weights = F.pad(weights, (1, 0), value=1.0)
-        return _cross_entropy(logits, wanted, weights, _FOCUS if kind == "focal" else 0.0)
-
-
-def _cross_entropy(logits: Tensor, wanted: Tensor, weights: Tensor | None, focus: float) -> Tensor:
-    per_pixel = F.cross_entropy(logits, wanted, reduction="none", ignore_index=IGNORE_PIXEL)
-    counts = wanted != IGNORE_PIXEL
-    weight = counts.float() if weights is None else weights[wanted.where(counts, 0)] * counts
-    return _mean(_focused(per_pixel, focus), weight)
-
-
-def _binary_cross_entropy(logits: Tensor, wanted: Tensor, focus: float) -> Tensor:
-    counts = wanted != IGNORE_PIXEL
-    per_pixel = F.binary_cross_entropy_with_logits(logits, wanted * counts, reduction="none")
-    return _mean(_focused(per_pixel, focus), counts.float())
-
-
-def _focused(cross_entropy: Tensor, focus: float) -> Tensor:
-    # -expm1(-x) is 1 - p: exact where the network is sure.
-    return (-torch.expm1(-cross_entropy)) ** focus * cross_entropy if focus else cross_entropy
-
-
-def _mean(per_pixel: Tensor, weight: Tensor) -> Tensor:
-    return (per_pixel * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).eps)
-
-
-def _binary_overlap(loss: Callable[..., nn.Module], logits: Tensor, wanted: Tensor) -> Tensor:
-    overlap: Tensor = loss(mode="binary", ignore_index=IGNORE_PIXEL)(logits, wanted)
-    return overlap
-
-
-_OVERLAPS: dict[str, Callable[..., nn.Module]] = {
-    "dice": smp.losses.DiceLoss,
-    "jaccard": smp.losses.JaccardLoss,
-}
-_BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "bce": partial(_binary_cross_entropy, focus=0.0),
-    "focal": partial(_binary_cross_entropy, focus=_FOCUS),
-    **{kind: partial(_binary_overlap, loss) for kind, loss in _OVERLAPS.items()},
-}
-_KINDS = {
-    "building": tuple(_BINARY),
-    "seam": tuple(_BINARY),
-    "damage": ("cross_entropy", "focal", *_OVERLAPS),
-}
+            mode = "binary" if channels == 1 else "multiclass"
+            overlap: Tensor = _OVERLAPS[kind](mode=mode, ignore_index=IGNORE_PIXEL)(logits, wanted)
+            return overlap
+        counts = wanted != IGNORE_PIXEL
+        wanted = wanted.where(counts, 0)
+        if channels == 1:
+            weight = counts.float()
+            per_pixel = F.binary_cross_entropy_with_logits(logits[:, 0], wanted, reduction="none")
+        else:
+            of_class = F.pad(self.class_weights, (channels - NUM_DAMAGE_CLASSES, 0), value=1.0)
+            weight = of_class[wanted] * counts
+            per_pixel = F.cross_entropy(logits, wanted, reduction="none")
+        if kind == "focal":
+            # -expm1(-x) is 1 - p: exact where the network is sure.
+            per_pixel = (-torch.expm1(-per_pixel)) ** _FOCUS * per_pixel
+        return (per_pixel * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).eps)
 
 
 def _read_terms(losses: object, available: tuple[str, ...]) -> list[tuple[str, str, float]]:
@@ -176,8 +153,7 @@ def _read_terms(losses: object, available: tuple[str, ...]) -> list[tuple[str, s
         if not isinstance(entry, list | tuple) or len(entry) != 3:
             raise InputError(f"{expected}, found {shown(str(entry))}")
         target, kind, weight = entry
-        known = target in available and isinstance(kind, str) and kind in _KINDS[target]
-        if not known or not _is_weight(weight):
+        if target not in available or kind not in _KINDS[target] or not _is_weight(weight):
             raise InputError(f"{expected}, found {shown(str(entry))}")
         if (target, kind) in terms:
             raise InputError(f"{expected}, found {target} {kind} twice")

@@ -12,9 +12,9 @@ from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
+from skyeye_det.modeling.alignment import tile_shift
 from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.damage_head import DamageHead
-from skyeye_det.modeling.tile_shift import tile_shift
 
 _FINE = 4
 """Mask pixels along each side of a bin of the damage pooler, before they are averaged."""

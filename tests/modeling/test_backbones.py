@@ -8,10 +8,11 @@ from torch import nn
 
 from skyeye_det.engine.setup import build_pair_model
 from skyeye_det.errors import InputError
-from skyeye_det.modeling.backbones import SiameseFPN, TimmBackbone
+from skyeye_det.modeling.backbones import SiameseFPN, TimmBackbone, folded_network
 
 NETWORK = "test_efficientnet"
 LEVELS = ["p2", "p3", "p4", "p5", "p6"]
+PAIRS = torch.randn(2, 6, 64, 128, generator=torch.Generator().manual_seed(1))
 
 
 def fpn(kind: type[FPN]) -> FPN:
@@ -20,65 +21,48 @@ def fpn(kind: type[FPN]) -> FPN:
     return kind(TimmBackbone(NETWORK), features, 16, top_block=LastLevelMaxPool()).eval()
 
 
-@pytest.fixture(scope="module")
-def siamese() -> FPN:
-    return fpn(SiameseFPN)
-
-
-def test_outputs_are_named_strided_and_shaped_as_they_say(siamese: FPN) -> None:
+def test_each_image_gives_what_a_plain_fpn_gives_for_it_alone() -> None:
+    siamese, plain = fpn(SiameseFPN), fpn(FPN)
+    assert list(siamese.state_dict()) == list(plain.state_dict())
     with torch.no_grad():
-        outputs = siamese(torch.randn(2, 6, 64, 128))
-    assert list(outputs) == [*LEVELS, *(f"{level}_post" for level in LEVELS)]
+        both, pre, post = siamese(PAIRS), plain(PAIRS[:, :3]), plain(PAIRS[:, 3:])
+    assert list(both) == list(siamese.output_shape()) == [*LEVELS, *(f"{level}_post" for level in LEVELS)]
     for name, shape in siamese.output_shape().items():
         assert shape.stride == 2 ** int(name[1])
-        assert outputs[name].shape == (2, shape.channels, 64 // shape.stride, 128 // shape.stride)
-
-
-def test_each_image_gives_what_a_plain_fpn_gives_for_it_alone(siamese: FPN) -> None:
-    plain = fpn(FPN)
-    plain.load_state_dict(siamese.state_dict())
-    pairs = torch.randn(3, 6, 64, 64)
-    with torch.no_grad():
-        both, pre, post = siamese(pairs), plain(pairs[:, :3]), plain(pairs[:, 3:])
+        assert both[name].shape == (2, shape.channels, 64 // shape.stride, 128 // shape.stride)
     for level in LEVELS:
         torch.testing.assert_close(both[level], pre[level], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(both[f"{level}_post"], post[level], atol=1e-5, rtol=1e-4)
     assert not torch.allclose(both["p2"], both["p2_post"])
 
 
-def test_state_dict_has_the_keys_of_a_plain_fpn(siamese: FPN) -> None:
-    assert list(siamese.state_dict()) == list(fpn(FPN).state_dict())
-
-
-def trains(backbone: TimmBackbone) -> list[str]:
+def trained(backbone: TimmBackbone) -> list[str]:
     return [name for name, parameter in backbone.network.named_parameters() if parameter.requires_grad]
 
 
 def test_freeze_at_fixes_stages_from_the_stem_on() -> None:
     stages = ["blocks.0.", "blocks.1.", "blocks.2.", "blocks.3.", "blocks.4."]
-    everything = trains(TimmBackbone(NETWORK, freeze_at=0))
+    everything = trained(TimmBackbone(NETWORK, freeze_at=0))
     assert any(name.startswith("conv_stem") for name in everything)
     for freeze_at in (1, 3, 5):
         expected = [name for name in everything if name.startswith(tuple(stages[freeze_at:]))]
-        assert trains(TimmBackbone(NETWORK, freeze_at=freeze_at)) == expected
+        assert trained(TimmBackbone(NETWORK, freeze_at=freeze_at)) == expected
 
 
 def test_frozen_norm_learns_nothing_and_keeps_its_activations() -> None:
     frozen, live = TimmBackbone(NETWORK, norm="FrozenBN"), TimmBackbone(NETWORK, norm="BN")
-    norms = [module for module in frozen.modules() if isinstance(module, FrozenBatchNormAct2d)]
-    assert norms
+    assert any(isinstance(module, FrozenBatchNormAct2d) for module in frozen.modules())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in live.modules())
     frozen.network.load_state_dict(
         {key: value for key, value in live.network.state_dict().items() if "num_batches" not in key}
     )
-    images = torch.randn(1, 3, 64, 64)
     before = {key: value.clone() for key, value in frozen.state_dict().items()}
     with torch.no_grad():
-        live.eval()
-        for name, expected in live(images).items():
-            torch.testing.assert_close(frozen.eval()(images)[name], expected, atol=1e-5, rtol=1e-4)
-        frozen.train()(images)
+        found = frozen.eval()(PAIRS[:, :3])
+        for name, expected in live.eval()(PAIRS[:, :3]).items():
+            torch.testing.assert_close(found[name], expected, atol=1e-5, rtol=1e-4)
+        frozen.train()(PAIRS[:, :3])
     assert all(torch.equal(before[key], value) for key, value in frozen.state_dict().items())
 
 
@@ -92,12 +76,81 @@ def test_frozen_norm_learns_nothing_and_keeps_its_activations() -> None:
         ({"name": NETWORK, "freeze_at": -1}, "MODEL.BACKBONE.FREEZE_AT: expected 0..5"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict, sentence: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         TimmBackbone(**arguments)
 
 
 @pytest.mark.parametrize("key", ["MODEL.BACKBONE.NAME", "MODEL.META_ARCHITECTURE", "MODEL.ROI_HEADS.NAME"])
-def test_unknown_part_in_the_config_is_told(key: str) -> None:
+def test_unknown_part_in_the_config_is_named(key: str) -> None:
     with pytest.raises(InputError, match="NoSuchPart"):
         build_pair_model(tiny_config(**{key.replace(".", "__"): "NoSuchPart"}))
+
+
+class OneMap(nn.Module):
+    """Convolution and norm in a chosen order of use; both are listed in the same order."""
+
+    def __init__(self, norm: nn.Module, norm_first: bool = False):
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, 1)
+        self.norm = norm
+        self.norm_first = norm_first
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"p2": self.conv(self.norm(x)) if self.norm_first else self.norm(self.conv(x))}
+
+
+def norms(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if hasattr(module, "running_mean")]
+
+
+def lively(network: nn.Module) -> nn.Module:
+    """Statistics and weights as training would leave them."""
+    torch.manual_seed(0)
+    for norm in norms(network):
+        for name, low, high in (("running_mean", -0.2, 0.2), ("running_var", 0.5, 2), ("weight", 0.5, 1.5)):
+            getattr(norm, name).data.uniform_(low, high)
+        norm.bias.data.uniform_(-0.2, 0.2)
+    return network.eval()
+
+
+RESNET = {
+    "MODEL__BACKBONE__NAME": "build_siamese_resnet_fpn_backbone",
+    "MODEL__RESNETS__DEPTH": 50,
+    "MODEL__RESNETS__OUT_FEATURES": "('res2','res3','res4','res5')",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"MODEL__TIMM__NORM": "BN"}, {"MODEL__TIMM__NAME": "test_resnet"}, RESNET, None],
+    ids=["frozen", "live in evaluation", "another network", "detectron2's ResNet", "convolution with a bias"],
+)
+def test_folded_backbone_gives_the_same_features_without_norms(changes: dict | None) -> None:
+    plain = (
+        OneMap(nn.BatchNorm2d(6)) if changes is None else build_pair_model(tiny_config(**changes)).backbone
+    )
+    backbone = lively(plain)
+    before = len(norms(backbone))
+    folded = folded_network(backbone, PAIRS)
+    assert (len(norms(folded)), len(norms(backbone))) == (0, before)
+    with torch.no_grad():
+        ours, theirs = backbone(PAIRS), folded(PAIRS)
+    assert list(ours) == list(theirs)
+    for name, features in ours.items():
+        scale = features.abs().max().item()
+        assert scale > 0
+        torch.testing.assert_close(theirs[name], features, atol=1e-4 * scale, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (OneMap(nn.BatchNorm2d(6), norm_first=True), "cannot be folded in this backbone: its output p2"),
+        (OneMap(nn.Identity()), "no BatchNorm"),
+    ],
+    ids=["norm used elsewhere", "no norm"],
+)
+def test_backbone_that_cannot_be_folded_is_refused(network: OneMap, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        folded_network(lively(network), PAIRS)

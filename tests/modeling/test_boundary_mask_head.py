@@ -24,24 +24,23 @@ def head(**changes: object) -> BoundaryMaskHead:
     return build_mask_head(tiny_config(**CHANGES | changes), SHAPE)
 
 
-def proposals(count: int, side: int = 64, building: tuple[int, int] = (20, 40)) -> Instances:
-    """Boxes tight around square buildings; an image without any has no gt fields, as in detectron2."""
-    first, last = building
-    found = Instances((side, side))
-    box = torch.tensor([[first, first, last, last]], dtype=torch.float32)
-    found.proposal_boxes = Boxes(box.repeat(count, 1))
+def proposals(
+    count: int, building: tuple[int, int] = (20, 40), box: tuple[int, int] | None = None
+) -> Instances:
+    """Boxes around square buildings, tight or as given; an image without any has no gt fields."""
+    found = Instances((64, 64))
+    first, last = box or building
+    found.proposal_boxes = Boxes(torch.tensor([[first, first, last, last]]).float().repeat(count, 1))
     if count:
-        masks = torch.zeros(count, side, side, dtype=torch.bool)
-        masks[:, first:last, first:last] = True
+        masks = torch.zeros(count, 64, 64, dtype=torch.bool)
+        masks[:, slice(*building), slice(*building)] = True
         found.gt_masks = BitMasks(masks)
         found.gt_classes = torch.zeros(count, dtype=torch.int64)
     return found
 
 
-def losses_of(mask_head: BoundaryMaskHead, images: list[Instances]) -> dict[str, torch.Tensor]:
-    count = sum(map(len, images))
-    with EventStorage():
-        return mask_head.train()(torch.randn(count, CHANNELS, BINS, BINS), images)
+def edges_of(*images: Instances) -> torch.Tensor:
+    return edge_targets(list(images), torch.zeros(sum(map(len, images)), 1, SIDE, SIDE))
 
 
 def test_gradient_marks_both_sides_of_an_outline() -> None:
@@ -49,81 +48,59 @@ def test_gradient_marks_both_sides_of_an_outline() -> None:
     mask[:, 2:5, 2:5] = 1
     edge = morphological_gradient(mask)[0]
     assert edge[3, 3] == 0
-    assert edge[1:6, 1:6].sum() == 24
-    assert edge.sum() == 24
+    assert edge[1:6, 1:6].sum() == edge.sum() == 24
     assert not morphological_gradient(torch.ones(1, 5, 5)).any()
     assert morphological_gradient(torch.zeros(0, 5, 5)).shape == (0, 5, 5)
 
 
-def test_edges_of_a_tight_box_run_along_its_border() -> None:
-    (edge,) = edge_targets([proposals(1)], torch.zeros(1, 1, SIDE, SIDE))
-    assert edge.shape == (SIDE, SIDE)
-    assert not edge[1:-1, 1:-1].any()
-    assert edge.sum() == 4 * (SIDE - 1)
-
-
-def test_a_border_inside_the_building_is_no_edge() -> None:
-    inside = proposals(1, building=(5, 60))
-    inside.proposal_boxes = Boxes(torch.tensor([[20.0, 20.0, 40.0, 40.0]]))
-    assert not edge_targets([inside], torch.zeros(1, 1, SIDE, SIDE)).any()
-
-
-def test_edges_of_several_images_come_in_their_order() -> None:
-    other = proposals(1, building=(5, 60))
-    other.proposal_boxes = Boxes(torch.tensor([[20.0, 20.0, 40.0, 40.0]]))
-    edges = edge_targets([proposals(2), proposals(0), other], torch.zeros(3, 1, SIDE, SIDE))
-    assert [bool(edge.any()) for edge in edges] == [True, True, False]
-
-
-def test_edges_of_a_one_pixel_building_are_finite() -> None:
-    edges = edge_targets([proposals(1, building=(20, 21))], torch.zeros(1, 1, SIDE, SIDE))
-    assert edges.any()
+def test_edges_run_along_the_border_of_a_tight_box_and_not_inside_a_building() -> None:
+    inside = proposals(1, building=(5, 60), box=(20, 40))
+    edges = edges_of(proposals(2), proposals(0), inside, proposals(1, building=(20, 21)))
+    assert edges.shape == (4, SIDE, SIDE)
     assert set(edges.unique().tolist()) <= {0.0, 1.0}
+    assert not edges[0, 1:-1, 1:-1].any()
+    assert edges[0].sum() == 4 * (SIDE - 1)
+    assert [bool(edge.any()) for edge in edges] == [True, True, False, True]
 
 
 def test_loss_is_small_for_the_right_edges_and_large_for_wrong_ones() -> None:
-    edges = edge_targets([proposals(2)], torch.zeros(2, 1, SIDE, SIDE))
+    edges = edges_of(proposals(2))
     logits = (edges[:, None] * 2 - 1) * 20
     assert edge_loss(logits, edges) < 1e-3
     assert edge_loss(torch.zeros_like(logits), edges) > 0.9
     assert edge_loss(-logits, edges) > 15
-    nothing = torch.zeros_like(edges)
-    assert edge_loss(torch.full_like(logits, -20.0), nothing) < 1e-3
+    assert edge_loss(torch.full_like(logits, -20.0), torch.zeros_like(edges)) < 1e-3
 
 
-def test_weights_of_the_plain_head_load_and_give_its_masks() -> None:
-    plain = build_mask_head(
-        tiny_config(**CHANGES | {"MODEL__ROI_MASK_HEAD__NAME": "MaskRCNNConvUpsampleHead"}), SHAPE
-    )
-    ours = head()
+def test_weights_of_the_plain_head_load_and_give_its_masks_until_edges_are_learned() -> None:
+    plain_name = {"MODEL__ROI_MASK_HEAD__NAME": "MaskRCNNConvUpsampleHead"}
+    plain, ours = build_mask_head(tiny_config(**CHANGES | plain_name), SHAPE), head()
     missing, unexpected = ours.load_state_dict(plain.state_dict(), strict=False)
     assert isinstance(plain, MaskRCNNConvUpsampleHead)
     assert not unexpected
     assert missing
     assert all(key.startswith("edge_") for key in missing)
     pooled = torch.randn(3, CHANNELS, BINS, BINS)
-    torch.testing.assert_close(ours.layers(pooled), plain.layers(pooled))
-
-
-def test_edge_features_reach_the_mask_once_learned() -> None:
-    mask_head, pooled = head(), torch.randn(2, CHANNELS, BINS, BINS)
-    before = mask_head.layers(pooled)
-    torch.nn.init.normal_(mask_head.edge_to_mask.weight)
-    assert (mask_head.layers(pooled) - before).abs().max() > 1e-6
+    before = ours.layers(pooled)
+    torch.testing.assert_close(before, plain.layers(pooled))
+    torch.nn.init.normal_(ours.edge_to_mask.weight)
+    assert (ours.layers(pooled) - before).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize("convolutions", [0, 1, 3])
 @pytest.mark.parametrize("counts", [[2, 1], [0, 3], [0, 0], [0]])
 def test_losses_reach_every_parameter(convolutions: int, counts: list[int]) -> None:
     mask_head = head(MODEL__ROI_MASK_HEAD__NUM_CONV=convolutions)
-    losses = losses_of(mask_head, [proposals(count) for count in counts])
+    with EventStorage():
+        pooled = torch.randn(sum(counts), CHANNELS, BINS, BINS)
+        losses = mask_head.train()(pooled, [proposals(count) for count in counts])
     assert set(losses) == {"loss_mask", "loss_mask_edge"}
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert (losses["loss_mask_edge"].item() > 0) == (sum(counts) > 0)
     sum(losses.values()).backward()
-    assert not [key for key, each in mask_head.named_parameters() if each.grad is None]
-    if sum(counts):
-        assert not [key for key, each in mask_head.named_parameters() if not each.grad.any()]
+    for key, parameter in mask_head.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.any() or not sum(counts), key
 
 
 @pytest.mark.parametrize("counts", [[2, 0, 1], [0, 0]])
@@ -137,7 +114,6 @@ def test_inference_shares_the_masks_out_to_their_images(counts: list[int]) -> No
 
 
 def test_edges_are_learned() -> None:
-    torch.manual_seed(0)
     mask_head, pooled, images = head(), torch.randn(2, CHANNELS, BINS, BINS), [proposals(2)]
     optimiser = torch.optim.Adam(mask_head.parameters(), lr=0.01)
     values = []

@@ -15,7 +15,8 @@ LOSSES = {"loss_building_bce", "loss_building_dice", "loss_seam_bce"}
 def head_of(**changes: object) -> BuildingMapHead:
     torch.manual_seed(0)
     shapes = {name: ShapeSpec(channels=CHANNELS, stride=stride) for name, stride in STRIDES.items()}
-    return BuildingMapHead(tiny_config(**changes), shapes)
+    keys = {f"MODEL__SEM_SEG_HEAD__{key}": value for key, value in changes.items()}
+    return BuildingMapHead(tiny_config(**keys), shapes)
 
 
 def features_of(count: int, side: int = 64) -> dict[str, torch.Tensor]:
@@ -38,26 +39,25 @@ def targets_of(count: int, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 61)])
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_map_has_two_channels_at_the_size_asked_for(count: int, size: tuple[int, int]) -> None:
-    logits = head_of()(features_of(count), size)
-    assert (logits.shape, logits.dtype) == ((count, 2, *size), torch.float32)
-    assert logits.isfinite().all()
-
-
-def test_an_untrained_map_says_building_of_few_pixels() -> None:
-    probabilities = map_probabilities(head_of()(features_of(2), (64, 64)))
-    assert 0.02 < probabilities.mean() < 0.3
-    assert probabilities.std() > 0
+@pytest.mark.parametrize("half", [False, True])
+def test_map_has_two_channels_and_an_untrained_one_few_buildings(
+    count: int, size: tuple[int, int], half: bool
+) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        logits = head_of()(features_of(count), size)
+    probabilities = map_probabilities(logits.bfloat16() if half else logits)
+    for each in (logits, probabilities):
+        assert (each.shape, each.dtype) == ((count, 2, *size), torch.float32)
+    if count:
+        assert 0 <= probabilities.min() <= probabilities.max() <= 1
+        assert 0.02 < probabilities.mean() < 0.3
+        assert probabilities.std() > 0
 
 
 @pytest.mark.parametrize(("stride", "inputs"), [(4, "['p2','p3','p4','p5']"), (8, "['p3','p5']")])
 @pytest.mark.parametrize("norm", ["GN", ""])
 def test_losses_reach_every_parameter(norm: str, stride: int, inputs: str) -> None:
-    head = head_of(
-        MODEL__SEM_SEG_HEAD__NORM=norm,
-        MODEL__SEM_SEG_HEAD__COMMON_STRIDE=stride,
-        MODEL__SEM_SEG_HEAD__IN_FEATURES=inputs,
-    )
+    head = head_of(NORM=norm, COMMON_STRIDE=stride, IN_FEATURES=inputs)
     losses = head.losses(head(features_of(2), (64, 64)), *targets_of(2))
     assert set(losses) == LOSSES
     sum(losses.values()).backward()
@@ -84,33 +84,20 @@ def test_uniform_targets_give_finite_losses(value: int) -> None:
     assert (losses["loss_seam_bce"] > 0) == (value == 5)
 
 
-def test_targets_of_smaller_images_are_padded_by_what_is_ignored() -> None:
+def test_padding_of_smaller_images_is_ignored() -> None:
     images = [torch.ones(4, 6, dtype=torch.uint8), torch.full((3, 2), 5, dtype=torch.uint8)]
     batch = stacked_targets(images, (4, 8))
     assert (batch.shape, batch.dtype) == ((2, 4, 8), torch.uint8)
     assert (batch[0, :, :6] == 1).all()
     assert (batch[1, :3, :2] == 5).all()
     assert (batch == IGNORE_PIXEL).sum() == 4 * 2 + 4 * 8 - 3 * 2
-
-
-def test_padding_changes_no_loss() -> None:
-    head = head_of()
     sem_seg, seams = (stacked_targets(list(each), (64, 96)) for each in targets_of(1))
     logits = torch.randn(1, 2, 64, 96)
     other = logits.clone()
     other[..., 64:] = 50
-    first, second = (head.losses(each, sem_seg, seams) for each in (logits, other))
-    assert {name: loss.item() for name, loss in first.items()} == pytest.approx(
-        {name: loss.item() for name, loss in second.items()}
-    )
-
-
-def test_probabilities_are_float32_under_mixed_precision() -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = head_of()(features_of(1), (64, 64))
-    probabilities = map_probabilities(logits.bfloat16())
-    assert logits.dtype == probabilities.dtype == torch.float32
-    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+    first, second = (head_of().losses(each, sem_seg, seams) for each in (logits, other))
+    for name, loss in first.items():
+        torch.testing.assert_close(loss, second[name])
 
 
 def test_a_few_steps_fit_one_map() -> None:
@@ -126,11 +113,14 @@ def test_a_few_steps_fit_one_map() -> None:
     assert course[-1] < 0.6 * course[0]
 
 
-def test_losses_of_what_the_map_does_not_show_are_refused() -> None:
-    with pytest.raises(InputError, match=r"MODEL\.SEM_SEG_HEAD\.LOSSES: expected"):
-        head_of(MODEL__SEM_SEG_HEAD__LOSSES="[['damage','cross_entropy',1.0]]")
-
-
-def test_features_finer_than_the_common_stride_are_refused() -> None:
-    with pytest.raises(InputError, match=r"IN_FEATURES: expected features of COMMON_STRIDE or coarser"):
-        head_of(MODEL__SEM_SEG_HEAD__COMMON_STRIDE=8)
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"LOSSES": "[['damage','cross_entropy',1.0]]"}, r"MODEL\.SEM_SEG_HEAD\.LOSSES: expected"),
+        ({"COMMON_STRIDE": 8}, "IN_FEATURES: expected features of COMMON_STRIDE or coarser"),
+        ({"CONVS_DIM": 40}, "CONVS_DIM: expected a multiple of 32 with NORM GN, found 40"),
+    ],
+)
+def test_wrong_settings_are_refused(changes: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        head_of(**changes)

@@ -1,4 +1,5 @@
 from itertools import product
+from math import exp, log
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,26 @@ from tiny_model import CONFIGS, tiny_config, tiny_overrides
 from skyeye_det.engine.setup import load_config
 from skyeye_det.errors import InputError
 from skyeye_det.modeling.alignment import ALIGNMENTS
-from skyeye_det.modeling.damage_head import DamageHead
+from skyeye_det.modeling.damage_head import (
+    ORDINAL_FORMS,
+    DamageHead,
+    OrdinalPredictor,
+    ordinal_loss,
+    ordinal_probabilities,
+)
 from skyeye_det.modeling.fusion import FUSIONS
 
 POOLED = ShapeSpec(channels=8, height=3, width=3)
 OPTIONS = list(product(ALIGNMENTS, [False, True], [False, True], FUSIONS))
 IMAGES = {"regular": [3, 2], "half-empty": [0, 2], "one building": [1], "empty": [0, 0]}
+WIDTHS = {"corn": 3, "coral": 3, "cross_entropy": 4}
+EVEN = torch.ones(4)
+LN3 = log(3)
 
 
 def head(**changes: object) -> DamageHead:
-    arguments = {
-        "fusion": "concat_diff",
-        "ordinal": "corn",
-        "num_conv": 1,
-        "conv_dim": 8,
-        "fc_dim": 16,
-        "class_weights": [1.0, 1.0, 1.0, 1.0],
-    }
-    return DamageHead(POOLED, **(arguments | changes))
+    arguments = {"fusion": "concat_diff", "ordinal": "corn", "num_conv": 1, "conv_dim": 8, "fc_dim": 16}
+    return DamageHead(POOLED, **(arguments | {"class_weights": [1.0, 1.0, 1.0, 1.0]} | changes))
 
 
 def configured(alignment: str, mask_pooling: bool, object_context: bool, **keys: object) -> DamageHead:
@@ -46,14 +49,11 @@ def logits_of(damage_head: DamageHead, counts: list[int]) -> torch.Tensor:
     return damage_head(pre, post, masks, boxes)
 
 
-@pytest.mark.parametrize(("ordinal", "width"), [("corn", 3), ("coral", 3), ("cross_entropy", 4)])
+@pytest.mark.parametrize("form", ORDINAL_FORMS)
 @pytest.mark.parametrize("counts", IMAGES.values(), ids=IMAGES)
-def test_logits_have_the_width_of_the_ordinal_form(ordinal: str, width: int, counts: list[int]) -> None:
-    assert logits_of(head(ordinal=ordinal), counts).shape == (sum(counts), width)
-
-
-def test_works_without_convolutions() -> None:
-    assert logits_of(head(num_conv=0, mask_pooling=True), [2]).shape == (2, 3)
+def test_logits_have_the_width_of_the_ordinal_form(form: str, counts: list[int]) -> None:
+    for damage_head in (head(ordinal=form), head(ordinal=form, num_conv=0, mask_pooling=True)):
+        assert logits_of(damage_head, counts).shape == (sum(counts), WIDTHS[form])
 
 
 @pytest.mark.parametrize(("alignment", "mask_pooling", "object_context", "fusion"), OPTIONS)
@@ -66,8 +66,7 @@ def test_every_option_gives_finite_logits_and_reaches_every_parameter(
         damage_head.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             logits = logits_of(damage_head, counts)
-        assert logits.shape == (sum(counts), 3), name
-        assert logits.dtype == torch.float32
+        assert (logits.shape, logits.dtype) == ((sum(counts), 3), torch.float32)
         assert logits.isfinite().all(), name
         logits.sum().backward()
         for key, parameter in damage_head.named_parameters():
@@ -82,8 +81,7 @@ def test_gradients_arrive_once_the_zero_layers_have_moved(alignment: str) -> Non
     for parameter in damage_head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     logits_of(damage_head, [4, 3]).square().sum().backward()
-    still = [key for key, parameter in damage_head.named_parameters() if not parameter.grad.any()]
-    assert not still
+    assert not [key for key, parameter in damage_head.named_parameters() if not parameter.grad.any()]
 
 
 def test_options_are_read_from_yaml(tmp_path: Path) -> None:
@@ -98,15 +96,14 @@ def test_options_are_read_from_yaml(tmp_path: Path) -> None:
 
 
 def test_options_that_start_as_the_identity_change_nothing_at_first() -> None:
-    plain = head()
-    optional = head(alignment="deformable", object_context=True)
+    plain, optional = head(), head(alignment="deformable", object_context=True)
     missing = optional.load_state_dict(plain.state_dict(), strict=False)
     assert not missing.unexpected_keys  # weights of the plain head fit
     torch.testing.assert_close(logits_of(optional, [3]), logits_of(plain, [3]))
 
 
 @pytest.mark.parametrize("left_out", [None, "channel", "means"])
-def test_masks_reach_the_grade_as_a_channel_and_as_means(left_out: str | None) -> None:
+def test_masks_reach_the_logits_as_a_channel_and_as_means(left_out: str | None) -> None:
     torch.manual_seed(0)
     damage_head = head(mask_pooling=True, fc_dim=64)
     pre, post = torch.randn(2, 1, 8, 3, 3).expand(-1, 2, -1, -1, -1)
@@ -119,28 +116,22 @@ def test_masks_reach_the_grade_as_a_channel_and_as_means(left_out: str | None) -
             damage_head.layers[-2].weight[:, -2 * damage_head.fusion.out_channels :] = 0
     first, second = damage_head(pre, post, masks, [torch.zeros(2, 4)])
     assert (first - second).abs().max() > 1e-4
-
-
-def test_mask_pooling_without_masks_is_an_error() -> None:
-    pooled = torch.zeros(1, 8, 3, 3)
     with pytest.raises(ValueError, match="needs the buildings' masks; found None"):
-        head(mask_pooling=True)(pooled, pooled, None, [torch.zeros(1, 4)])
+        damage_head(pre, post, None, [torch.zeros(2, 4)])
 
 
-def test_object_context_makes_a_grade_depend_on_the_neighbours() -> None:
+def test_object_context_makes_damage_depend_on_the_neighbours() -> None:
     damage_head = head(object_context=True)
     torch.nn.init.normal_(damage_head.object_context.output.weight)
     pre, post = torch.randn(2, 3, 8, 3, 3)
     boxes = 100 * torch.rand(3, 4)
     together = damage_head(pre, post, None, [boxes])
-    alone = damage_head(pre[:1], post[:1], None, [boxes[:1]])
-    assert not torch.allclose(together[:1], alone)
+    assert not torch.allclose(together[:1], damage_head(pre[:1], post[:1], None, [boxes[:1]]))
 
 
 def test_inference_shares_the_buildings_out_to_their_images() -> None:
     images = [Instances((9, 9), scores=torch.zeros(count)) for count in (2, 0, 1)]
-    logits = torch.tensor([[-9.0, 0, 0], [9.0, -9, 0], [9.0, 9, 9]])
-    head().inference(logits, images)
+    head().inference(torch.tensor([[-9.0, 0, 0], [9.0, -9, 0], [9.0, 9, 9]]), images)
     assert [found.pred_damage.tolist() for found in images] == [[0, 1], [], [3]]
     for found in images:
         assert found.pred_damage.dtype == torch.int64
@@ -155,7 +146,107 @@ def test_loss_is_weighted() -> None:
     assert doubled.item() == pytest.approx(2 * plain.item())
 
 
-@pytest.mark.parametrize("weights", [[1.0, 1.0], [1.0, 1.0, 1.0, -1.0]])
-def test_wrong_class_weights_are_refused(weights: list[float]) -> None:
-    with pytest.raises(InputError, match="CLASS_WEIGHTS: expected 4 numbers of 0 or more"):
-        head(class_weights=weights)
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"class_weights": [1.0, 1.0]}, "CLASS_WEIGHTS: expected 4 numbers of 0 to 1e6"),
+        ({"class_weights": [1.0, 1.0, 1.0, -1.0]}, "CLASS_WEIGHTS: expected 4 numbers of 0 to 1e6"),
+        ({"fc_dim": 0}, "NUM_CONV of 0 or more, found 3, 8, 0 and 1"),
+        ({"ordinal": "rank"}, r"ORDINAL: expected one of .*corn.*found 'rank'"),
+    ],
+)
+def test_wrong_settings_are_refused(changes: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        head(**changes)
+
+
+@pytest.mark.parametrize(
+    ("form", "logits", "expected"),
+    [
+        # P(y>0), P(y>1), P(y>2) are 1/2, 1/4, 1/8 and 3/4, 3/8, 3/32.
+        ("corn", [0.0, 0.0, 0.0], [1 / 2, 1 / 4, 1 / 8, 1 / 8]),
+        ("corn", [LN3, 0.0, -LN3], [1 / 4, 3 / 8, 9 / 32, 3 / 32]),
+        ("coral", [LN3, 0.0, -LN3], [1 / 4, 1 / 4, 1 / 4, 1 / 4]),
+        ("coral", [-LN3, LN3, 0.0], [3 / 4, 0.0, 0.0, 1 / 4]),  # crossed thresholds
+        ("cross_entropy", [0.0, 0.0, 0.0, LN3], [1 / 6, 1 / 6, 1 / 6, 1 / 2]),
+    ],
+)
+def test_probabilities_by_hand(form: str, logits: list[float], expected: list[float]) -> None:
+    torch.testing.assert_close(ordinal_probabilities(torch.tensor([logits]), form), torch.tensor([expected]))
+
+
+@pytest.mark.parametrize("form", ORDINAL_FORMS)
+def test_probabilities_sum_to_one_and_are_none_below_zero(form: str) -> None:
+    logits = 20 * torch.randn(200, WIDTHS[form], generator=torch.Generator().manual_seed(3))
+    found = ordinal_probabilities(logits, form)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(200))
+    assert found.min() >= 0
+    assert ordinal_probabilities(logits[:0], form).shape == (0, 4)
+    if form != "cross_entropy":  # larger logits never mean less damage
+        rows = torch.tensor([[1.0, 0.0, -1.0]]) + torch.arange(-2.0, 3.0)[:, None]
+        assert ((ordinal_probabilities(rows, form) @ torch.arange(4.0)).diff() > 0).all()
+
+
+def log_sigmoid(value: float) -> float:
+    return -log(1 + exp(-value))
+
+
+WEIGHTED = [3.0, 1.0, 1.0, 1.0]
+SOFTMAX = [[0.0, 0.0, 0.0, LN3]] * 2
+
+
+@pytest.mark.parametrize(
+    ("form", "logits", "damage", "weights", "expected"),
+    [
+        # No-damage: task 0 says no. Minor: task 0 yes, task 1 no. Three answers in all; the 5s are not asked.
+        (
+            "corn",
+            [[1.0, 5.0, 5.0], [2.0, -1.0, 5.0]],
+            [0, 1],
+            [1.0] * 4,
+            -(log_sigmoid(-1) + log_sigmoid(2) + log_sigmoid(1)) / 3,
+        ),
+        (
+            "corn",
+            [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]],
+            [0, 1],
+            WEIGHTED,
+            -(3 * log_sigmoid(-1) + log_sigmoid(2) + log(0.5)) / 5,
+        ),
+        ("corn", [[0.0] * 3] * 5, [0, 1, 2, 3, 3], [1.0] * 4, log(2)),
+        ("coral", [[1.0, 0.0, -1.0]], [2], [1.0] * 4, -(2 * log_sigmoid(1) + log(0.5)) / 3),
+        ("cross_entropy", SOFTMAX, [0, 3], [1.0] * 4, -(log(1 / 6) + log(1 / 2)) / 2),
+        ("cross_entropy", SOFTMAX, [0, 3], WEIGHTED, -(3 * log(1 / 6) + log(1 / 2)) / 4),
+    ],
+)
+def test_losses_by_hand(form: str, logits: list, damage: list, weights: list, expected: float) -> None:
+    found = ordinal_loss(torch.tensor(logits), torch.tensor(damage), torch.tensor(weights), form)
+    assert found.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("form", ORDINAL_FORMS)
+@pytest.mark.parametrize("rows", [0, 4])
+def test_unclassified_buildings_change_nothing(form: str, rows: int) -> None:
+    logits = torch.linspace(-2, 2, rows * WIDTHS[form]).reshape(rows, -1 if rows else WIDTHS[form])
+    logits.requires_grad_()
+    none = ordinal_loss(logits, torch.full((rows,), -1), EVEN, form)
+    none.backward()
+    assert none.item() == 0
+    assert not logits.grad.any()
+    if rows:
+        alone = ordinal_loss(logits[:2], torch.tensor([3, 1]), EVEN, form)
+        found = ordinal_loss(logits, torch.tensor([3, 1, -1, -1]), EVEN, form)
+        assert found.item() == pytest.approx(alone.item())
+        # Classes of weight zero alone give no NaN.
+        without_weight = ordinal_loss(logits, torch.zeros(4).long(), torch.tensor([0.0, 1, 1, 1]), form)
+        assert without_weight.item() == 0
+
+
+def test_coral_begins_with_every_class_possible_and_the_likeliest_somewhere() -> None:
+    predictor = OrdinalPredictor(1, "coral")
+    assert (ordinal_probabilities(predictor(torch.zeros(1, 1)), "coral") > 0.1).all()
+    with torch.no_grad():
+        predictor.linear.weight.fill_(1)
+    classes = ordinal_probabilities(predictor(torch.linspace(-4, 4, 81)[:, None]), "coral").argmax(dim=1)
+    assert classes.unique().tolist() == [0, 1, 2, 3]
+    assert (classes.diff() >= 0).all()

@@ -15,12 +15,10 @@ EVERY_LOSS += [["damage", kind, 1.0] for kind in DAMAGE_KINDS]
 LN3 = math.log(3.0)
 
 
-def loss_of(
-    target: str, kind: str, logits: Tensor, wanted: Tensor, weight: float = 1.0, **more: object
-) -> float:
-    losses = PixelLosses([[target, kind, weight]], ALL, **more)({target: logits}, {target: wanted})
+def loss_of(target: str, kind: str, logits: Tensor, wanted: Tensor, *class_weights: list[float]) -> float:
+    losses = PixelLosses([[target, kind, 0.5]], ALL, *class_weights)({target: logits}, {target: wanted})
     assert list(losses) == [f"loss_{target}_{kind}"]
-    return losses[f"loss_{target}_{kind}"].item()
+    return 2 * losses[f"loss_{target}_{kind}"].item()
 
 
 # Probabilities 1/2 of a pixel that is 1, 3/4 of one that is 0, and an ignored one.
@@ -38,7 +36,6 @@ def test_binary_losses_by_hand(target: str, kind: str, expected: float) -> None:
     logits = torch.tensor([0.0, LN3, 9.0]).view(1, 1, 1, 3)
     wanted = torch.tensor([1.0, 0.0, IGNORE_PIXEL]).view(1, 1, 3)
     assert loss_of(target, kind, logits, wanted) == pytest.approx(expected, abs=1e-6)
-    assert loss_of(target, kind, logits, wanted, weight=0.5) == pytest.approx(expected / 2, abs=1e-6)
 
 
 # A pixel of class 0 with probabilities (1/4, 1/4, 1/4, 1/4), one of class 1 with (1/2, 1/6, 1/6, 1/6), an
@@ -61,14 +58,12 @@ def test_damage_losses_by_hand(kind: str, expected: float) -> None:
 
 
 def test_class_weights_weigh_pixels_by_their_true_damage() -> None:
-    weights = [1.0, 3.0, 1.0, 1.0]
-    found = loss_of("damage", "cross_entropy", DAMAGE_LOGITS, DAMAGE_WANTED, class_weights=weights)
-    assert found == pytest.approx((math.log(4) + 3 * math.log(6)) / 4, abs=1e-6)
     # With background as a class of damage, it counts 1 and the others move up by one.
     with_background = torch.cat([torch.full((1, 1, 1, 3), -99.0), DAMAGE_LOGITS], dim=1)
     shifted = torch.where(DAMAGE_WANTED == IGNORE_PIXEL, IGNORE_PIXEL, DAMAGE_WANTED + 1)
-    found = loss_of("damage", "cross_entropy", with_background, shifted, class_weights=weights)
-    assert found == pytest.approx((math.log(4) + 3 * math.log(6)) / 4, abs=1e-6)
+    for logits, wanted in ((DAMAGE_LOGITS, DAMAGE_WANTED), (with_background, shifted)):
+        found = loss_of("damage", "cross_entropy", logits, wanted, [1.0, 3.0, 1.0, 1.0])
+        assert found == pytest.approx((math.log(4) + 3 * math.log(6)) / 4, abs=1e-6)
 
 
 def test_targets_of_every_kind_of_pixel() -> None:
@@ -78,11 +73,7 @@ def test_targets_of_every_kind_of_pixel() -> None:
     assert found["building"].tolist() == [[[0, 1, 1, 1, 1, 1, 255]]]
     assert found["seam"].tolist() == [[[255, 1, 0, 0, 0, 1, 255]]]
     assert found["damage"].tolist() == [[[255, 0, 1, 2, 3, 255, 255]]]
-    assert {name: value.dtype for name, value in found.items()} == {
-        "building": torch.float32,
-        "seam": torch.float32,
-        "damage": torch.int64,
-    }
+    assert [value.dtype for value in found.values()] == [torch.float32, torch.float32, torch.int64]
     assert pixel_targets(sem_seg, seams, 5)["damage"].tolist() == [[[0, 1, 2, 3, 4, 255, 255]]]
 
 
@@ -125,34 +116,23 @@ def test_perfect_logits_cost_nothing_and_each_loss_teaches() -> None:
         logits = {name: torch.zeros_like(value).requires_grad_() for name, value in right.items()}
         (loss,) = PixelLosses([entry], ALL)(logits, targets).values()
         loss.backward()
-        step = {
-            name: value - (0 if value.grad is None else 0.1 * value.grad) for name, value in logits.items()
-        }
-        assert PixelLosses([entry], ALL)(step, targets)[f"loss_{entry[0]}_{entry[1]}"] < loss
+        target = entry[0]
+        step = {target: logits[target] - 0.1 * logits[target].grad}
+        assert PixelLosses([entry], ALL)(step, targets)[f"loss_{target}_{entry[1]}"] < loss
 
 
 @pytest.mark.parametrize(
     "losses",
     [
-        [["roof", "bce", 1.0]],
-        [["building", "cross_entropy", 1.0]],
-        [["damage", "bce", 1.0]],
-        [["building", "bce", -1.0]],
-        [["building", "bce", math.nan]],
-        [["building", "bce", 10**400]],
-        [["building", "bce", True]],
-        [["building", "bce", "1"]],
+        *([[target, kind, 1.0]] for target, kind in (("roof", "bce"), ("building", "cross_entropy"))),
+        *([["building", "bce", weight]] for weight in (-1.0, math.nan, 10**400, True, "1")),
         [["building", "bce"]],
         [["building", ["bce"], 1.0]],
         [[["building"], "bce", 1.0]],
         ["building"],
         [{"building": "bce"}],
         [["building", "bce", 1.0], ["building", "bce", 2.0]],
-        [],
-        "building",
-        {"building": 1.0},
-        None,
-        7,
+        *([], "building", {"building": 1.0}, None, 7),
     ],
     ids=str,
 )
@@ -161,7 +141,8 @@ def test_malformed_losses_are_refused_with_what_is_allowed(losses: object) -> No
         PixelLosses(losses, ALL)
 
 
-def test_loss_of_a_map_that_the_model_lacks_is_refused() -> None:
+def test_only_maps_that_the_model_has_can_have_a_loss() -> None:
+    assert PixelLosses([["building", "bce", 1], ["seam", "bce", 0]], ALL).targets == {"building"}
     with pytest.raises(InputError, match=r"\(building: .*; seam: .*\), found .*damage"):
         PixelLosses([["damage", "dice", 1.0]], ("building", "seam"))
 
@@ -170,7 +151,3 @@ def test_loss_of_a_map_that_the_model_lacks_is_refused() -> None:
 def test_wrong_class_weights_are_refused(weights: list[float]) -> None:
     with pytest.raises(InputError, match="MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected 4 numbers"):
         PixelLosses(EVERY_LOSS, ALL, weights)
-
-
-def test_targets_with_a_loss_are_told() -> None:
-    assert PixelLosses([["building", "bce", 1], ["seam", "bce", 0]], ALL).targets == {"building"}

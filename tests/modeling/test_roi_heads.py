@@ -6,8 +6,8 @@ from tiny_model import tiny_config, training_input
 
 from skyeye_det.engine.setup import build_pair_model
 from skyeye_det.modeling import roi_heads
+from skyeye_det.modeling.damage_head import ORDINAL_FORMS
 from skyeye_det.modeling.fusion import FUSIONS
-from skyeye_det.modeling.ordinal import ORDINAL_FORMS
 from skyeye_det.modeling.roi_heads import enlarge_boxes, mask_in_enlarged_box
 
 BATCHES = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skyeye_det.engine.pair_predictor import PRECISIONS, autocast
-from skyeye_det.modeling.norm_folding import folded_network
+from skyeye_det.modeling.backbones import folded_network
 
 _FORMATS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
 _PROBE_SIDE = 128
