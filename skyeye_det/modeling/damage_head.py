@@ -106,7 +106,9 @@ class DamageHead(nn.Module):
         del keys["pooler_resolution"], keys["context_scale"]
         return keys | {"input_shape": input_shape}
 
-    def forward(self, pre: Tensor, post: Tensor, masks: Tensor | None, boxes: list[Tensor]) -> Tensor:
+    def forward(
+        self, pre: Tensor, post: Tensor, masks: Tensor | None, boxes: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Maps pooled features to the logits of the ordinal form.
 
         Args:
@@ -117,7 +119,7 @@ class DamageHead(nn.Module):
             boxes: the buildings' own boxes, an image's (M_i, 4) XYXY px each; M_i may be 0, their sum is M.
 
         Returns:
-            (M, 3) or (M, 4) float32.
+            Logits (M, 3) or (M, 4) float32, and the feature vectors (M, D) that they are read from.
         """
         fused = self.fusion(pre, self.alignment(pre, post))
         if self.needs_masks:
@@ -130,18 +132,19 @@ class DamageHead(nn.Module):
         features = self.layers[-2:](flat)
         if self.object_context is not None:
             features = self.object_context(features, boxes)
-        return self.predictor(features).float()
+        return self.predictor(features).float(), features
 
     def losses(self, logits: Tensor, damage: Tensor) -> dict[str, Tensor]:
         """Loss of (M, ...) logits against (M,) damage classes; -1 is ignored."""
         loss = ordinal_loss(logits, damage, self.class_weights, self.ordinal)
         return {"loss_damage": loss * self.loss_weight}
 
-    def inference(self, logits: Tensor, instances: list[Instances]) -> None:
-        """Sets ``pred_damage_probs`` (M_i, 4) float32 and ``pred_damage`` (M_i,) int64 on each image."""
-        probabilities = ordinal_probabilities(logits, self.ordinal)
-        for found, probs in zip(instances, probabilities.split([len(i) for i in instances]), strict=True):
-            found.pred_damage_probs = probs
+    def inference(self, logits: Tensor, features: Tensor, instances: list[Instances]) -> None:
+        """Sets ``pred_damage_probs`` (M_i, 4), ``pred_damage`` (M_i,) int64, ``pred_features`` (M_i, D)."""
+        counts = [len(found) for found in instances]
+        both = ordinal_probabilities(logits, self.ordinal).split(counts), features.split(counts)
+        for found, probs, own in zip(instances, *both, strict=True):
+            found.pred_damage_probs, found.pred_features = probs, own
             found.pred_damage = probs.argmax(dim=1)
 
 

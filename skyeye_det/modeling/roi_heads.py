@@ -32,8 +32,8 @@ class BuildingROIHeads(StandardROIHeads):
 
     The box and mask heads read the pre features, since outlines are drawn on the pre image; the damage head
     pools the same, enlarged boxes from pre and post features. Training reads ``gt_damage`` (int64, 0..3, -1
-    ignored), which detectron2's proposal sampling copies to the proposals; inference adds ``pred_damage`` and
-    ``pred_damage_probs``.
+    ignored), which detectron2's proposal sampling copies to the proposals; inference adds ``pred_damage``,
+    ``pred_damage_probs`` (M, 4) and ``pred_features`` (M, D).
     """
 
     @configurable
@@ -129,7 +129,7 @@ class BuildingROIHeads(StandardROIHeads):
             masks = mask_in_enlarged_box(
                 torch.cat([found.pred_masks for found in instances]), self.context_scale, self._bins
             )
-        self.damage_head.inference(self._damage_logits(features, boxes, masks), instances)
+        self.damage_head.inference(*self._damage(features, boxes, masks), instances)
         return instances
 
     def mask_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ class BuildingROIHeads(StandardROIHeads):
         # Images without buildings get no gt_* fields from detectron2, and no foreground.
         damage = [found.gt_damage for found in foreground if found.has("gt_damage")]
         masks = self._true_masks(foreground) if self.damage_head.needs_masks else None
-        logits = self._damage_logits(features, boxes, masks)
+        logits, _ = self._damage(features, boxes, masks)
         return self.damage_head.losses(logits, torch.cat(damage) if damage else logits.new_zeros(0).long())
 
     def _true_masks(self, foreground: list[Instances]) -> Tensor:
@@ -164,7 +164,10 @@ class BuildingROIHeads(StandardROIHeads):
     def _bins(self) -> int:
         return self.damage_pooler.output_size[0]
 
-    def _damage_logits(self, features: dict[str, Tensor], boxes: list[Boxes], masks: Tensor | None) -> Tensor:
+    def _damage(
+        self, features: dict[str, Tensor], boxes: list[Boxes], masks: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and feature vectors of the buildings in boxes, image by image."""
         enlarged = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
         pre = self.damage_pooler([features[name] for name in self.damage_in_features], enlarged)
         beside = self._in_post(features, enlarged) if self.aligns_tile else enlarged

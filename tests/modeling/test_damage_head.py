@@ -46,7 +46,7 @@ def logits_of(damage_head: DamageHead, counts: list[int]) -> torch.Tensor:
     pre, post = torch.randn(2, total, 8, 3, 3, generator=generator)
     masks = torch.rand(total, 1, 3, 3, generator=generator) if damage_head.needs_masks else None
     boxes = [100 * torch.rand(count, 4, generator=generator) for count in counts]
-    return damage_head(pre, post, masks, boxes)
+    return damage_head(pre, post, masks, boxes)[0]
 
 
 @pytest.mark.parametrize("form", ORDINAL_FORMS)
@@ -114,7 +114,7 @@ def test_masks_reach_the_logits_as_a_channel_and_as_means(left_out: str | None) 
             damage_head.layers[0].weight[:, -1] = 0
         elif left_out == "means":
             damage_head.layers[-2].weight[:, -2 * damage_head.fusion.out_channels :] = 0
-    first, second = damage_head(pre, post, masks, [torch.zeros(2, 4)])
+    first, second = damage_head(pre, post, masks, [torch.zeros(2, 4)])[0]
     assert (first - second).abs().max() > 1e-4
     with pytest.raises(ValueError, match="needs the buildings' masks; found None"):
         damage_head(pre, post, None, [torch.zeros(2, 4)])
@@ -125,13 +125,13 @@ def test_object_context_makes_damage_depend_on_the_neighbours() -> None:
     torch.nn.init.normal_(damage_head.object_context.output.weight)
     pre, post = torch.randn(2, 3, 8, 3, 3)
     boxes = 100 * torch.rand(3, 4)
-    together = damage_head(pre, post, None, [boxes])
-    assert not torch.allclose(together[:1], damage_head(pre[:1], post[:1], None, [boxes[:1]]))
+    together, _ = damage_head(pre, post, None, [boxes])
+    assert not torch.allclose(together[:1], damage_head(pre[:1], post[:1], None, [boxes[:1]])[0])
 
 
 def test_inference_shares_the_buildings_out_to_their_images() -> None:
     images = [Instances((9, 9), scores=torch.zeros(count)) for count in (2, 0, 1)]
-    head().inference(torch.tensor([[-9.0, 0, 0], [9.0, -9, 0], [9.0, 9, 9]]), images)
+    head().inference(torch.tensor([[-9.0, 0, 0], [9.0, -9, 0], [9.0, 9, 9]]), torch.zeros(3, 5), images)
     assert [found.pred_damage.tolist() for found in images] == [[0, 1], [], [3]]
     for found in images:
         assert found.pred_damage.dtype == torch.int64
