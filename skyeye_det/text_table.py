@@ -1,5 +1,6 @@
-"""Tables in plain text."""
+"""Tables in plain text, and figures as their cells."""
 
+import math
 from collections.abc import Sequence
 
 from skyeye_det.errors import printable
@@ -25,3 +26,13 @@ def aligned(rows: Sequence[Sequence[str]], columns: str = "<>") -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def figure(value: float, digits: int = 4) -> str:
+    """A number with so many digits, ``n/a`` for NaN."""
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """``low to high``, ``n/a`` for NaN."""
+    return "n/a" if math.isnan(ends[0]) else f"{figure(ends[0])} to {figure(ends[1])}"

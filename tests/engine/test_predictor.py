@@ -21,7 +21,7 @@ from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import read_class_png
+from skyeye_det.xview2.submission import read_class_png
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"

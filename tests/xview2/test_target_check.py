@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from target_files import SIDE, square, targets, write_pair
 
+from skyeye_det.commands.make_targets import checked_table
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import encode_class_png, read_class_png
-from skyeye_det.xview2.target_check import TargetsChecked, check_targets, checked_table
-from skyeye_det.xview2.target_images import make_targets
+from skyeye_det.xview2.submission import encode_class_png, read_class_png
+from skyeye_det.xview2.targets import TargetsChecked, check_targets, make_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_TARGETS = 23

@@ -11,9 +11,8 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES, DamageClass
 from skyeye_det.decision.tuning.counts import Counts
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.table_cells import figure, interval
 from skyeye_det.files import read_json
-from skyeye_det.text_table import aligned
+from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.bootstrap import (
     Floats,
     Resampling,
@@ -255,9 +254,8 @@ def format_comparison(comparison: dict[str, Any], own: str, other: str) -> str:
 
 
 def _draws(counts: Counts, resampling: Resampling) -> dict[str, Floats]:
-    """Figures of each draw; classes that a draw lacks are left out of it. No draws of less than two tiles."""
-    draws = resampling.draws if len(counts) > 1 else 0
-    return score_draws(resampled_totals(counts, draws, resampling.seed), _ALL)
+    """Figures of each draw; classes that a draw lacks are left out of it."""
+    return score_draws(resampled_totals(counts, resampling), _ALL)
 
 
 def _share(differences: Floats) -> float:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from target_files import SIDE, square, targets, write_pair
 
+from skyeye_det.commands.make_targets import made_table
 from skyeye_det.data.targets import fill_polygons
 from skyeye_det.data.validation import FaultKind
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import encode_class_png, read_class_png
-from skyeye_det.xview2.target_images import made_table, make_targets
+from skyeye_det.xview2.submission import encode_class_png, read_class_png
+from skyeye_det.xview2.targets import make_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ def test_both_images_are_painted_by_the_official_rule_from_their_own_labels(tmp_
     grades = ["destroyed", "un-classified", "no-damage"]
     scene = write_pair(tmp_path, 1, list(zip(outlines, grades, strict=True)), shift=2)
     made = make_targets(tmp_path, "tier3")
-    assert (made.pairs, made.painted, made.kept, made.has_findings) == (1, 2, 0, False)
+    assert (made.pairs, made.painted, made.kept, made.left_out) == (1, 2, 0, ())
     localization, damage = map(read_class_png, targets(tmp_path, scene))
     expected = np.zeros((2, SIDE, SIDE), np.uint8)
     for outline, value in zip(outlines, (4, 0, 1), strict=True):
@@ -35,15 +36,6 @@ def test_both_images_are_painted_by_the_official_rule_from_their_own_labels(tmp_
     np.testing.assert_array_equal(damage, expected[1])
     assert localization[24, 24] == 1
     assert damage[24, 24] == 0
-
-
-def test_tile_without_buildings_is_two_zero_images(tmp_path: Path) -> None:
-    scene = write_pair(tmp_path, 1, [])
-    make_targets(tmp_path, "tier3")
-    for path in targets(tmp_path, scene):
-        image = read_class_png(path)
-        assert image.shape == (SIDE, SIDE)
-        assert not image.any()
 
 
 def test_official_target_is_kept_and_only_its_partner_painted(tmp_path: Path) -> None:
@@ -78,7 +70,6 @@ def test_pair_that_a_fault_leaves_out_gets_no_targets_and_is_a_finding(tmp_path:
     incomplete = write_pair(tmp_path, 3, [])
     (tmp_path / "tier3" / "images" / f"{incomplete}_post_disaster.png").unlink()
     made = make_targets(tmp_path, "tier3")
-    assert made.has_findings
     kinds = [(fault.scene, fault.kind) for fault in made.left_out]
     assert kinds == [(unreadable, FaultKind.UNREADABLE_LABEL), (incomplete, FaultKind.INCOMPLETE_PAIR)]
     assert made.painted == len(contents(tmp_path / "tier3" / "targets")) == 2
@@ -90,7 +81,7 @@ def test_pair_that_a_fault_leaves_out_gets_no_targets_and_is_a_finding(tmp_path:
 def test_faults_of_buildings_are_mended_by_their_rule_and_counted(tmp_path: Path) -> None:
     scene = write_pair(tmp_path, 1, [(square(5, 5), None), (square(30, 5), "destroyed")])
     made = make_targets(tmp_path, "tier3")
-    assert (made.has_findings, made.mended) == (False, {FaultKind.MISSING_SUBTYPE.value: 1})
+    assert (made.left_out, made.mended) == ((), {FaultKind.MISSING_SUBTYPE.value: 1})
     localization, damage = map(read_class_png, targets(tmp_path, scene))
     assert (localization[9, 9], damage[9, 9], damage[9, 34]) == (1, 0, 4)
 
@@ -105,7 +96,7 @@ def test_killed_run_leaves_whole_files_and_is_taken_up(tmp_path: Path) -> None:
         path.unlink()
     dying = (
         "import os, signal\nfrom pathlib import Path\n"
-        "from skyeye_det.xview2.target_images import make_targets\n"
+        "from skyeye_det.xview2.targets import make_targets\n"
         "replaced, replace = [], Path.replace\n"
         "def dying(old, new):\n"
         "    if len(replaced) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -155,10 +146,3 @@ def test_scorer_folder_refuses_other_tiles_and_incomplete_pairs(tmp_path: Path) 
     (tmp_path / "test" / "labels" / f"{scene}_pre_disaster.json").unlink()
     with pytest.raises(InputError, match="the scorer needs every tile"):
         make_targets(tmp_path, "test", scorer_folder=tmp_path / "other")
-
-
-def test_file_in_the_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
-    write_pair(tmp_path, 1, [])
-    (tmp_path / "tier3" / "targets").write_text("")
-    with pytest.raises(InputError, match="targets.*cannot be written"):
-        make_targets(tmp_path, "tier3")
