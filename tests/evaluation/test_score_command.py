@@ -12,7 +12,6 @@ from skyeye_det.evaluation.buildings import ObjectCounts
 from skyeye_det.evaluation.instance_metrics import precision_and_recall
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import NO_OBJECTS, score_intervals, score_submission
-from skyeye_det.files import json_bytes
 from skyeye_det.xview2.bootstrap import Resampling
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 from skyeye_det.xview2.submission import encode_class_png, write_submission_pngs
@@ -73,15 +72,6 @@ def test_interval_stands_beside_its_figure_from_two_tiles_on() -> None:
     assert "official score   1.0000   90 % interval n/a   (1 tiles)" in one
     assert "official score   1.0000   90 % interval 1.0000 to 1.0000   (2 tiles)" in two
     assert "1,000 draws of as many tiles, seed 0" in two
-
-
-def test_json_has_null_for_what_is_not_defined() -> None:
-    written = json.loads(json_bytes(report_of(PixelCounts.zero(), objects=True)))
-    assert written["overall"]["damage"]["destroyed"]["f1"] is None
-    assert written["official"]["localization_f1"] == 0
-    assert written["objects"]["recall"] is None
-    assert written["intervals"]["score"] == [None, None]
-    assert json.loads(json_bytes(report_of(PixelCounts.zero())))["objects"] is None
 
 
 def test_command_prints_the_table_and_writes_the_report(tmp_path: Path) -> None:

@@ -50,14 +50,6 @@ def pair(**changes) -> PairPicture:
     return replace(base, **changes)
 
 
-def test_outline_surrounds_official_pixels_of_a_square():
-    picture = draw_outlines(black(), drawn(square(10, 12, 20, 30)))
-    expected = np.zeros((64, 64), bool)
-    expected[11:32, 9:22] = True
-    expected[12:31, 10:21] = False  # coordinates 10..20 and 12..30 fill these pixels, ends included
-    np.testing.assert_array_equal(marked(picture, RED), expected)
-
-
 @pytest.mark.parametrize("zoom", [1, 2, 5])
 def test_outline_of_a_slanted_building_begins_right_at_its_mask(zoom):
     outline = parts((9.6, 20.2), (31.4, 8.5), (40.7, 33.3), (20.5, 44.1))
@@ -116,15 +108,6 @@ def test_red_of_destroyed_is_red_in_the_file(tmp_path):
     assert (red, green, blue) == RED
     assert red > 2 * max(green, blue)
     assert tuple(read_image(tmp_path / "a.png")[9, 15].tolist()) == RED
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no image"])
-def test_unreadable_image_is_named(tmp_path, content):
-    path = tmp_path / "tile.png"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"tile\.png"):
-        read_image(path)
 
 
 def test_components_of_images_are_buildings_of_their_grade():
@@ -187,14 +170,6 @@ def test_panel_of_one_pixel_draws():
     tiny = np.zeros((1, 1, 3), np.uint8)
     assert panel(PairPicture("x_1", tiny, tiny, [], [])).size
     assert len(thumbnails(PairPicture("x_1", tiny, tiny, [], []), 100)) == 4
-
-
-def test_background_of_outlines_is_chosen():
-    bright = np.full((64, 64, 3), 200, np.uint8)
-    on_post, on_pre = (
-        panel(pair(post=bright, truth=[], prediction=None), background=name) for name in ("post", "pre")
-    )
-    assert marked(on_post, (200, 200, 200)).sum() > 1.9 * marked(on_pre, (200, 200, 200)).sum()
 
 
 def test_pair_of_two_sizes_and_crop_outside_are_refused():
