@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 from skyeye_det.errors import printable
 
-_DIGITS = 4
-
 
 def aligned(rows: Sequence[Sequence[str]], columns: str = "<>") -> str:
     """Columns padded to one width, two spaces apart.
@@ -30,14 +28,9 @@ def aligned(rows: Sequence[Sequence[str]], columns: str = "<>") -> str:
     )
 
 
-def figure(value: float) -> str:
-    """A number with four digits, ``n/a`` for NaN."""
-    return "n/a" if math.isnan(value) else f"{value:.{_DIGITS}f}"
-
-
-def percent(value: float) -> str:
-    """A percentage with one digit, ``n/a`` for NaN."""
-    return "n/a" if math.isnan(value) else f"{value:.1f}"
+def figure(value: float, digits: int = 4) -> str:
+    """A number with so many digits, ``n/a`` for NaN."""
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def interval(ends: Sequence[float]) -> str:

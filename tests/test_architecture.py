@@ -71,7 +71,9 @@ TORCH_FREE_COMMANDS = (
     "tune_postprocess",
     "visualize",
 )
-REQUIRED = frozenset({"numpy", "cv2", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"})
+REQUIRED = frozenset(
+    {"numpy", "cv2", "faster_coco_eval", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"}
+)
 """What setup.py's install_requires brings, by import name."""
 
 FORBIDDEN_WORDS = ("util", "helper", "manager", "process")

@@ -5,6 +5,7 @@ outside localization, values above 1 in it) is no finding.
 """
 
 import argparse
+from dataclasses import asdict
 
 from skyeye_det.arguments import named_path, positive, report_file, whole
 from skyeye_det.errors import InputError
@@ -17,7 +18,7 @@ from skyeye_det.xview2.submission_check import (
 )
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -36,7 +37,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--size", type=positive, default=1024, help="side in px without --images (default: 1024)"
     )
     parser.add_argument("--json", type=report_file, help="write findings and notes to this file too")
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_args(argv)
     if arguments.splits and not arguments.images:
         parser.error("--splits goes with --images")
     if arguments.images and (arguments.size, arguments.prefix) != (1024, "test"):
@@ -44,9 +45,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def main(arguments: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Runs the command."""
-    arguments = parse_arguments(arguments)
+    arguments = parse_arguments(argv)
     expected = None
     if arguments.images:
         expected = expected_from_images(arguments.images, arguments.splits)
@@ -59,5 +60,5 @@ def main(arguments: list[str]) -> int:
     if expected is None:
         print("missing tiles cannot be known without --images or --tiles")
     if arguments.json:
-        write_json(arguments.json, check.as_dict(), pretty=True)
+        write_json(arguments.json, asdict(check), pretty=True)
     return 1 if check.findings else 0

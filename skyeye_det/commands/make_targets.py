@@ -7,15 +7,19 @@ more than --tolerance pixels or cannot be compared, 2 wrong input, 130 interrupt
 """
 
 import argparse
+from collections import Counter
 
 from skyeye_det.arguments import named_path, positive, report_file, whole
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE as TOLERANCE
+from skyeye_det.data.validation import FaultKind, fault_table
 from skyeye_det.files import write_json
-from skyeye_det.xview2.target_check import check_targets, checked_table
-from skyeye_det.xview2.target_images import made_table, make_targets
+from skyeye_det.text_table import aligned
+from skyeye_det.xview2.targets import TargetsChecked, TargetsMade, check_targets, make_targets, worst_first
+
+_SHOWN = 50  # lines of a table at most; --json has the rest
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,7 +41,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=positive, help="processes (default: one for each 50 pairs)")
     parser.add_argument("--json", type=report_file, help="write the result to this file too")
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_args(argv)
     if arguments.tolerance is not None and not arguments.check:
         parser.error("--tolerance goes with --check")
     if arguments.scorer_names and (arguments.check or len(arguments.splits) > 1):
@@ -45,9 +49,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def main(arguments: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Runs the command."""
-    arguments = parse_arguments(arguments)
+    arguments = parse_arguments(argv)
     return _check(arguments) if arguments.check else _make(arguments)
 
 
@@ -61,7 +65,7 @@ def _make(arguments: argparse.Namespace) -> int:
     print(made_table(results))
     if arguments.json:
         write_json(arguments.json, {"splits": [result.as_json() for result in results]}, pretty=True)
-    return int(any(result.has_findings for result in results))
+    return int(any(result.left_out for result in results))
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -75,3 +79,38 @@ def _check(arguments: argparse.Namespace) -> int:
         splits = [result.as_json() for result in results]
         write_json(arguments.json, {"tolerance": tolerance, "splits": splits}, pretty=True)
     return int(any(result.has_findings(tolerance) for result in results))
+
+
+def made_table(results: list[TargetsMade]) -> str:
+    """Counts by split, the pairs without targets, and the faults that were mended by their rule."""
+    rows: list[tuple[str, ...]] = [("split", "pairs", "painted", "copied", "kept", "left out")]
+    for made in results:
+        counts = (made.pairs, made.painted, made.copied, made.kept, len({f.scene for f in made.left_out}))
+        rows.append((made.split, *map(str, counts)))
+    lines = [aligned(rows, "<")]
+    left_out = [fault for made in results for fault in made.left_out]
+    lines += [f"  {fault}" for fault in left_out[:_SHOWN]]
+    if len(left_out) > _SHOWN:
+        lines.append(f"  ... and {len(left_out) - _SHOWN} more; --json writes them all")
+    mended = sum((Counter(made.mended) for made in results), start=Counter())
+    if mended:
+        lines.append(fault_table({kind: mended[kind.value] for kind in FaultKind if mended[kind.value]}))
+    return "\n".join(lines)
+
+
+def checked_table(results: list[TargetsChecked], tolerance: int = TOLERANCE) -> str:
+    """Every PNG that differs, the worst first, and counts by split."""
+    differences = worst_first(each for result in results for each in result.differences)
+    rows = [("pixels", "kind", "target", "first pixel, or why not compared")]
+    rows += [
+        ("-" if d.pixels is None else str(d.pixels), d.kind, d.file, d.detail) for d in differences[:_SHOWN]
+    ]
+    lines = [aligned(rows, "<")] if differences else []
+    if len(differences) > _SHOWN:
+        lines.append(f"... and {len(differences) - _SHOWN} more; --json writes them all")
+    lines += [
+        f"{result.split}: {result.compared} targets compared, {result.identical} identical, worst "
+        f"{result.worst} px of {tolerance} allowed; {result.absent} absent"
+        for result in results
+    ]
+    return "\n".join(lines)

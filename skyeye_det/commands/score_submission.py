@@ -1,8 +1,9 @@
 """Scores predictions by the official xView2 formula, per event, and building by building.
 
 The truth: target PNGs, named as the scorer or as the download names them, or an xBD root's labels. Single
-buildings are scored against labels: the instances that tools/infer.py wrote beside the PNGs, with their mask
-AP, or, where there are none, the components of the localization PNGs. Intervals are bootstrapped over tiles.
+buildings are scored against labels: the instances that tools/infer.py wrote beside the PNGs, with the mask AP
+of them and of the candidates that its rule left out, or, where there are none, the components of the
+localization PNGs. Intervals are bootstrapped over tiles.
 
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
@@ -11,12 +12,12 @@ import argparse
 
 from skyeye_det.arguments import named_path, positive, report_file
 from skyeye_det.evaluation.report_table import format_report
-from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
+from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_json
 from skyeye_det.xview2.bootstrap import Resampling
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,33 +32,24 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     truth.add_argument("--xbd-root", type=named_path, help="xBD root whose labels are the truth")
     parser.add_argument("--splits", nargs="+", help="only these splits (default: all that are there)")
     parser.add_argument(
-        "--score-threshold",
-        type=float,
-        metavar="S",
-        help="instances below it count as no building (default: the score from which they were painted)",
-    )
-    parser.add_argument(
         "--draws", type=int, default=1000, help="sets of tiles drawn for the intervals (default: 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--json", type=report_file, help="write the report to this file too")
     parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
-    arguments = parser.parse_args(arguments)
-    if arguments.targets and arguments.score_threshold is not None:
-        parser.error("--score-threshold goes with --xbd-root: targets hold no single buildings")
-    return arguments
+    return parser.parse_args(argv)
 
 
-def main(arguments: list[str]) -> None:
+def main(argv: list[str]) -> None:
     """Runs the command."""
-    arguments = parse_arguments(arguments)
+    arguments = parse_arguments(argv)
     report = score_submission(
         arguments.predictions,
         arguments.targets,
         arguments.xbd_root,
         arguments.splits,
         arguments.workers,
-        ScoreOptions(arguments.score_threshold, Resampling(arguments.draws, arguments.seed)),
+        Resampling(arguments.draws, arguments.seed),
     )
     print(format_report(report))
     if arguments.json:

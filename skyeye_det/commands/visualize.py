@@ -3,8 +3,10 @@
 import argparse
 
 from skyeye_det.arguments import named_path
-from skyeye_det.report.command import ORDERS, PictureSources, SceneChoice, visualize
+from skyeye_det.errors import InputError
 from skyeye_det.report.gallery import PanelLook
+from skyeye_det.report.sources import SceneSource, scenes_of_coco, scenes_of_folder, scenes_of_xbd
+from skyeye_det.report.visualize import ORDERS, SceneChoice, visualize
 
 _EXAMPLES = """examples:
   python tools/visualize.py --xbd-root DIR --split val --output pictures --scenes hurricane-michael_00000447
@@ -34,12 +36,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="folder of pairs; with --annotations the root of its file names",
     )
     source.add_argument("--predictions", type=named_path, metavar="DIR", help="output folder of infer.py")
-    source.add_argument(
-        "--score-threshold",
-        type=float,
-        metavar="S",
-        help="least score (default: the score from which they were painted)",
-    )
     choice = parser.add_argument_group("which scenes")
     choice.add_argument(
         "--scenes", "--scene", nargs="+", default=[], metavar="NAME", help="these scenes only"
@@ -62,14 +58,36 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def scenes_of(args: argparse.Namespace) -> dict[str, SceneSource]:
+    """Scenes of the one source of images that is given, by name.
+
+    Raises:
+        InputError: none given, more than one, or a root without its split.
+    """
+    if args.xbd_root and (args.annotations or args.images):
+        raise InputError(
+            "expected --xbd-root or --annotations or --images, found --xbd-root with another of them"
+        )
+    if args.xbd_root:
+        if not args.xbd_root.is_dir():
+            raise InputError(f"{args.xbd_root}: expected an xBD root, found no such folder; check the path")
+        if not args.split:
+            raise InputError(f"{args.xbd_root}: expected a split of it, found none; add --split val")
+        return scenes_of_xbd(args.xbd_root, args.split)
+    if args.annotations:
+        return scenes_of_coco(args.annotations, args.images)
+    if args.images:
+        return scenes_of_folder(args.images)
+    raise InputError("expected images, found none; give --xbd-root with --split, --annotations, or --images")
+
+
 def main(arguments: list[str]) -> None:
     """Draws what the command line asks for."""
     args = _parse(arguments)
     count = visualize(
-        PictureSources(
-            args.xbd_root, args.split, args.annotations, args.images, args.predictions, args.score_threshold
-        ),
+        scenes_of(args),
         args.output,
+        args.predictions,
         choice=SceneChoice(args.scenes, args.limit, args.order, args.seed),
         look=PanelLook(args.zoom, tuple(args.crop) if args.crop else None, args.background),
         scores=args.scores,

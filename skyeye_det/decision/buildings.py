@@ -9,6 +9,7 @@ import numpy as np
 
 from skyeye_det.damage import DAMAGE_COLORS, DamageClass
 from skyeye_det.data.targets import Parts, segmentation_from_parts
+from skyeye_det.decision.fills import filled_outlines
 from skyeye_det.decision.polygonize import outline_geometry, polygonize
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.prediction.masks import Crop, encode_crop, trimmed, window_of
@@ -100,20 +101,20 @@ class Buildings:
             file_name: of the pre image.
 
         Returns:
-            A dict a building: ``segmentation`` (run lengths of the mask; polygons where the rule's outline
-            is ``simplified`` or ``right-angled``), ``bbox`` XYWH px, ``score``, ``damage`` 0..3 as the rule
-            has it, ``likeliest_damage`` 0..3 without its weights, ``damage_probs``, ``source``, ``uid``.
+            A dict a building: ``segmentation`` (run lengths of the mask), ``bbox`` XYWH px, ``score``,
+            ``damage`` 0..3 as the rule has it, ``likeliest_damage`` 0..3 without its weights,
+            ``damage_probs``, ``source``, ``uid``; where the rule's outline is ``simplified`` or
+            ``right-angled`` also ``polygons``, flat as in COCO files, and the run lengths are theirs.
         """
-        outline = self.rule.outline
-        shapes: list[Any]
-        if outline in ("simplified", "right-angled"):
-            shapes = [
-                [np.round(ring, 2).tolist() for ring in segmentation_from_parts(parts)]
-                for parts in self.outlines(outline)
+        masks, extra = list(self.masks), [dict[str, Any]() for _ in self.masks]
+        if self.rule.outline in ("simplified", "right-angled"):
+            outlines = self.outlines(self.rule.outline)
+            masks = filled_outlines(outlines, self.shape)
+            extra = [
+                {"polygons": [np.round(ring, 2).tolist() for ring in segmentation_from_parts(parts)]}
+                for parts in outlines
             ]
-        else:
-            shapes = [encode_crop(*mask, self.shape) for mask in self.masks]
-        rows = zip(shapes, self.boxes.tolist(), self._records(scene), strict=True)
+        rows = zip(masks, self.boxes.tolist(), self._records(scene), extra, strict=True)
         return [
             {
                 "image_id": image_id,
@@ -121,10 +122,11 @@ class Buildings:
                 "scene": scene,
                 "category_id": 1,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "segmentation": shape,
+                "segmentation": encode_crop(*mask, self.shape),
                 **record,
+                **polygons,
             }
-            for shape, (x0, y0, x1, y1), record in rows
+            for mask, (x0, y0, x1, y1), record, polygons in rows
         ]
 
     def to_geojson(

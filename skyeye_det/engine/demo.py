@@ -16,10 +16,10 @@ from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_bytes
-from skyeye_det.report.command import PictureSources, SceneChoice, visualize
+from skyeye_det.report.sources import scenes_of_xbd
+from skyeye_det.report.visualize import SceneChoice, visualize
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
-from skyeye_det.xview2.png import read_class_png
-from skyeye_det.xview2.submission import submission_names, write_submission_pngs
+from skyeye_det.xview2.submission import read_class_png, submission_names, write_submission_pngs
 
 
 def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, seed: int = 7) -> str:
@@ -61,8 +61,8 @@ def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, 
         table = _score(root, predictions, output / "baseline")
         write_bytes(output / "score.txt", table.encode())
     with _step("6/6 drawing the gallery"):
-        sources = PictureSources(xbd_root=root, split="val", predictions=predictions)
-        visualize(sources, output / "gallery", choice=SceneChoice(limit=12), scores=output / "score.txt")
+        scenes, score_file = scenes_of_xbd(root, "val"), output / "score.txt"
+        visualize(scenes, output / "gallery", predictions, choice=SceneChoice(limit=12), scores=score_file)
     return table
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from skyeye_det.evaluation.instance_metrics import average_precision
-from skyeye_det.evaluation.official_truth import official_truth, paint_annotations
-from skyeye_det.evaluation.proposal_recall import ProposalCounts, count_proposals
+from skyeye_det.data.targets import scene_targets
+from skyeye_det.evaluation.instance_metrics import ProposalCounts, average_precision, count_proposals
+from skyeye_det.evaluation.truth import annotated_buildings
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 
 
@@ -38,8 +38,10 @@ class XView2Evaluator(DatasetEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Counts the pixels of each tile."""
         for tile, output in zip(inputs, outputs, strict=True):
-            found, target = output["buildings"], paint_annotations(self._tiles[tile["image_id"]])
-            self._counts += count_pixels(*found.rasterize(), target[0], target[1])
+            truth = self._tiles[tile["image_id"]]
+            target = scene_targets(annotated_buildings(truth), (truth["height"], truth["width"]))
+            localization, damage = output["buildings"].rasterize()
+            self._counts += count_pixels(localization, damage, *target)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Gives ``{"xview2": {score, localization_f1, damage_f1, damage_f1_<class>}}`` on the main worker."""
@@ -99,7 +101,7 @@ class BuildingEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return {}
         results = [result for part, _ in gathered for result in part]
-        figures = average_precision(official_truth(list(self._tiles.values())), results)
+        figures = average_precision(self._tiles.values(), results)
         proposals = [counts for _, counts in gathered if counts is not None]
         if proposals:
             figures |= sum(proposals, start=ProposalCounts.zero()).figures()

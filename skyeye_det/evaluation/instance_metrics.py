@@ -1,125 +1,73 @@
-"""Mask AP and AR of buildings as COCO defines them, with limits that fit dense tiles.
+"""Mask AP and AR of buildings as COCO defines them, and how many buildings the proposals reach.
 
-The figures are those of pycocotools' ``COCOeval`` to the last digit (a test holds it). Its matching compares
-every instance of a tile with every building, forty times over, which takes minutes for 1,000 by 1,000; here
-only pairs that overlap with an IoU of at least 0.5 are looked at, and what a tile leaves behind is 24 bytes
-an instance.
+faster-coco-eval evaluates tile by tile, in a process for each where there are several, and pools what it made
+of them in the end: a tile leaves about 1 KB an instance behind, where the masks of all at once take 5 KB.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
-from skyeye_det.evaluation.object_counts import LEAST_AREAS, SIZES
-from skyeye_det.evaluation.object_match import Overlaps, overlaps_of_masks
-from skyeye_det.evaluation.run_lengths import mask_areas
+from skyeye_det.evaluation.buildings import LEAST_IOU, SIZES, size_groups
+from skyeye_det.evaluation.truth import TrueBuildings, annotated_buildings
 
 MAX_DETECTIONS = 1000
 """Instances that count a tile; COCO's 100 would cap the recall of dense tiles."""
 
-_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-_RECALL_LEVELS = np.linspace(0, 1, 101)
-_RANGES = {
-    "all": (0, 1 << 62),
-    **dict(
-        zip(
-            SIZES,
-            zip(LEAST_AREAS, (LEAST_AREAS[1] - 1, LEAST_AREAS[2] - 1, 1 << 62), strict=True),
-            strict=True,
-        )
-    ),
-}
+_AREAS = {"all": [0, 1e10], "below_16": [0, 255], "16_32": [256, 1024], "above_32": [1025, 1e10]}
 """Least and greatest area, px, of the buildings that count in each group."""
 
-_NAN = float("nan")
-Ints = NDArray[np.int64]
-Bits = NDArray[np.uint16]
+_BLOCK = 1024  # buildings compared with all proposals at a time
+
+TileMatches = list[Any]
+"""What faster-coco-eval makes of one tile, an evaluation for each of ``_AREAS``."""
 
 
-@dataclass(frozen=True, eq=False)
-class TileMatches:
-    """Which instances of a tile match a building; D instances, best score first, 4 groups of size.
-
-    Attributes:
-        scores: float64 (D,).
-        hits: uint16 (D, 4); bit k is set where it matches a building at the k-th IoU, 0.50, 0.55, ... 0.95.
-        ignored: uint16 (D, 4); bit k is set where it counts neither as hit nor as false.
-        buildings: int64 (4,).
-    """
-
-    scores: NDArray[np.float64]
-    hits: Bits
-    ignored: Bits
-    buildings: Ints
-
-
-def match_tile(
-    overlaps: Overlaps, scores: NDArray[np.float64], found_areas: Ints, true_areas: Ints
-) -> TileMatches:
-    """Matches the instances of one tile to its buildings as ``COCOeval.evaluateImg`` does.
+def match_tile(true: TrueBuildings, masks: Sequence[dict[str, Any]], scores: Iterable[float]) -> TileMatches:
+    """Matches the instances of one tile to its buildings.
 
     Args:
-        overlaps: pairs of building and instance with an IoU of at least 0.5.
-        scores: float64 (N,); the best ``MAX_DETECTIONS`` instances count.
-        found_areas: int64 (N,), px.
-        true_areas: int64 (T,), px.
+        true: the buildings.
+        masks: N run lengths of the tile's size, which have been checked.
+        scores: N of them, 0..1; the best ``MAX_DETECTIONS`` count, of equal ones the first.
     """
-    order = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
-    candidates = _candidates(overlaps, order, len(scores))
-    hits, ignored = np.zeros((2, len(order), len(_RANGES)), np.uint16)
-    buildings = np.zeros(len(_RANGES), np.int64)
-    for group, (least, greatest) in enumerate(_RANGES.values()):
-        outside = (true_areas < least) | (true_areas > greatest)
-        buildings[group] = len(outside) - np.count_nonzero(outside)
-        matched = _match_group(candidates, outside.tolist())
-        for bit, pairs in enumerate(matched):
-            for instance, building in pairs.items():
-                hits[instance, group] |= 1 << bit
-                ignored[instance, group] |= outside[building] << bit
-        areas = found_areas[order]
-        beside = (areas < least) | (areas > greatest)
-        ignored[beside, group] |= ~hits[beside, group]
-    return TileMatches(scores[order], hits, ignored, buildings)
+    return list(_evaluation(true, masks, scores)._evalImgs_cpp)
 
 
-def _candidates(overlaps: Overlaps, order: Ints, count: int) -> dict[int, list[tuple[int, float]]]:
-    """Place of an instance in ``order`` -> (building, IoU) in the order of buildings; by ascending place."""
-    place = np.full(count, -1)
-    place[order] = np.arange(len(order))
-    found = place[overlaps.found]
-    candidates: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for row in np.lexsort((overlaps.true, found)):
-        if found[row] >= 0:
-            candidates[int(found[row])].append((int(overlaps.true[row]), float(overlaps.iou[row])))
-    return candidates
+def _evaluation(
+    true: TrueBuildings, masks: Sequence[dict[str, Any]], scores: Iterable[float]
+) -> COCOeval_faster:
+    one = {"image_id": 1, "category_id": 1}
+    buildings = zip(true.run_lengths(), true.areas.tolist(), strict=True)
+    truth = COCO(
+        {
+            "images": [{"id": 1, "height": true.shape[0], "width": true.shape[1]}],
+            "annotations": [
+                {**one, "id": number, "segmentation": mask, "area": area, "iscrowd": 0}
+                for number, (mask, area) in enumerate(buildings, start=1)
+            ],
+            "categories": [{"id": 1, "name": "building"}],
+        }
+    )
+    instances = zip(masks, scores, strict=True)
+    found = truth.loadRes([{**one, "segmentation": mask, "score": float(score)} for mask, score in instances])
+    evaluation = COCOeval_faster(truth, found, "segm", separate_eval=True)
+    evaluation.params.maxDets = [MAX_DETECTIONS]
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = list(_AREAS.values()), list(_AREAS)
+    evaluation.evaluate()
+    return evaluation
 
 
-def _match_group(candidates: dict[int, list[tuple[int, float]]], outside: list[bool]) -> list[dict[int, int]]:
-    """Instance -> building at each IoU threshold; buildings of another size are taken if no other is left."""
-    matches: list[dict[int, int]] = []
-    for threshold in _THRESHOLDS.tolist():
-        taken: set[int] = set()
-        pairs: dict[int, int] = {}
-        for instance, options in candidates.items():
-            # The last of the largest, as in COCOeval.
-            free = [
-                (not outside[building], iou, building)
-                for building, iou in options
-                if iou >= threshold and building not in taken
-            ]
-            if free:
-                pairs[instance] = max(free)[2]
-                taken.add(pairs[instance])
-        matches.append(pairs)
-    return matches
-
-
-def precision_and_recall(tiles: Iterable[TileMatches]) -> dict[str, float]:
-    """COCO's figures over tiles, as ``COCOeval.accumulate`` pools them.
+def precision_and_recall(tiles: Sequence[TileMatches]) -> dict[str, float]:
+    """COCO's figures over tiles.
 
     Args:
         tiles: in the order of the images; it decides between instances of one score.
@@ -130,83 +78,97 @@ def precision_and_recall(tiles: Iterable[TileMatches]) -> dict[str, float]:
         ``recall50_<size>`` for buildings whose area is that of a square of less than 16, 16 to 32 and over
         32 px. NaN where the truth has no building (of that size).
     """
-    tiles = list(tiles)
-    none = np.zeros((0, len(_RANGES)), np.uint16)
-    scores = np.concatenate([np.zeros(0), *(tile.scores for tile in tiles)])
-    order = np.argsort(-scores, kind="stable")
-    hits = np.concatenate([none, *(tile.hits for tile in tiles)])[order]
-    ignored = np.concatenate([none, *(tile.ignored for tile in tiles)])[order]
-    buildings = sum((tile.buildings for tile in tiles), start=np.zeros(len(_RANGES), np.int64)).tolist()
-    figures: dict[str, dict[str, float]] = {name: {} for name in ("AP", "AP50", "AP75", "AR", "recall50")}
-    for group, (size, count) in enumerate(zip(_RANGES, buildings, strict=True)):
-        curves = [
-            _curve(hits[:, group] & 1 << bit != 0, ignored[:, group] & 1 << bit == 0, count)
-            for bit in range(len(_THRESHOLDS))
-        ]
-        precision = np.stack([curve for curve, _ in curves])
-        recall = np.array([last for _, last in curves])
-        for name, values in (("AP", precision), ("AR", recall), ("recall50", recall[0])):
-            figures[name][size] = _percent(values, count)
-        if size == "all":
-            figures["AP50"]["all"] = _percent(precision[0], count)
-            figures["AP75"]["all"] = _percent(precision[5], count)
-    return {
-        name if size == "all" else f"{name}_{size}": value
-        for name, by_size in figures.items()
-        for size, value in by_size.items()
-    }
+    pooled = _evaluation(TrueBuildings.of((), (1, 1)), (), ())
+    if tiles:
+        pooled._evalImgs_cpp = [tile[group] for group in range(len(_AREAS)) for tile in tiles]
+        pooled._paramsEval.imgIds = list(range(1, len(tiles) + 1))
+    pooled.accumulate()
+    # -1 where nothing is true; by IoU, recall level, category, size and most detections
+    precision, recall = (
+        np.where(values < 0, np.nan, values)[..., 0, :, 0]
+        for values in (pooled.eval["precision"], pooled.eval["recall"])
+    )
+    figures = {"AP50": precision[0, :, 0].mean(), "AP75": precision[5, :, 0].mean()}
+    for group, size in enumerate(_AREAS):
+        suffix = "" if size == "all" else f"_{size}"
+        figures[f"AP{suffix}"] = precision[:, :, group].mean()
+        figures[f"AR{suffix}"] = recall[:, group].mean()
+        figures[f"recall50{suffix}"] = recall[0, group]
+    return {name: 100 * float(value) for name, value in figures.items()}
 
 
-def _curve(
-    hits: NDArray[np.bool_], counted: NDArray[np.bool_], buildings: int
-) -> tuple[NDArray[np.float64], float]:
-    """(precision at each recall level, recall in the end) of instances in the order of their scores."""
-    at_levels = np.zeros(len(_RECALL_LEVELS))
-    if not len(hits) or not buildings:
-        return at_levels, 0.0
-    right = np.cumsum(hits & counted).astype(np.float64)
-    wrong = np.cumsum(~hits & counted).astype(np.float64)
-    recall = right / buildings
-    precision = right / (wrong + right + np.spacing(1))
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, _RECALL_LEVELS, side="left")
-    reached = places < len(precision)
-    at_levels[reached] = precision[places[reached]]
-    return at_levels, float(recall[-1])
-
-
-def _percent(values: NDArray[np.float64], buildings: int) -> float:
-    return float(100 * np.mean(values)) if buildings else _NAN
-
-
-def average_precision(truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:
+def average_precision(tiles: Iterable[dict[str, Any]], results: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Figures of :func:`precision_and_recall` for a data set and the results of a model on it.
 
     Args:
-        truth: a COCO data set with run lengths as ``segmentation``; ``area`` in px.
+        tiles: dataset dicts with ``image_id``, ``height``, ``width`` and ``annotations``; the truth is masks
+            of their outlines by the official fill rule.
         results: COCO results with ``image_id``, ``segmentation`` and ``score``.
-
-    Raises:
-        RunLengthError: a result's mask is no mask of its image.
     """
-    buildings: dict[int, list[dict[str, Any]]] = defaultdict(list)
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for group, entries in ((buildings, truth["annotations"]), (found, results)):
-        for entry in entries:
-            group[entry["image_id"]].append(entry)
+    for result in results:
+        found[result["image_id"]].append(result)
     return precision_and_recall(
-        _match_entries(buildings[image["id"]], found[image["id"]], (image["height"], image["width"]))
-        for image in sorted(truth["images"], key=lambda image: image["id"])
+        [
+            match_tile(
+                TrueBuildings.of(annotated_buildings(tile), (tile["height"], tile["width"])),
+                [result["segmentation"] for result in found[tile["image_id"]]],
+                [result["score"] for result in found[tile["image_id"]]],
+            )
+            for tile in sorted(tiles, key=lambda tile: tile["image_id"])
+        ]
     )
 
 
-def _match_entries(
-    buildings: list[dict[str, Any]], found: list[dict[str, Any]], shape: tuple[int, int]
-) -> TileMatches:
-    true_masks, masks = ([entry["segmentation"] for entry in entries] for entries in (buildings, found))
-    return match_tile(
-        overlaps_of_masks(true_masks, masks),
-        np.array([entry["score"] for entry in found], np.float64),
-        mask_areas(masks, shape),
-        np.array([entry["area"] for entry in buildings], np.int64),
-    )
+@dataclass(frozen=True, eq=False)
+class ProposalCounts:
+    """Buildings that no proposal meets cannot be found by a later stage; counts of one tile, or of many.
+
+    Attributes:
+        buildings: int64 (4,), all and in each of ``buildings.SIZES``.
+        met: int64 (4,), those whose box a proposal overlaps with an IoU of at least 0.5.
+    """
+
+    buildings: NDArray[np.int64]
+    met: NDArray[np.int64]
+
+    @classmethod
+    def zero(cls) -> ProposalCounts:
+        """Counts of no tile."""
+        return cls(*np.zeros((2, 1 + len(SIZES)), np.int64))
+
+    def __add__(self, other: ProposalCounts) -> ProposalCounts:
+        return ProposalCounts(self.buildings + other.buildings, self.met + other.met)
+
+    def figures(self) -> dict[str, float]:
+        """``proposal_recall50`` and ``proposal_recall50_<size>``, 0..100; NaN without buildings."""
+        names = ["proposal_recall50", *(f"proposal_recall50_{size}" for size in SIZES)]
+        pairs = zip(names, self.met.tolist(), self.buildings.tolist(), strict=True)
+        return {name: 100 * met / count if count else float("nan") for name, met, count in pairs}
+
+
+def count_proposals(tile: dict[str, Any], proposals: NDArray[np.floating]) -> ProposalCounts:
+    """Counts the buildings of one tile that proposals meet.
+
+    A building is met or not, however many proposals meet it; one proposal may meet two buildings.
+
+    Args:
+        tile: dataset dict with ``annotations``, ``height`` and ``width``; buildings without a pixel in the
+            tile do not count.
+        proposals: (P, 4) boxes, XYXY in px, pixel ``k`` covers ``[k, k + 1]``.
+    """
+    true = TrueBuildings.of(annotated_buildings(tile), (tile["height"], tile["width"]))
+    boxes = np.array(
+        [(*corner, *crop.shape[::-1]) for corner, crop in zip(true.corners, true.crops, strict=True)], float
+    ).reshape(-1, 4)
+    offered = np.array(proposals, np.float64)
+    offered[:, 2:] -= offered[:, :2]
+    met = np.zeros(len(boxes), bool)
+    for start in range(0, len(boxes) if len(offered) else 0, _BLOCK):
+        block = boxes[start : start + _BLOCK]
+        met[start : start + _BLOCK] = (coco_mask.iou(offered, block, [0] * len(block)) >= LEAST_IOU).any(
+            axis=0
+        )
+    groups = size_groups(true.areas)
+    by_size = [np.bincount(group, minlength=len(SIZES)) for group in (groups, groups[met])]
+    return ProposalCounts(*(np.append(counts.sum(), counts) for counts in by_size))

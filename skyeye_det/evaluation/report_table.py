@@ -1,13 +1,17 @@
-"""The report of a score as text for people and as JSON for programs."""
+"""The report of a score as text for people."""
 
 from typing import Any
 
-from skyeye_det.evaluation.object_table import confusion_table, finding_table, grade_table, mask_table
+from skyeye_det.evaluation.buildings import SIZES
 from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 
 _HEADINGS = ("tiles", "score", "local. F1", "damage F1", "macro F1", *CLASS_NAMES)
 _OBJECT_HEADINGS = ("obj. precision", "obj. recall", "obj. macro F1")
+_SIZE_NAMES = dict(zip(SIZES, ("below 16 px", "16 to 32 px", "above 32 px"), strict=True))
+_COLUMNS = {"no-damage": "none", "minor-damage": "minor", "major-damage": "major"}
+_MASK_ROWS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR": "AR", "recall50": "recall at IoU 0.5"}
+_FIGURES = ("precision", "recall", "f1")
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -20,15 +24,19 @@ def format_report(report: dict[str, Any]) -> str:
         Lines of text; what is not defined reads ``n/a``.
     """
     share = f"{100 * report['resampling']['level']:g} % interval"
-    objects = report["objects"]
+    objects, masks = report["objects"], report["instances"]
     tables = [_official_table(report, share), _class_table(report, share)]
     if objects is not None:
-        tables.append(finding_table(objects, report["intervals"], share))
-        tables += [grade_table(objects), confusion_table(objects)]
-    if report["instances"] is not None:
-        tables.append(mask_table(report["instances"]))
-    tables.append(_event_table(report))
-    return "\n\n".join([*tables, "\n".join([*report["notes"], _resampling_line(report)])])
+        tables += [_finding_table(objects, report["intervals"], share)]
+        tables += [_grade_table(objects), _confusion_table(objects["confusion"])]
+    if masks is not None:
+        tables.append(_mask_table(masks))
+    resampling = report["resampling"]
+    intervals = (
+        f"intervals: percentiles of {resampling['draws']:,} draws of as many tiles, seed"
+        f" {resampling['seed']}; n/a: fewer than 2 tiles, or a class that the targets lack"
+    )
+    return "\n\n".join([*tables, _event_table(report), "\n".join([*report["notes"], intervals])])
 
 
 def _official_table(report: dict[str, Any], share: str) -> str:
@@ -52,42 +60,76 @@ def _official_table(report: dict[str, Any], share: str) -> str:
 
 
 def _class_table(report: dict[str, Any], share: str) -> str:
-    rows = {"localization": report["overall"]["localization"], **report["overall"]["damage"]}
-    keys = ("localization_f1", *CLASS_F1_KEYS)
-    return aligned(
-        [("pixels", "precision", "recall", "F1", share)]
-        + [
-            (
-                name,
-                *(figure(row[column]) for column in ("precision", "recall", "f1")),
-                interval(report["intervals"][key]),
-            )
-            for (name, row), key in zip(rows.items(), keys, strict=True)
-        ]
+    found = {"localization": report["overall"]["localization"], **report["overall"]["damage"]}
+    rows = [("pixels", "precision", "recall", "F1", share)]
+    for (name, row), key in zip(found.items(), ("localization_f1", *CLASS_F1_KEYS), strict=True):
+        rows.append((name, *(figure(row[each]) for each in _FIGURES), interval(report["intervals"][key])))
+    return aligned(rows)
+
+
+def _finding_table(objects: dict[str, Any], intervals: dict[str, Any], share: str) -> str:
+    """What was found, and the recall by size of the building."""
+    source = "instances" if objects["source"] == "instances" else "components of the localization PNGs"
+    by_size = [("recall by side of the building", "buildings", "found", "recall")]
+    for size, name in _SIZE_NAMES.items():
+        row = objects["by_size"][size]
+        by_size.append((name, str(row["buildings"]), str(row["found"]), figure(row["recall"])))
+    finding = [
+        (f"object {name}", figure(objects[key]), f"{share} {interval(intervals[f'object_{key}'])}")
+        for name, key in zip(("precision", "recall", "F1"), _FIGURES, strict=True)
+    ]
+    return (
+        f"objects: {source}, found at IoU >= {objects['least_iou']:g}:"
+        f" {objects['found']} of {objects['buildings']} buildings by {objects['predicted']} predictions\n"
+        f"{aligned(finding)}\n\n{aligned(by_size)}"
     )
+
+
+def _grade_table(objects: dict[str, Any]) -> str:
+    """Damage of the buildings that were found, and of all."""
+    found, all_of_them = objects["damage_found"], objects["damage_end_to_end"]
+    rows = [("damage by building", "precision", "recall", "F1", "end to end F1")]
+    for name, row in found["classes"].items():
+        end_to_end = figure(all_of_them["classes"][name]["f1"])
+        rows.append((name, *(figure(row[key]) for key in _FIGURES), end_to_end))
+    for label, key in (("macro F1", "macro_f1"), ("harmonic F1", "harmonic_f1")):
+        rows.append((label, "", "", figure(found[key]), figure(all_of_them[key])))
+    return aligned(rows) + (
+        "\nprecision, recall and F1 are of found buildings; end to end, missed ones and predictions without"
+        f" building are wrong too\nmean ordinal error {figure(objects['ordinal_error'])} grades"
+        f" ({objects['graded']} found buildings with a grade)"
+    )
+
+
+def _confusion_table(confusion: dict[str, Any]) -> str:
+    """True by predicted grade; what is missed or made up has a column and a row of its own."""
+    rows = [["true \\ predicted", *(_COLUMNS.get(name, name) for name in confusion["columns"])]]
+    for name, counts in zip(confusion["rows"], confusion["counts"], strict=True):
+        rows.append([name, *map(str, counts)])
+    columns = [
+        column for column in zip(*rows, strict=True) if column[0] != "no grade" or any(map(int, column[1:]))
+    ]
+    return aligned(list(zip(*columns, strict=True)))
+
+
+def _mask_table(masks: dict[str, float]) -> str:
+    """COCO's figures for all buildings and by size."""
+    rows = [("masks, %", "all", *_SIZE_NAMES.values())]
+    for key, label in _MASK_ROWS.items():
+        names = (key, *(f"{key}_{size}" for size in SIZES))
+        rows.append((label, *(figure(masks[name], 1) if name in masks else "" for name in names)))
+    note = "AP and AR: mean over IoU 0.50 to 0.95, of all scores, 1,000 instances a tile at most"
+    return f"{aligned(rows)}\n{note}"
 
 
 def _event_table(report: dict[str, Any]) -> str:
     whole = {"tiles": report["tiles"], **report["overall"], "objects": report["objects"]}
-    rows = {**report["events"], "all": whole}
-    headings = _HEADINGS if report["objects"] is None else (*_HEADINGS, *_OBJECT_HEADINGS)
-    return aligned([("event", *headings)] + [(name, *_event_row(row)) for name, row in rows.items()]) + (
-        "\nper event, damage F1 and score are over the classes that the event has; n/a: not in its targets"
-    )
-
-
-def _event_row(row: dict[str, Any]) -> list[str]:
-    values = [row["score"], row["localization"]["f1"], row["damage_f1"], row["damage_macro_f1"]]
-    values += [row["damage"][name]["f1"] for name in CLASS_NAMES]
-    if row["objects"] is not None:
-        values += [row["objects"][key] for key in ("precision", "recall")]
-        values.append(row["objects"]["damage_found"]["macro_f1"])
-    return [str(row["tiles"]), *map(figure, values)]
-
-
-def _resampling_line(report: dict[str, Any]) -> str:
-    resampling = report["resampling"]
-    return (
-        f"intervals: percentiles of {resampling['draws']:,} draws of as many tiles, seed"
-        f" {resampling['seed']}; n/a: fewer than 2 tiles, or a class that the targets lack"
-    )
+    rows = [("event", *_HEADINGS, *(() if report["objects"] is None else _OBJECT_HEADINGS))]
+    for name, row in {**report["events"], "all": whole}.items():
+        values = [row["score"], row["localization"]["f1"], row["damage_f1"], row["damage_macro_f1"]]
+        values += [row["damage"][each]["f1"] for each in CLASS_NAMES]
+        if objects := row["objects"]:
+            values += [objects["precision"], objects["recall"], objects["damage_found"]["macro_f1"]]
+        rows.append((name, str(row["tiles"]), *map(figure, values)))
+    note = "per event, damage F1 and score are over the classes that the event has; n/a: not in its targets"
+    return f"{aligned(rows)}\n{note}"

@@ -1,22 +1,24 @@
-"""The true images of every tile to score: from target PNGs under either naming, or straight from labels."""
+"""What is true of every tile to score: from target PNGs under either naming, or straight from labels."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import scene_and_target, scene_event, split_folders
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.split_file import check_tiles, read_split
 from skyeye_det.data.split_listing import LABELS, list_splits
-from skyeye_det.data.targets import scene_targets
+from skyeye_det.data.targets import building_mask, parts_from_segmentation, scene_targets
 from skyeye_det.data.validation import dropping_fault
 from skyeye_det.data.xbd import Building, read_scene
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import read_class_png
+from skyeye_det.prediction.masks import encode_crop
+from skyeye_det.xview2.submission import read_class_png
 
 Images = tuple[np.ndarray, np.ndarray]
 """localization and damage, uint8 (h, w)"""
@@ -102,16 +104,8 @@ def _collect(folder: Path, found: dict[str, dict[str, Path]]) -> None:
 
 
 def _read_targets(localization: Path, damage: Path) -> Images:
-    images = read_class_png(localization), read_class_png(damage)
-    if images[0].shape != images[1].shape:
-        raise InputError(
-            f"{damage}: expected the size of {localization.name}, {images[0].shape[1]} x {images[0].shape[0]}"
-            f" px, found {images[1].shape[1]} x {images[1].shape[0]}"
-        )
-    for path, image in zip((localization, damage), images, strict=True):
-        if (highest := int(image.max())) > NUM_DAMAGE_CLASSES:
-            raise InputError(f"{path}: expected values 0..{NUM_DAMAGE_CLASSES}, found up to {highest}")
-    return images
+    image = read_class_png(localization)
+    return image, read_class_png(damage, image.shape)
 
 
 def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> list[TrueTile]:
@@ -166,12 +160,8 @@ def labelled_scenes(
 
 def tile_of(files: SceneFiles) -> TrueTile:
     """The true tile of a labelled pair."""
-    return TrueTile(
-        files.name,
-        scene_event(files.name),
-        partial(_paint_targets, files),
-        partial(_paint_with_buildings, files),
-    )
+    readers = partial(_read_images, files), partial(_read_labels, files)
+    return TrueTile(files.name, scene_event(files.name), *readers)
 
 
 def _complete_scenes(root: Path, splits: Iterable[str]) -> dict[str, SceneFiles]:
@@ -190,12 +180,59 @@ def _complete_scenes(root: Path, splits: Iterable[str]) -> dict[str, SceneFiles]
     return found
 
 
-def _paint_targets(files: SceneFiles) -> Images:
-    return _paint_with_buildings(files)[0]
+def _read_images(files: SceneFiles) -> Images:
+    return _read_labels(files)[0]
 
 
-def _paint_with_buildings(files: SceneFiles) -> tuple[Images, tuple[Building, ...]]:
+def _read_labels(files: SceneFiles) -> tuple[Images, tuple[Building, ...]]:
     scene, faults = read_scene(files)
     if scene is None:
         raise InputError(f"{files.root}: {dropping_fault(faults)}; a score needs every tile")
     return scene_targets(scene.buildings, (scene.height, scene.width)), scene.buildings
+
+
+@dataclass(frozen=True, eq=False)
+class TrueBuildings:
+    """Official masks of the buildings of a tile that fill a pixel.
+
+    Attributes:
+        crops: T bool or 0/1 arrays, each the box of a mask.
+        corners: int64 (T, 2), first column and row of the crops, px.
+        areas: int64 (T,), px.
+        damage: int64 (T,), -1..3.
+        shape: (h, w) of the tile, px.
+    """
+
+    crops: list[NDArray[np.uint8]]
+    corners: NDArray[np.int64]
+    areas: NDArray[np.int64]
+    damage: NDArray[np.int64]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, buildings: Iterable[Building], shape: tuple[int, int]) -> "TrueBuildings":
+        """Masks of the pre outlines by the official fill rule."""
+        drawn = [(*building_mask(building.parts, shape), building.damage) for building in buildings]
+        drawn = [item for item in drawn if item[0].size]
+        return cls(
+            crops=[mask for mask, _, _ in drawn],
+            corners=np.array([corner for _, corner, _ in drawn], np.int64).reshape(-1, 2),
+            areas=np.array([np.count_nonzero(mask) for mask, _, _ in drawn], np.int64),
+            damage=np.array([damage for _, _, damage in drawn], np.int64),
+            shape=shape,
+        )
+
+    def run_lengths(self) -> list[dict[str, Any]]:
+        """COCO run lengths of the masks."""
+        return [
+            encode_crop((x, y), crop, self.shape)
+            for (x, y), crop in zip(self.corners.tolist(), self.crops, strict=True)
+        ]
+
+
+def annotated_buildings(tile: dict[str, Any]) -> tuple[Building, ...]:
+    """The buildings of a dataset dict with ``annotations``."""
+    return tuple(
+        Building(a["uid"], parts_from_segmentation(a["segmentation"]), a["damage"])
+        for a in tile["annotations"]
+    )

@@ -12,16 +12,20 @@ import numpy as np
 from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
 from skyeye_det.errors import printable
 from skyeye_det.files import write_bytes
-from skyeye_det.report.lettering import (
+from skyeye_det.report.outlines import Image, write_image
+from skyeye_det.report.panel import (
     PAPER,
     SCALE,
+    Crop,
     DamageCounts,
+    PairPicture,
     bar,
     count_damage,
+    cropped,
     legend,
+    panel,
+    thumbnails,
 )
-from skyeye_det.report.outlines import Image, write_image
-from skyeye_det.report.panel import Crop, PairPicture, cropped, panel, thumbnails
 
 PAGE, SHEET, PANELS = "index.html", "gallery.png", "panels"
 SHEET_PAIRS = 24
@@ -102,17 +106,14 @@ def contact_sheet(strips: Sequence[Image], total: int) -> Image:
         total: pairs in the gallery.
     """
     width = max((strip.shape[1] for strip in strips), default=640)
-    rows = [_widened(strip, width) for strip in strips]
+    rows = [
+        np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips
+    ]
     if not rows:
         rows = [bar("no pairs", width, _LETTER_HEIGHT)]
     if total > len(strips):
         rows.append(bar(f"and {total - len(strips)} more in {PAGE}", width, _LETTER_HEIGHT))
     return np.concatenate([*rows, legend(width, _LETTER_HEIGHT)])
-
-
-def _widened(strip: Image, width: int) -> Image:
-    rest = np.full((strip.shape[0], width - strip.shape[1], 3), PAPER, np.uint8)
-    return np.concatenate([strip, rest], axis=1)
 
 
 def _strip(pair: PairPicture, background: str) -> Image:

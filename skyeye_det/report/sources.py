@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
@@ -15,25 +14,17 @@ from skyeye_det.data.targets import Parts, parts_from_segmentation
 from skyeye_det.data.validation import dropping_fault
 from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.found_buildings import Results, read_instances, results_by_scene
+from skyeye_det.evaluation.predictions import InstanceSource
 from skyeye_det.report.outlines import (
     DrawnBuilding,
     buildings_from_images,
     buildings_from_parts,
     buildings_from_results,
 )
-from skyeye_det.xview2.png import read_class_png
-from skyeye_det.xview2.submission import (
-    JOINED_FILE,
-    PARTS_FOLDER,
-    least_painted_score,
-    read_numbering,
-    submission_names,
-)
+from skyeye_det.xview2.submission import JOINED_FILE, read_class_png, read_numbering, submission_names
 
 Shape = tuple[int, int]
 """(height, width) in px"""
-
 
 Truth = tuple[list[DrawnBuilding], str]
 """Labelled buildings, and one line on the scene."""
@@ -107,7 +98,7 @@ def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], sh
     if (image["height"], image["width"]) != shape:
         raise InputError(
             f"{image['file_name']}: expected {image['width']} x {image['height']} px as in the annotations,"
-            f" found {_size(shape)}; put the right image there or run tools/convert_xbd_to_coco.py again"
+            f" found {shape[1]} x {shape[0]}; put it there or run tools/convert_xbd_to_coco.py again"
         )
     event = [str(image[key]) for key in ("disaster", "disaster_type") if image.get(key)]
     return buildings_from_parts(buildings, shape), ", ".join(event)
@@ -116,13 +107,11 @@ def _truth_of_coco(image: dict[str, Any], buildings: list[tuple[Parts, int]], sh
 class ResultFolder:
     """What ``tools/infer.py`` left in a folder: instances where there are any, else PNGs of each scene."""
 
-    def __init__(self, folder: Path, score_threshold: float | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         """Looks what is there.
 
         Args:
             folder: with ``instances/<scene>.json``, ``instances.json``, or the PNGs of a submission.
-            score_threshold: instances below it are left out; None: those that were not painted, see
-                ``least_painted_score``. PNGs have no scores.
 
         Raises:
             InputError: no such folder, or nothing of these in it.
@@ -132,24 +121,14 @@ class ResultFolder:
             raise InputError(
                 f"{folder}: expected a folder of results of tools/infer.py, found none; check the path"
             )
-        self.score_threshold = (
-            least_painted_score(self.folder) if score_threshold is None else score_threshold
-        )
-        self._parts = {path.stem: path for path in (self.folder / PARTS_FOLDER).glob("[!.]*.json")}
-        joined = self.folder / JOINED_FILE
-        self._joined = results_by_scene(joined) if not self._parts and joined.exists() else None
+        self._instances = InstanceSource(self.folder)
         self._numbering = read_numbering(self.folder)
         self._has_images = any(self.folder.glob("*_prediction.png"))
-        if not self._parts and self._joined is None and not self._has_images:
+        if not (self._instances.scenes or self._instances.is_joined or self._has_images):
             raise InputError(
                 f"{folder}: expected {JOINED_FILE} or *_prediction.png, found neither;"
                 " run tools/infer.py first"
             )
-
-    @property
-    def has_scores(self) -> bool:
-        """Whether instances, and not images, are read."""
-        return bool(self._parts) or self._joined is not None
 
     def buildings(self, scene: str, shape: Shape) -> list[DrawnBuilding] | None:
         """Buildings found in a scene; None where it was not predicted.
@@ -160,54 +139,31 @@ class ResultFolder:
         Raises:
             InputError: a file of the scene is broken, or made for an image of another size.
         """
-        if scene in self._parts:
-            return self._from_results(self._parts[scene], None, scene, shape)
-        if self._joined is not None and scene in self._joined:
-            return self._from_results(self.folder / JOINED_FILE, self._joined[scene], scene, shape)
-        if self._has_images:
-            return self._from_images(scene, shape)
-        return [] if self._joined is not None else None
-
-    def _from_results(
-        self, path: Path, results: Results | None, scene: str, shape: Shape
-    ) -> list[DrawnBuilding]:
-        found = read_instances(path, results, scene, shape)
-        return buildings_from_results(
-            {"segmentation": mask, "damage": damage}
-            for mask, score, damage in zip(found.masks, found.scores, found.damage, strict=True)
-            if score >= self.score_threshold
-        )
-
-    def _from_images(self, scene: str, shape: Shape) -> list[DrawnBuilding] | None:
-        names = submission_names(self._numbering.get(scene, scene))
-        paths = [self.folder / name for name in names]
+        if scene in self._instances.scenes:
+            found = self._instances.of_scene(scene).read(shape)
+            results = zip(found.masks, found.damage.tolist(), strict=True)
+            return buildings_from_results(
+                {"segmentation": mask, "damage": damage} for mask, damage in results
+            )
+        if not self._has_images:
+            return [] if self._instances.is_joined else None
+        paths = [self.folder / name for name in submission_names(self._numbering.get(scene, scene))]
         if not any(path.exists() for path in paths):
             return None
-        images = [read_class_png(path) for path in paths]
-        for path, image in zip(paths, images, strict=True):
-            if image.shape != shape:
-                raise InputError(f"{path}: expected the image's {_size(shape)}, found {_size(image.shape)}")
-            if image.max(initial=0) > NUM_DAMAGE_CLASSES:
-                raise InputError(f"{path}: expected values 0..{NUM_DAMAGE_CLASSES}, found {image.max()}")
-        return buildings_from_images(images[0], images[1])
+        return buildings_from_images(*(read_class_png(path, shape) for path in paths))
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(side) for side in reversed(shape))
-
-
-def chosen(scenes: Mapping[str, SceneSource], names: Sequence[str] | None, origin: str) -> list[SceneSource]:
+def chosen(scenes: Mapping[str, SceneSource], names: Sequence[str]) -> list[SceneSource]:
     """The scenes of these names in their order, all of them where no name is given.
 
     Raises:
         InputError: no scenes at all, or a name that is not among them.
     """
     if not scenes:
-        raise InputError(f"{origin}: expected scenes, found none")
-    for name in names or ():
-        if name not in scenes:
-            raise InputError(
-                f"{origin}: has no scene {name!r}; it has {len(scenes)}, such as"
-                f" {', '.join(list(scenes)[:3])}"
-            )
-    return [scenes[name] for name in dict.fromkeys(names)] if names else list(scenes.values())
+        raise InputError("expected scenes to draw, found none; check where they come from")
+    if unknown := [name for name in names if name not in scenes]:
+        raise InputError(
+            f"--scenes: there is no scene {unknown[0]!r}; there are {len(scenes)}, such as"
+            f" {', '.join(list(scenes)[:3])}"
+        )
+    return [scenes[name] for name in dict.fromkeys(names or scenes)]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.object_counts import finding_figures
 from skyeye_det.xview2.score import CLASS_F1_KEYS, DAMAGE_WEIGHT, EPSILON, LOCALIZATION_WEIGHT
 
 Floats = NDArray[np.float64]
@@ -48,22 +47,22 @@ class Resampling:
             )
 
 
-def resampled_totals(counts: NDArray[np.int64], draws: int = 1000, seed: int = 0) -> Floats:
+def resampled_totals(counts: NDArray[np.int64], resampling: Resampling) -> Floats:
     """Totals of sets of tiles drawn with replacement, each set as large as the whole.
 
     Args:
-        counts: int64 (T, ...), what was counted in each tile; T >= 1.
-        draws: number of sets, D.
-        seed: the same one draws the same tiles from any counts of T tiles.
+        counts: int64 (T, ...), what was counted in each tile.
+        resampling: the same draws and seed draw the same tiles from any counts of T tiles.
 
     Returns:
-        float64 (D, ...), whole numbers, exact below 2**53.
+        float64 (D, ...), whole numbers, exact below 2**53; no draws of less than two tiles.
     """
     tiles = len(counts)
-    flat = counts.reshape(tiles, -1).astype(np.float64)
+    draws = resampling.draws if tiles > 1 else 0
+    flat = counts.reshape(tiles, math.prod(counts.shape[1:])).astype(np.float64)
     totals = np.empty((draws, flat.shape[1]))
-    rng = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // tiles)
+    rng = np.random.default_rng(resampling.seed)
+    rows = max(1, _BLOCK // max(1, tiles))
     for start in range(0, draws, rows):
         size = min(rows, draws - start)
         drawn = rng.integers(tiles, size=(size, tiles)) + tiles * np.arange(size)[:, None]
@@ -115,29 +114,3 @@ def score_draws(totals: Floats, present: NDArray[np.bool_]) -> dict[str, Floats]
         "localization_f1": f1[:, 0],
         **dict(zip(CLASS_F1_KEYS, classes.T, strict=True)),
     }
-
-
-def score_intervals(
-    pixels: NDArray[np.int64], finding: NDArray[np.int64] | None, resampling: Resampling
-) -> dict[str, Interval]:
-    """Intervals of every figure that is printed beside them.
-
-    Args:
-        pixels: int64 (T, 3, 5), TP, FP and FN of each tile as in ``PixelCounts``.
-        finding: int64 (T, 3), buildings found, true and predicted in each tile; None where not counted.
-        resampling: draws, seed and level.
-
-    Returns:
-        The keys of ``PixelCounts.score``; with ``finding`` also ``object_precision``, ``object_recall`` and
-        ``object_f1``. NaN for less than two tiles or no draws.
-    """
-    tiles = len(pixels)
-    draws = resampling.draws if tiles > 1 else 0
-    pixel_totals = resampled_totals(pixels, draws, resampling.seed) if tiles else np.zeros((0, 3, 5))
-    present = (pixels[:, 0] + pixels[:, 2]).sum(axis=0)[1:] > 0
-    figures = score_draws(pixel_totals, present)
-    if finding is not None:
-        object_totals = resampled_totals(finding, draws, resampling.seed) if tiles else np.zeros((0, 3))
-        names = ("object_precision", "object_recall", "object_f1")
-        figures |= dict(zip(names, finding_figures(object_totals), strict=True))
-    return {name: percentile_interval(values, resampling.level) for name, values in figures.items()}

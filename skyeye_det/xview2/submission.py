@@ -1,31 +1,38 @@
-"""Names and files of an xView2 submission.
+"""Names and files of an xView2 submission, and its class images: uint8 PNG of one channel.
 
 A tile is two PNGs, localization 0/1 and damage 0..4. Anonymous tiles (``test_00000``) carry the names that
 the official scorer wants, ``test_localization_00000_prediction.png`` and
 ``test_damage_00000_prediction.png``; scenes with a name carry it, ``<scene>_localization_prediction.png``; a
 numbered submission gives such scenes a running number, and ``numbering.csv`` says which is which.
+
+PNGs are read without trust: decoders turn palettes and 16 bits into something else, and give the rows before
+a truncated end. So the header and every checksum are looked at before decoding.
 """
 
 import csv
 import io
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_image
 from skyeye_det.data.pairs import anonymous_id
-from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
-from skyeye_det.files import plain_bytes, read_json, write_bytes
-from skyeye_det.xview2.png import encode_class_png
+from skyeye_det.files import plain_bytes, write_bytes
 
 NUMBERING_FILE = "numbering.csv"
 LOCALIZATION, DAMAGE = "localization", "damage"
 
 PARTS_FOLDER, JOINED_FILE = "instances", "instances.json"
 """COCO results that ``tools/infer.py`` leaves beside the PNGs: one file a scene, and one of all."""
+
+CANDIDATES_FOLDER = "candidates"
+"""Likewise, and with .json, those that the rule left out as too unsure."""
 
 SETTINGS_FILE = "inference.json"
 """What the results of a folder come from."""
@@ -38,27 +45,8 @@ _ANONYMOUS_FILE = re.compile(
 )
 _NAMED_FILE = re.compile(r"(?P<scene>.+)_(?P<kind>localization|damage)_prediction\.png")
 _COLUMNS = ["tile", "scene"]
-
-
-def least_painted_score(folder: Path) -> float:
-    """Score from which the instances of a folder were painted, 0..1; the default rule's where it is not told.
-
-    A rule may have left out small buildings and whole tiles besides.
-
-    Raises:
-        InputError: the folder's settings are none of ``tools/infer.py``.
-    """
-    path = folder / SETTINGS_FILE
-    if not path.is_file():
-        return DecisionRule.score_threshold
-    found = read_json(path)
-    score = found.get(LEAST_SCORE, DecisionRule.score_threshold) if isinstance(found, dict) else None
-    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-        raise InputError(
-            f"{path}: expected settings of tools/infer.py with {LEAST_SCORE} 0..1, found other; give"
-            " --score-threshold, or run tools/infer.py again"
-        )
-    return float(score)
+_GRAY = 0
+_COLOR_TYPES = {_GRAY: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
 
 
 def submission_names(scene: str) -> tuple[str, str]:
@@ -68,14 +56,9 @@ def submission_names(scene: str) -> tuple[str, str]:
         scene: ``<event>_<8 digits>`` or any other name; ``test_00000`` / ``hold_00000`` for an anonymous
             tile.
     """
-    anonymous = anonymous_id(scene)
-    if anonymous is not None:
-        prefix, number = anonymous
-        return (
-            f"{prefix}_{LOCALIZATION}_{number}_prediction.png",
-            f"{prefix}_{DAMAGE}_{number}_prediction.png",
-        )
-    return f"{scene}_{LOCALIZATION}_prediction.png", f"{scene}_{DAMAGE}_prediction.png"
+    prefix, number = anonymous_id(scene) or (scene, None)
+    ending = "prediction.png" if number is None else f"{number}_prediction.png"
+    return f"{prefix}_{LOCALIZATION}_{ending}", f"{prefix}_{DAMAGE}_{ending}"
 
 
 def scene_of_file(name: str) -> tuple[str, str] | None:
@@ -198,3 +181,77 @@ def write_tile(
         )
     write_bytes(localization_path, contents[0])
     write_bytes(damage_path, contents[1])
+
+
+def encode_class_png(image: np.ndarray) -> bytes:
+    """PNG of a class image; the same image gives the same bytes.
+
+    Args:
+        image: uint8 (h, w), not empty.
+
+    Raises:
+        ValueError: another shape or dtype.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"expected uint8 (h, w), found {image.dtype} {image.shape}")
+    done, content = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} cannot be written as PNG")
+    return content.tobytes()
+
+
+class PngError(ValueError):
+    """What is wrong with a PNG; ``kind`` is ``unreadable`` or ``mis-typed``."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+def decode_class_png(content: bytes) -> np.ndarray:
+    """Class image uint8 (h, w) of a PNG file's bytes.
+
+    Raises:
+        PngError: no whole PNG, or not 8 bits in one channel.
+    """
+    if not content.startswith(PNG_SIGNATURE) or content[12:16] != b"IHDR" or len(content) < 33:
+        raise PngError("unreadable", f"expected a PNG, found {len(content)} bytes of something else")
+    width, height, bits, color_type = struct.unpack(">IIBB", content[16:26])
+    if (place := broken_png_chunk(content)) is not None:
+        raise PngError("unreadable", f"the PNG is damaged or cut short at byte {place}")
+    if bits != 8 or color_type != _GRAY:
+        found = _COLOR_TYPES.get(color_type, f"colour type {color_type}")
+        raise PngError("mis-typed", f"expected 8-bit gray, found {bits}-bit {found}")
+    image = decode_image(content)
+    if image is None or image.shape != (height, width):
+        raise PngError("unreadable", "the image data cannot be decoded")
+    return image
+
+
+def read_class_png(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Class image uint8 (h, w), values 0..4, of a PNG file.
+
+    Args:
+        path: of the file.
+        shape: (h, w) that it must have; None for any.
+
+    Raises:
+        InputError: missing, unreadable, not 8-bit gray, of another size, or with values that mean nothing.
+    """
+    try:
+        image = decode_class_png(plain_bytes(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except PngError as fault:
+        raise InputError(f"{path}: {fault}") from fault
+    if shape is not None and image.shape != shape:
+        raise InputError(
+            f"{path}: expected {shape[1]} x {shape[0]} px, found {image.shape[1]} x {image.shape[0]};"
+            " tools/check_submission.py lists all such files of a submission"
+        )
+    if (highest := int(image.max())) > NUM_DAMAGE_CLASSES:
+        raise InputError(
+            f"{path}: expected values 0..{NUM_DAMAGE_CLASSES}, found up to {highest};"
+            " tools/check_submission.py lists all such files of a submission"
+        )
+    return image

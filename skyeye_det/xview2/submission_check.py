@@ -1,7 +1,7 @@
 """Checks a folder of predictions before upload: one bad file fails the whole submission."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from skyeye_det.data.pairs import find_pairs
 from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes
 from skyeye_det.progress import progress
-from skyeye_det.xview2.png import PngError, decode_class_png
 from skyeye_det.xview2.submission import (
     LOCALIZATION,
+    PngError,
+    decode_class_png,
     read_numbering,
     scene_of_file,
     submission_names,
@@ -56,10 +57,6 @@ class SubmissionCheck:
     findings: list[Finding]
     notes: list[Finding]
 
-    def as_dict(self) -> dict:
-        """The same as plain lists and dicts, for JSON."""
-        return asdict(self)
-
 
 def check_submission(
     folder: Path, expected: dict[str, Size | None] | None = None, size: Size = XVIEW2_SIZE
@@ -81,7 +78,11 @@ def check_submission(
         raise InputError(f"{folder}: expected a folder of predictions, found none; check the path")
     present = {path.name for path in folder.iterdir() if path.is_file()}
     pngs = {name for name in present if name.lower().endswith(".png") and not name.startswith(".")}
-    sizes = _expected_sizes(folder, expected, pngs, size)
+    if expected is None:
+        sizes = {known[0]: size for name in pngs if (known := scene_of_file(name)) is not None}
+    else:
+        numbering = read_numbering(folder)
+        sizes = {numbering.get(scene, scene): own or size for scene, own in expected.items()}
     wanted = {name: scene for scene in sizes for name in submission_names(scene)}
     found = [Finding("missing", name, "expected, not there") for name in sorted(wanted.keys() - pngs)]
     found += [Finding("misnamed", name, _why_unexpected(name)) for name in sorted(pngs - wanted.keys())]
@@ -131,15 +132,6 @@ def expected_tiles(count: int, prefix: str = "test") -> dict[str, Size | None]:
     return {f"{prefix}_{number:05d}": None for number in range(count)}
 
 
-def _expected_sizes(
-    folder: Path, expected: dict[str, Size | None] | None, pngs: set[str], size: Size
-) -> dict[str, Size]:
-    if expected is None:
-        return {known[0]: size for name in pngs if (known := scene_of_file(name)) is not None}
-    numbering = read_numbering(folder)
-    return {numbering.get(scene, scene): own or size for scene, own in expected.items()}
-
-
 def _why_unexpected(name: str) -> str:
     if scene_of_file(name) is None:
         return (
@@ -152,24 +144,20 @@ def _check_tile(folder: Path, names: list[str], size: Size) -> list[Finding]:
     findings: list[Finding] = []
     images: list[np.ndarray] = []
     for name in names:
-        image = _read(folder / name)
-        if isinstance(image, Finding):
-            findings.append(image)
+        try:
+            image = decode_class_png(plain_bytes(folder / name))
+        except PngError as error:
+            findings.append(Finding(error.kind, name, str(error)))
+        except OSError as error:
+            findings.append(Finding("unreadable", name, str(error.strerror or error)))
         else:
             findings += _check_image(name, image, size)
             images.append(image)
     if len(images) == 2 and images[0].shape == images[1].shape and not findings:
-        findings += _stray_damage(names[1], images[0], images[1])
+        stray = int(np.count_nonzero((images[1] > 0) & (images[0] == 0)))
+        detail = f"{stray} px of damage outside localization do not count"
+        findings += [Finding("note", names[1], detail)] if stray else []
     return findings
-
-
-def _read(path: Path) -> np.ndarray | Finding:
-    try:
-        return decode_class_png(plain_bytes(path))
-    except PngError as error:
-        return Finding(error.kind, path.name, str(error))
-    except OSError as error:
-        return Finding("unreadable", path.name, str(error.strerror or error))
 
 
 def _check_image(name: str, image: np.ndarray, size: Size) -> list[Finding]:
@@ -187,8 +175,3 @@ def _check_image(name: str, image: np.ndarray, size: Size) -> list[Finding]:
             Finding("note", name, f"values up to {highest}; every one above 0 counts as building")
         )
     return findings
-
-
-def _stray_damage(name: str, localization: np.ndarray, damage: np.ndarray) -> list[Finding]:
-    stray = int(np.count_nonzero((damage > 0) & (localization == 0)))
-    return [Finding("note", name, f"{stray} px of damage outside localization do not count")] if stray else []

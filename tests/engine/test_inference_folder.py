@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_model import CONFIGS, tiny_overrides
-
 from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.predictor import infer_folder, infer_pair, load_models
+from tiny_model import CONFIGS, tiny_overrides
+
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import read_class_png
+from skyeye_det.xview2.submission import read_class_png
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 SCENE = "storm_00000001"

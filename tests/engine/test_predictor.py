@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as run_lengths
+from skyeye_det.engine.pair_predictor import ModelFiles
+from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.pair_predictor import ModelFiles
-from skyeye_det.engine.predictor import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import read_class_png
+from skyeye_det.xview2.submission import read_class_png
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"

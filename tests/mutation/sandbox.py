@@ -16,7 +16,7 @@ from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import building_mask, scene_targets
 from skyeye_det.data.xbd import read_scene
 from skyeye_det.files import write_json
-from skyeye_det.prediction.rasterize import encode_crop
+from skyeye_det.prediction.masks import encode_crop
 from skyeye_det.sample.dataset import make_sample_xbd
 from skyeye_det.xview2.submission import number_scenes, write_numbering, write_submission_pngs
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sandbox import Sandbox
 
+from skyeye_det.commands.make_targets import checked_table, made_table
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.data.conversion import convert_xbd
@@ -14,14 +16,14 @@ from skyeye_det.data.conversion_options import ConversionOptions
 from skyeye_det.data.dataset_check import check_dataset
 from skyeye_det.data.dataset_report import check_json, check_table
 from skyeye_det.evaluation.report_table import format_report
-from skyeye_det.evaluation.submission_score import ScoreOptions, score_submission
+from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_json
-from skyeye_det.report.command import PictureSources, SceneChoice, visualize
 from skyeye_det.report.gallery import PanelLook
+from skyeye_det.report.sources import SceneSource, scenes_of_coco, scenes_of_folder, scenes_of_xbd
+from skyeye_det.report.visualize import SceneChoice, visualize
 from skyeye_det.xview2.bootstrap import Resampling
 from skyeye_det.xview2.submission_check import check_submission, expected_from_images, format_check
-from skyeye_det.xview2.target_check import check_targets, checked_table
-from skyeye_det.xview2.target_images import made_table, make_targets
+from skyeye_det.xview2.targets import check_targets, make_targets
 
 Shown = tuple[str, int]
 """(text that the command prints, number of faults in it)"""
@@ -107,7 +109,7 @@ def check_named(box: Sandbox) -> Shown:
 def check_numbered(box: Sandbox) -> Shown:
     """Check of a numbered submission against the images."""
     check = check_submission(box.numbered, expected_from_images(box.root))
-    write_json(box.output / "check.json", check.as_dict())
+    write_json(box.output / "check.json", asdict(check))
     return format_check(check), len(check.findings)
 
 
@@ -119,24 +121,22 @@ def read_annotations(box: Sandbox) -> Shown:
 
 def draw_labels(box: Sandbox) -> Shown:
     """Pictures of a split."""
-    return _drawn(box, PictureSources(xbd_root=box.root, split="train"))
+    return _drawn(box, scenes_of_xbd(box.root, "train"))
 
 
 def draw_annotations(box: Sandbox) -> Shown:
     """Pictures of a converted split."""
-    return _drawn(
-        box, PictureSources(annotations=box.root / "annotations" / "xbd_train.json", images=box.root)
-    )
+    return _drawn(box, scenes_of_coco(box.root / "annotations" / "xbd_train.json", box.root))
 
 
 def draw_results(box: Sandbox) -> Shown:
     """Pictures of results."""
-    return _drawn(box, PictureSources(images=box.root / "train" / "images", predictions=box.results))
+    return _drawn(box, scenes_of_folder(box.root / "train" / "images"), box.results)
 
 
 def draw_numbered(box: Sandbox) -> Shown:
     """Pictures of numbered predictions."""
-    return _drawn(box, PictureSources(images=box.root / "train" / "images", predictions=box.numbered))
+    return _drawn(box, scenes_of_folder(box.root / "train" / "images"), box.numbered)
 
 
 def output_of(step: str, box: Sandbox) -> Path:
@@ -152,16 +152,14 @@ def _split(box: Sandbox, **options: Any) -> Shown:
 
 
 def _scored(box: Sandbox, predictions: Path, **truth: Any) -> Shown:
-    report = score_submission(
-        predictions, workers=1, options=ScoreOptions(resampling=Resampling(20)), **truth
-    )
+    report = score_submission(predictions, workers=1, resampling=Resampling(20), **truth)
     write_json(box.output / "score.json", report)
     return format_report(report), 0
 
 
-def _drawn(box: Sandbox, sources: PictureSources) -> Shown:
-    count = visualize(sources, box.output, choice=SceneChoice(limit=PICTURES), look=PanelLook(zoom=1))
-    return str(count), 0
+def _drawn(box: Sandbox, scenes: dict[str, SceneSource], predictions: Path | None = None) -> Shown:
+    choice, look = SceneChoice(limit=PICTURES), PanelLook(zoom=1)
+    return str(visualize(scenes, box.output, predictions, choice=choice, look=look)), 0
 
 
 PICTURES = 4

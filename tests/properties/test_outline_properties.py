@@ -18,7 +18,7 @@ from skyeye_det.data.targets import (
     parts_from_segmentation,
     segmentation_from_parts,
 )
-from skyeye_det.prediction.rasterize import encode_crop
+from skyeye_det.prediction.masks import encode_crop
 
 SIDE = 40
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skyeye_det.errors import InputError
 from skyeye_det.report.gallery import SHEET_PAIRS, PanelLook, contact_sheet, safe_name, write_gallery
 from skyeye_det.report.outlines import DrawnBuilding, read_image
 from skyeye_det.report.panel import PairPicture
@@ -59,18 +58,14 @@ def building(damage: int) -> DrawnBuilding:
 def test_page_shows_each_pair_with_relative_pictures_that_exist(tmp_path):
     pairs = [pair("a_1", truth=[building(3)]), pair("b_2", truth=[], prediction=[building(0), building(0)])]
     page = Page(write_gallery(tmp_path / "out", pairs))
+    assert "://" not in (tmp_path / "out" / "index.html").read_text()
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
     assert page.tags.count("figure") == 2
     assert page.tags.count("img") == 2
     for link in page.links:
         assert (tmp_path / "out" / link).is_file()
         assert not Path(link).is_absolute()
     assert {path.name for path in (tmp_path / "out" / "panels").iterdir()} == {"a_1.png", "b_2.png"}
-
-
-def test_page_needs_no_script_and_nothing_from_elsewhere(tmp_path):
-    path = write_gallery(tmp_path, [pair()])
-    assert "://" not in path.read_text()
-    assert not {"script", "link", "iframe", "object", "embed"} & set(Page(path).tags)
 
 
 @pytest.mark.parametrize("scene", HOSTILE)
@@ -140,9 +135,3 @@ def test_crop_and_zoom_reach_the_panels(tmp_path):
     write_gallery(tmp_path, [pair(truth=[])], look=PanelLook(zoom=2, crop=(0, 0, 16, 8)))
     picture = read_image(tmp_path / "panels" / "palu-tsunami_00000001.png")
     assert (picture == 90).all(axis=2).sum() == 3 * 32 * 16
-
-
-def test_failure_leaves_no_page(tmp_path):
-    with pytest.raises(InputError, match="crop"):
-        write_gallery(tmp_path, [pair()], look=PanelLook(crop=(0, 0, 99, 99)))
-    assert list(tmp_path.rglob("*.html")) == []

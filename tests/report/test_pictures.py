@@ -9,7 +9,6 @@ import pytest
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.data.targets import fill_polygons
 from skyeye_det.errors import InputError
-from skyeye_det.report.lettering import count_damage, legend, put_text
 from skyeye_det.report.outlines import (
     DrawnBuilding,
     buildings_from_images,
@@ -20,7 +19,7 @@ from skyeye_det.report.outlines import (
     read_image,
     write_image,
 )
-from skyeye_det.report.panel import PairPicture, cropped, panel, thumbnails
+from skyeye_det.report.panel import PairPicture, count_damage, cropped, legend, panel, put_text, thumbnails
 
 RED = DAMAGE_COLORS[DamageClass.DESTROYED]
 GREEN = DAMAGE_COLORS[DamageClass.NO_DAMAGE]
@@ -49,14 +48,6 @@ def drawn(outline, damage: int = DamageClass.DESTROYED, side: int = 64) -> list[
 def pair(**changes) -> PairPicture:
     base = PairPicture("palu-tsunami_00000001", black(), black(), drawn(square(10, 10, 20, 20)), [])
     return replace(base, **changes)
-
-
-def test_outline_surrounds_official_pixels_of_a_square():
-    picture = draw_outlines(black(), drawn(square(10, 12, 20, 30)))
-    expected = np.zeros((64, 64), bool)
-    expected[11:32, 9:22] = True
-    expected[12:31, 10:21] = False  # coordinates 10..20 and 12..30 fill these pixels, ends included
-    np.testing.assert_array_equal(marked(picture, RED), expected)
 
 
 @pytest.mark.parametrize("zoom", [1, 2, 5])
@@ -119,21 +110,6 @@ def test_red_of_destroyed_is_red_in_the_file(tmp_path):
     assert tuple(read_image(tmp_path / "a.png")[9, 15].tolist()) == RED
 
 
-def test_red_of_destroyed_is_red_to_another_decoder(tmp_path):
-    decoder = pytest.importorskip("PIL.Image")
-    write_image(tmp_path / "a.png", draw_outlines(black(), drawn(square(10, 10, 20, 20))))
-    assert decoder.open(tmp_path / "a.png").convert("RGB").getpixel((15, 9)) == RED
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no image"])
-def test_unreadable_image_is_named(tmp_path, content):
-    path = tmp_path / "tile.png"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"tile\.png"):
-        read_image(path)
-
-
 def test_components_of_images_are_buildings_of_their_grade():
     localization, damage = np.zeros((2, 40, 40), np.uint8)
     localization[2:8, 2:8] = 1
@@ -194,14 +170,6 @@ def test_panel_of_one_pixel_draws():
     tiny = np.zeros((1, 1, 3), np.uint8)
     assert panel(PairPicture("x_1", tiny, tiny, [], [])).size
     assert len(thumbnails(PairPicture("x_1", tiny, tiny, [], []), 100)) == 4
-
-
-def test_background_of_outlines_is_chosen():
-    bright = np.full((64, 64, 3), 200, np.uint8)
-    on_post, on_pre = (
-        panel(pair(post=bright, truth=[], prediction=None), background=name) for name in ("post", "pre")
-    )
-    assert marked(on_post, (200, 200, 200)).sum() > 1.9 * marked(on_pre, (200, 200, 200)).sum()
 
 
 def test_pair_of_two_sizes_and_crop_outside_are_refused():

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from skyeye_det.commands.visualize import main
 from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
 from skyeye_det.errors import InputError
-from skyeye_det.report.command import PictureSources, SceneChoice, disagreement, visualize
 from skyeye_det.report.gallery import PanelLook
 from skyeye_det.report.outlines import DrawnBuilding, read_image
-from skyeye_det.report.sources import ResultFolder
+from skyeye_det.report.sources import ResultFolder, scenes_of_coco, scenes_of_folder, scenes_of_xbd
+from skyeye_det.report.visualize import SceneChoice, disagreement, visualize
 from skyeye_det.xview2.submission import write_numbering
 
+ROOT = Path(__file__).parents[2]
 SIDE = 48
 SQUARES = {"a-fire_00000001": [(10, 3)], "b-fire_00000002": [], "c-fire_00000003": [(5, -1), (25, 0)]}
 """scene -> (left and top, damage) of 10 px squares"""
@@ -84,7 +86,7 @@ def columns(path: Path) -> int:
 
 
 def test_labels_of_an_xbd_root_are_drawn_without_results(root, tmp_path):
-    assert visualize(PictureSources(root, "val"), tmp_path / "out") == 3
+    assert visualize(scenes_of_xbd(root, "val"), tmp_path / "out") == 3
     panels = {path.stem: path for path in (tmp_path / "out" / "panels").iterdir()}
     assert set(panels) == set(SQUARES)
     assert {columns(path) for path in panels.values()} == {3}
@@ -95,29 +97,24 @@ def test_labels_of_an_xbd_root_are_drawn_without_results(root, tmp_path):
     }
 
 
-def test_results_are_drawn_beside_the_labels_from_their_score_on(root, results, tmp_path):
-    visualize(PictureSources(root, "val", predictions=results), tmp_path / "out")
+def test_all_instances_are_drawn_beside_the_labels_and_no_candidates(root, results, tmp_path):
+    (results / "candidates.json").write_text(json.dumps([result("a-fire_00000001", 25, 2, 0.1)]))
+    visualize(scenes_of_xbd(root, "val"), tmp_path / "out", results)
     path = tmp_path / "out" / "panels" / "a-fire_00000001.png"
-    assert (columns(path), colors(path)) == (4, {3})
-    visualize(PictureSources(root, "val", predictions=results, score_threshold=0.05), tmp_path / "out")
-    assert colors(path) == {0, 3}
-    (results / "inference.json").write_text('{"least_painted_score": 0.05}')
-    visualize(PictureSources(root, "val", predictions=results), tmp_path / "told")
-    assert colors(tmp_path / "told" / "panels" / path.name) == {0, 3}
+    assert (columns(path), colors(path)) == (4, {0, 3})
 
 
 def test_images_alone_with_results_have_no_truth(root, results, tmp_path):
-    sources = PictureSources(images=root / "val" / "images", predictions=results)
-    visualize(sources, tmp_path / "out")
+    visualize(scenes_of_folder(root / "val" / "images"), tmp_path / "out", results)
     path = tmp_path / "out" / "panels" / "c-fire_00000003.png"
     assert (columns(path), colors(path)) == (3, {2})
 
 
 def test_converted_file_gives_what_the_labels_give(root, tmp_path):
     command = [sys.executable, "tools/convert_xbd_to_coco.py", "--xbd-root", str(root), "--splits", "val"]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1])
-    visualize(PictureSources(annotations=root / "annotations" / "xbd_val.json"), tmp_path / "coco")
-    visualize(PictureSources(root, "val"), tmp_path / "xbd_pictures")
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    visualize(scenes_of_coco(root / "annotations" / "xbd_val.json"), tmp_path / "coco")
+    visualize(scenes_of_xbd(root, "val"), tmp_path / "xbd_pictures")
     for scene in SQUARES:
         images = [
             read_image(tmp_path / name / "panels" / f"{scene}.png") for name in ("coco", "xbd_pictures")
@@ -132,7 +129,7 @@ def test_images_of_a_submission_serve_where_there_are_no_instances(root, tmp_pat
     localization[10:20, 10:20] = 1
     for kind, image in (("localization", localization), ("damage", localization * 4)):
         cv2.imwrite(str(folder / f"a-fire_00000001_{kind}_prediction.png"), image)
-    visualize(PictureSources(root, "val", predictions=folder), tmp_path / "out")
+    visualize(scenes_of_xbd(root, "val"), tmp_path / "out", folder)
     panels = tmp_path / "out" / "panels"
     assert columns(panels / "a-fire_00000001.png") == 4
     assert columns(panels / "b-fire_00000002.png") == 3  # not predicted: no column, not an empty one
@@ -145,7 +142,7 @@ def test_numbered_submission_finds_its_scenes(tmp_path):
     for kind in ("localization", "damage"):
         name = f"test_{kind}_00000_prediction.png"
         cv2.imwrite(str(tmp_path / name), np.full((SIDE, SIDE), 1, np.uint8))
-    (building,) = ResultFolder(tmp_path, 0.3).buildings("a-fire_00000001", (SIDE, SIDE))
+    (building,) = ResultFolder(tmp_path).buildings("a-fire_00000001", (SIDE, SIDE))
     assert building.damage == 0
 
 
@@ -154,58 +151,50 @@ def test_parts_of_an_unfinished_run_serve(results):
     (results / "instances").mkdir()
     (results / "instances" / "a-fire_00000001.json").write_text(json.dumps(content[:1]))
     (results / "instances.json").unlink()
-    folder = ResultFolder(results, 0.3)
+    folder = ResultFolder(results)
     assert len(folder.buildings("a-fire_00000001", (SIDE, SIDE))) == 1
     assert folder.buildings("c-fire_00000003", (SIDE, SIDE)) is None
 
 
 def test_scene_without_detections_counts_as_predicted(results):
-    assert ResultFolder(results, 0.3).buildings("b-fire_00000002", (SIDE, SIDE)) == []
+    assert ResultFolder(results).buildings("b-fire_00000002", (SIDE, SIDE)) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"damage": 4}, "damage 0..3"),
-        ({"segmentation": {"size": [9, 9], "counts": "0"}}, r"48 x 48 px .* found size \[9, 9\]"),
-        ({"score": None}, "a score 0..1"),
-        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "no compressed run lengths"),
-        ({"segmentation": {"size": [SIDE, SIDE], "counts": "`"}}, "run lengths that break off"),
-        ({"damage": "3"}, "damage 0..3"),
-    ],
-)
-def test_broken_results_are_named(results, change, message):
-    found = [result("a-fire_00000001", 10, 3, 0.9) | change]
+def test_broken_results_are_named(results):
+    found = [result("a-fire_00000001", 10, 3, 0.9) | {"damage": 4}]
     (results / "instances.json").write_text(json.dumps(found))
-    with pytest.raises(InputError, match=message):
-        ResultFolder(results, 0.3).buildings("a-fire_00000001", (SIDE, SIDE))
+    with pytest.raises(InputError, match=r"instances.json: expected damage 0\.\.3"):
+        ResultFolder(results).buildings("a-fire_00000001", (SIDE, SIDE))
 
 
 @pytest.mark.parametrize(
-    ("sources", "message"),
+    ("given", "message"),
     [
-        ({}, "expected images"),
-        ({"xbd_root": "R"}, "--split"),
-        ({"xbd_root": "R", "split": "val", "images": "I"}, "with another"),
-        ({"xbd_root": "R", "split": "train"}, "train"),
-        ({"xbd_root": "R", "split": "val", "predictions": "nowhere"}, "nowhere"),
-        ({"xbd_root": "R", "split": "val", "predictions": "R"}, "infer.py"),
-        ({"annotations": "nowhere.json"}, "nowhere"),
+        ("", "expected images"),
+        ("--xbd-root R", "--split"),
+        ("--xbd-root nowhere --split val", "nowhere"),
+        ("--xbd-root R --split val --images I", "with another"),
+        ("--xbd-root R --split train", "train"),
+        ("--xbd-root R --split val --predictions nowhere", "nowhere"),
+        ("--xbd-root R --split val --predictions R", "infer.py"),
+        ("--annotations nowhere.json", "nowhere"),
+        ("--xbd-root R --split val --limit 0", "--limit"),
+        ("--xbd-root R --split val --order worst", "worst"),
+        ("--xbd-root R --split val --scene ../x", r"no scene '\.\./x'"),
     ],
 )
-def test_what_is_missing_is_said(root, tmp_path, sources, message):
-    given = {key: root if value == "R" else value for key, value in sources.items()}
+def test_what_is_missing_is_said(root, tmp_path, given, message):
+    words = [str(root) if word == "R" else word for word in given.split()]
     with pytest.raises(InputError, match=message):
-        visualize(PictureSources(**given), tmp_path / "out")
+        main([*words, "--output", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
 def test_scenes_are_chosen_limited_and_ordered(root, results, tmp_path):
-    sources = PictureSources(root, "val", predictions=results)
     page = tmp_path / "out" / "index.html"
 
     def order(**choice) -> list[str]:
-        visualize(sources, tmp_path / "out", choice=SceneChoice(**choice))
+        visualize(scenes_of_xbd(root, "val"), tmp_path / "out", results, choice=SceneChoice(**choice))
         text = page.read_text()
         return sorted(
             (scene for scene in SQUARES if f"<h2>{scene}" in text), key=lambda s: text.index(f"<h2>{s}")
@@ -217,15 +206,6 @@ def test_scenes_are_chosen_limited_and_ordered(root, results, tmp_path):
     assert order(limit=1) == [a]
     assert order(order="worst") == [c, a, b]
     assert order(order="random", seed=1) == order(order="random", seed=1)
-    with pytest.raises(InputError, match=r"no scene '\.\./x'"):
-        order(names=["../x"])
-    with pytest.raises(InputError, match="--limit"):
-        order(limit=0)
-
-
-def test_worst_needs_labels_and_results(root, tmp_path):
-    with pytest.raises(InputError, match="worst"):
-        visualize(PictureSources(root, "val"), tmp_path / "out", choice=SceneChoice(order="worst"))
 
 
 def test_disagreement_leaves_ungraded_buildings_aside():
@@ -240,7 +220,7 @@ def test_disagreement_leaves_ungraded_buildings_aside():
 
 
 def test_command_draws_and_reports_wrong_input_in_one_sentence(root, tmp_path):
-    tool = [sys.executable, str(Path(__file__).parents[1] / "tools" / "visualize.py")]
+    tool = [sys.executable, str(ROOT / "tools" / "visualize.py")]
     given = ["--xbd-root", str(root), "--split", "val", "--output", str(tmp_path / "out")]
 
     def run(scene: str) -> subprocess.CompletedProcess[str]:
@@ -259,5 +239,5 @@ def test_real_tiles_are_drawn(xbd_root, tmp_path):
     if not (xbd_root / "val").is_dir():
         pytest.skip("SKYEYE_XBD_ROOT has no val split")
     look = PanelLook(zoom=2, crop=(0, 0, 256, 256))
-    assert visualize(PictureSources(xbd_root, "val"), tmp_path, choice=SceneChoice(limit=2), look=look) >= 1
+    assert visualize(scenes_of_xbd(xbd_root, "val"), tmp_path, choice=SceneChoice(limit=2), look=look) >= 1
     assert columns(next((tmp_path / "panels").iterdir())) == 3

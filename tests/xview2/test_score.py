@@ -84,7 +84,11 @@ def test_numbers_worked_out_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_score_equals_an_independent_implementation_to_the_last_digit(seed: int) -> None:
     tiles = random_tiles(seed)
-    assert pooled(tiles).score() == plain_score(tiles)
+    score, report = pooled(tiles).score(), pooled(tiles).report()
+    assert score == plain_score(tiles)
+    assert report["absent_classes"] == []
+    assert (report["score"], report["damage_f1"]) == (score["score"], score["damage_f1"])
+    assert report["localization"]["f1"] == score["localization_f1"]
 
 
 def sparse_tile(seed: int, shape: tuple[int, int], share: float) -> tuple[np.ndarray, ...]:
@@ -124,20 +128,6 @@ def test_wider_images_keep_every_building(dtype: type) -> None:
     assert counts.tp.tolist() == [2, 1, 1, 0, 0]
 
 
-def test_truth_against_itself_scores_one() -> None:
-    localization, damage = image("111110", "110000"), image("123400", "000000")
-    counts = count_pixels(localization, damage, localization, damage)
-    assert counts.score()["localization_f1"] == 1
-    assert counts.score()["score"] == pytest.approx(1, abs=1e-6)
-    assert counts.report()["score"] == pytest.approx(1, abs=1e-6)
-
-
-def test_order_and_grouping_of_tiles_do_not_matter() -> None:
-    tiles = random_tiles(3, count=9)
-    assert pooled(tiles).score() == pooled(tiles[::-1]).score()
-    assert pooled(tiles).score() == (pooled(tiles[:4]) + pooled(tiles[4:])).score()
-
-
 def test_pixels_are_pooled_and_tiles_are_not_averaged() -> None:
     one, nothing = np.ones((10, 10), np.uint8), np.zeros((10, 10), np.uint8)
     small = nothing.copy()
@@ -145,33 +135,6 @@ def test_pixels_are_pooled_and_tiles_are_not_averaged() -> None:
     counts = count_pixels(one, one, one, one) + count_pixels(small, small, nothing, nothing)
     assert counts.score()["localization_f1"] == pytest.approx(200 / 201)
     assert counts.score()["damage_f1_no_damage"] == 1
-
-
-def test_unclassified_building_counts_for_localization_and_not_for_damage() -> None:
-    found, answer, target = image("11"), image("14"), image("10")
-    counts = count_pixels(found, answer, image("11"), target)
-    assert counts.score()["localization_f1"] == 1
-    assert counts.score()["damage_f1_no_damage"] == 1
-    assert (counts.fp[1:] == 0).all()
-
-
-def test_damage_outside_localization_is_ignored() -> None:
-    target = image("1111")
-    inside = count_pixels(image("1100"), image("1100"), target, target)
-    outside = count_pixels(image("1100"), image("1111"), target, target)
-    assert inside.score() == outside.score()
-    assert outside.fn[1] == 2
-
-
-def test_values_above_one_in_localization_count_as_building() -> None:
-    target = image("1100")
-    assert count_pixels(image("4200"), target, image("3100"), target).score()["localization_f1"] == 1
-
-
-def test_false_building_costs_localization_alone() -> None:
-    counts = count_pixels(image("1111"), image("1144"), image("1100"), image("1100"))
-    assert counts.score()["localization_f1"] == pytest.approx(2 / 3)
-    assert counts.fp[4] == 0
 
 
 def test_absent_class_is_zero_officially_and_not_defined_in_the_report() -> None:
@@ -201,13 +164,6 @@ def test_class_in_the_targets_that_nobody_found_is_zero_in_both() -> None:
     assert counts.report()["damage_macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
 
 
-def test_nothing_predicted_scores_zero() -> None:
-    nothing, target = np.zeros((2, 4), np.uint8), image("1234", "0000")
-    score = count_pixels(nothing, nothing, target, target).score()
-    assert score["localization_f1"] == 0
-    assert score["score"] == pytest.approx(0, abs=1e-6)
-
-
 @pytest.mark.parametrize("shape", [(4, 4), (0, 0)])
 def test_nothing_there_and_nothing_predicted(shape: tuple[int, int]) -> None:
     nothing = np.zeros(shape, np.uint8)
@@ -218,21 +174,6 @@ def test_nothing_there_and_nothing_predicted(shape: tuple[int, int]) -> None:
     assert math.isnan(report["localization"]["f1"])
     assert math.isnan(report["damage_macro_f1"])
     assert PixelCounts.total([]).score() == counts.score()
-
-
-def test_report_without_absent_classes_has_the_official_score() -> None:
-    counts = pooled(random_tiles(5))
-    score, report = counts.score(), counts.report()
-    assert report["absent_classes"] == []
-    assert report["score"] == score["score"]
-    assert report["damage_f1"] == score["damage_f1"]
-    assert report["localization"]["f1"] == score["localization_f1"]
-
-
-def test_counts_are_wide_enough_for_the_whole_data_set() -> None:
-    full = PixelCounts(*(np.full(5, 2**40, np.int64) for _ in range(3)))
-    assert (full + full).tp.tolist() == [2**41] * 5
-    assert full.score()["localization_f1"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

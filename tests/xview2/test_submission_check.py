@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from skyeye_det.errors import InputError
-from skyeye_det.xview2.png import encode_class_png
-from skyeye_det.xview2.submission import number_scenes, write_numbering, write_submission_pngs
+from skyeye_det.xview2.submission import (
+    encode_class_png,
+    number_scenes,
+    write_numbering,
+    write_submission_pngs,
+)
 from skyeye_det.xview2.submission_check import (
     check_submission,
     expected_from_images,
@@ -42,11 +46,6 @@ def test_whole_submission_has_no_findings(submission: Path) -> None:
     assert kinds(submission, tiles=None) == []
 
 
-def test_empty_tiles_are_zero_images_and_no_finding(tmp_path: Path) -> None:
-    write_submission_pngs(tmp_path, "test_00000", PLANE * 0, PLANE * 0)
-    assert kinds(tmp_path, tiles=1) == []
-
-
 def test_missing_files_are_listed_one_by_one(submission: Path) -> None:
     assert kinds(submission, tiles=3) == [
         ("missing", "test_damage_00002_prediction.png"),
@@ -57,10 +56,6 @@ def test_missing_files_are_listed_one_by_one(submission: Path) -> None:
 def test_half_a_tile_is_missing_even_where_nothing_is_expected(submission: Path) -> None:
     (submission / "test_damage_00001_prediction.png").unlink()
     assert kinds(submission, tiles=None) == [("missing", "test_damage_00001_prediction.png")]
-
-
-def test_empty_folder_misses_everything(tmp_path: Path) -> None:
-    assert len(kinds(tmp_path, tiles=933)) == 1866
 
 
 @pytest.mark.parametrize(
@@ -96,11 +91,6 @@ def test_size_type_and_values_are_looked_at(submission: Path) -> None:
     }
 
 
-def test_size_is_1024_where_nothing_says_otherwise(submission: Path) -> None:
-    check = check_submission(submission)
-    assert {finding.detail for finding in check.findings} == {"expected 1024 x 1024 px, found 40 x 30"}
-
-
 def test_what_a_scorer_takes_is_only_a_note(submission: Path) -> None:
     write_submission_pngs(submission, "test_00000", PLANE, np.ones(SIZE, np.uint8))
     (submission / "test_localization_00001_prediction.png").write_bytes(encode_class_png(PLANE * 4))
@@ -129,13 +119,6 @@ def test_expectation_comes_from_the_images_with_their_size(tmp_path: Path) -> No
     assert len(expected_from_images(tmp_path / "xbd")) == 3
     with pytest.raises(InputError, match="expected pairs in the splits tier3, found none"):
         expected_from_images(tmp_path / "xbd", ["tier3"])
-
-
-def test_unreadable_image_is_named(tmp_path: Path) -> None:
-    images = write_images(tmp_path / "images", "a_00000001")
-    (images / "a_00000001_pre_disaster.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"a_00000001_pre_disaster.png: expected a png, jpg or tif"):
-        expected_from_images(images)
 
 
 def test_numbered_submission_is_checked_by_its_table(tmp_path: Path) -> None:
@@ -171,9 +154,3 @@ def test_command_exits_0_without_and_1_with_findings(submission: Path, tmp_path:
     assert done.returncode == 1
     assert "mis-sized   test_damage_00000_prediction.png" in done.stdout
     assert len(json.loads((tmp_path / "check.json").read_text())["findings"]) == 4
-
-
-def test_command_on_a_missing_folder_exits_2(tmp_path: Path) -> None:
-    done = run(tmp_path / "none")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {tmp_path / 'none'}: expected a folder of predictions")

@@ -16,9 +16,8 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import whole_file, write_bytes
 from skyeye_det.workers import ordered_map
-from skyeye_det.xview2.png import encode_class_png
-from skyeye_det.xview2.submission import submission_names
-from skyeye_det.xview2.target_images import make_targets, paint_pair
+from skyeye_det.xview2.submission import encode_class_png, submission_names
+from skyeye_det.xview2.targets import make_targets, paint_pair
 
 SCORING_BAR = 1.3
 TARGETS_BAR = 1.5

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from skyeye_det.xview2.png import encode_class_png
+from skyeye_det.xview2.submission import encode_class_png
 
 
 def parse_labels(paths: tuple[Path, Path]) -> int:

@@ -256,9 +256,8 @@ def format_comparison(comparison: dict[str, Any], own: str, other: str) -> str:
 
 
 def _draws(counts: Counts, resampling: Resampling) -> dict[str, Floats]:
-    """Figures of each draw; classes that a draw lacks are left out of it. No draws of less than two tiles."""
-    draws = resampling.draws if len(counts) > 1 else 0
-    return score_draws(resampled_totals(counts, draws, resampling.seed), _ALL)
+    """Figures of each draw; classes that a draw lacks are left out of it."""
+    return score_draws(resampled_totals(counts, resampling), _ALL)
 
 
 def _share(differences: Floats) -> float:

@@ -1,16 +1,23 @@
+import math
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from skyeye_det.data.xbd import Building
-from skyeye_det.evaluation.found_buildings import FoundComponents
-from skyeye_det.evaluation.object_match import (
+from skyeye_det.evaluation.buildings import (
+    FOUND_COLUMNS,
+    TRUE_ROWS,
+    FoundComponents,
+    ObjectCounts,
     Overlaps,
-    TrueBuildings,
+    count_objects,
+    finding_figures,
     match,
-    overlaps_of_labels,
+    overlaps_of_components,
     overlaps_of_masks,
 )
+from skyeye_det.evaluation.truth import TrueBuildings
 
 SHAPE = (60, 80)
 
@@ -57,22 +64,15 @@ def test_components_that_overlap_by_one_half_count_and_touching_ones_are_one() -
     image[10:20, 40:50] = 1  # both at once: half of each
     found = FoundComponents.of(image, image)
     assert found.areas.tolist() == [100, 100]
-    assert pairs(overlaps_of_labels(true, found.labels, found.areas)) == {
+    assert pairs(overlaps_of_components(true, found)) == {
         (0, 0): 0.5,
         (1, 1): 0.5,
         (2, 1): 0.5,
     }
-    assert [true for true, _ in matched(overlaps_of_labels(true, found.labels, found.areas))] == [0, 1]
+    assert [true for true, _ in matched(overlaps_of_components(true, found))] == [0, 1]
     image[20, 10] = 1  # below the building: 100 of 201 px
     found = FoundComponents.of(image, image)
-    assert (0, 0) not in pairs(overlaps_of_labels(true, found.labels, found.areas))
-
-
-def test_one_prediction_over_two_buildings_finds_one_of_them() -> None:
-    true = tile((10, 10, 10, 10), (10, 10, 10, 12))
-    overlaps = overlaps_of_masks(true.run_lengths(), tile((10, 10, 10, 11)).run_lengths())
-    assert pairs(overlaps) == pytest.approx({(0, 0): 10 / 11, (1, 0): 11 / 12})
-    assert matched(overlaps) == [(1, 0)]
+    assert (0, 0) not in pairs(overlaps_of_components(true, found))
 
 
 def test_largest_overlap_is_paired_first_and_the_other_takes_what_is_left() -> None:
@@ -91,7 +91,7 @@ def test_nothing_overlaps_nothing(sides: tuple) -> None:
     true, found = (tile(*side) for side in sides)
     assert pairs(overlaps_of_masks(true.run_lengths(), found.run_lengths())) == {}
     nothing = FoundComponents.of(*np.zeros((2, *SHAPE), np.uint8))
-    assert pairs(overlaps_of_labels(true, nothing.labels, nothing.areas)) == {}
+    assert pairs(overlaps_of_components(true, nothing)) == {}
     assert matched(overlaps_of_masks([], [])) == []
 
 
@@ -124,7 +124,7 @@ def test_overlaps_of_components_equal_those_of_their_masks(seed: int) -> None:
         coco_mask.encode(np.asfortranarray((found.labels == label + 1).astype(np.uint8)))
         for label in range(len(found.areas))
     ]
-    by_labels = pairs(overlaps_of_labels(true, found.labels, found.areas))
+    by_labels = pairs(overlaps_of_components(true, found))
     assert by_labels == pairs(overlaps_of_masks(true.run_lengths(), masks))
     assert by_labels
 
@@ -140,3 +140,84 @@ def test_grade_of_a_component_is_that_of_most_of_its_graded_pixels() -> None:
     found = FoundComponents.of(localization, damage)
     assert found.damage.tolist() == [2, -1, 0]
     assert found.areas.tolist() == [9, 4, 4]
+
+
+def counts(true: list[tuple[int, ...]], damage: list[int], pairs: list[tuple[int, int]]) -> ObjectCounts:
+    matched = np.array(pairs, np.int64).reshape(-1, 2)
+    return count_objects(tile(*true), np.array(damage, np.int64), (matched[:, 0], matched[:, 1]))
+
+
+def test_figures_worked_out_by_hand() -> None:
+    true = [
+        (0, 0, 8, 8, 0),
+        (0, 0, 16, 16, 1),
+        (0, 0, 32, 32, 2),
+        (0, 0, 33, 33, 3),
+        (0, 0, 8, 8, -1),
+        (0, 0, 8, 8, 3),
+    ]
+    # found: none as none, minor as major, major as none, the un-classified one; missed: both destroyed
+    found = counts(true, [0, 2, 0, 3, 1, 1], [(0, 0), (1, 1), (2, 2), (4, 3)])
+    assert found.sizes.tolist() == [[3, 2, 1], [2, 2, 0]]
+    assert found.finding.tolist() == [4, 6, 6]
+    assert found.confusion.tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 2],
+        [0, 0, 0, 1, 0, 0],
+        [0, 2, 0, 0, 0, 0],
+    ]
+    report = found.report()
+    assert (report["precision"], report["recall"], report["f1"]) == pytest.approx((4 / 6, 4 / 6, 4 / 6))
+    assert [group["recall"] for group in report["by_size"].values()] == pytest.approx([2 / 3, 1, 0])
+    of_found = report["damage_found"]["classes"]
+    assert of_found["no-damage"]["f1"] == pytest.approx(2 / 3)
+    assert of_found["minor-damage"]["f1"] == of_found["major-damage"]["f1"] == 0
+    assert math.isnan(of_found["destroyed"]["f1"])  # none was found
+    assert report["damage_found"]["macro_f1"] == pytest.approx(2 / 9)
+    end = report["damage_end_to_end"]["classes"]
+    assert [end[name]["f1"] for name in end] == pytest.approx([2 / 3, 0, 0, 0])
+    assert (end["minor-damage"]["fp"], end["destroyed"]["fn"], end["destroyed"]["fp"]) == (2, 2, 0)
+    assert report["damage_end_to_end"]["macro_f1"] == pytest.approx(1 / 6)
+    assert report["graded"] == 3
+    assert report["ordinal_error"] == pytest.approx((0 + 1 + 2) / 3)
+    assert report["confusion"]["rows"] == list(TRUE_ROWS)
+    assert report["confusion"]["columns"] == list(FOUND_COLUMNS)
+
+
+def test_prediction_without_a_grade_is_wrong_and_not_part_of_the_ordinal_error() -> None:
+    report = counts([(0, 0, 8, 8, 0), (20, 0, 8, 8, 0)], [-1, 0], [(0, 0), (1, 1)]).report()
+    assert report["damage_found"]["classes"]["no-damage"]["recall"] == 0.5
+    assert (report["graded"], report["ordinal_error"]) == (1, 0)
+
+
+def test_unclassified_buildings_count_for_finding_alone() -> None:
+    report = counts([(0, 0, 8, 8, -1), (20, 0, 8, 8, -1)], [2, 3], [(0, 0)]).report()
+    assert (report["recall"], report["precision"], report["f1"]) == (0.5, 0.5, 0.5)
+    assert math.isnan(report["damage_found"]["macro_f1"])
+    assert math.isnan(report["ordinal_error"])
+    assert report["graded"] == 0
+
+
+def test_nothing_there_and_nothing_predicted_is_not_defined() -> None:
+    for empty in (counts([], [], []), ObjectCounts.total([])):
+        report = empty.report()
+        assert all(math.isnan(report[key]) for key in ("precision", "recall", "f1", "ordinal_error"))
+        assert all(math.isnan(group["recall"]) for group in report["by_size"].values())
+
+
+def test_only_one_side_is_there() -> None:
+    missed, made_up = counts([(0, 0, 8, 8, 1)], [], []).report(), counts([], [1], []).report()
+    assert (missed["recall"], missed["f1"]) == (0, 0)
+    assert math.isnan(missed["precision"])
+    assert missed["damage_end_to_end"]["classes"]["minor-damage"]["f1"] == 0
+    assert made_up["precision"] == 0
+    assert math.isnan(made_up["f1"])
+
+
+def test_figures_of_many_draws_at_once() -> None:
+    precision, recall, f1 = finding_figures(np.array([[1, 2, 4], [0, 0, 3], [0, 2, 0]]))
+    np.testing.assert_array_equal(precision, [0.25, 0, np.nan])
+    np.testing.assert_array_equal(recall, [0.5, np.nan, 0])
+    np.testing.assert_allclose(f1, [1 / 3, np.nan, 0])
