@@ -12,8 +12,8 @@ class PairRCNN(GeneralizedRCNN):
     dict a pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the window, ``scores`` (M,),
     ``pred_classes`` (M,), ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs``
     (M, 4), ``pred_damage`` (M,), ``pred_features`` (M, D); and ``proposals``: ``proposal_boxes`` (P, 4)
-    likewise and ``objectness_logits`` (P,), unless boxes were given. Pasting 1,000 masks into the image takes over 1 GB;
-    :mod:`skyeye_det.prediction` works inside the boxes.
+    likewise and ``objectness_logits`` (P,), unless boxes were given. Pasting 1,000 masks into the image
+    takes over 1 GB; :mod:`skyeye_det.prediction` works inside the boxes.
     """
 
     def inference(

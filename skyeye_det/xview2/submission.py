@@ -32,13 +32,7 @@ PARTS_FOLDER, JOINED_FILE = "instances", "instances.json"
 """COCO results that ``tools/infer.py`` leaves beside the PNGs: one file a scene, and one of all."""
 
 CANDIDATES_FOLDER = "candidates"
-"""Likewise, and with .json, those that the rule left out as too unsure."""
-
-SETTINGS_FILE = "inference.json"
-"""What the results of a folder come from."""
-
-LEAST_SCORE = "least_painted_score"
-"""Its key: score from which instances are painted, 0 where the model's buildings are all painted."""
+"""Likewise, and with .json, what the rule left out."""
 
 _ANONYMOUS_FILE = re.compile(
     r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})_prediction\.png"
