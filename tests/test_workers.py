@@ -30,7 +30,7 @@ def test_an_error_comes_in_the_place_of_its_item(workers: int) -> None:
         next(results)
 
 
-def test_a_killed_worker_is_told_in_a_sentence() -> None:
+def test_a_killed_worker_is_reported_in_a_sentence() -> None:
     with pytest.raises(InputError, match="a worker process was killed.*--workers 1"):
         list(ordered_map(os._exit, [9, 9], 2, chunk=1))
 

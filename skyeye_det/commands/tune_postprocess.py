@@ -27,7 +27,7 @@ from skyeye_det.decision.tuning.report import (
     format_tuning,
     read_counts,
 )
-from skyeye_det.decision.tuning.search import PAINT_FOR
+from skyeye_det.decision.tuning.search import PIXELS_FOR
 from skyeye_det.decision.tuning.tiles import KnownWindow
 from skyeye_det.decision.tuning.tune import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.dependencies import require_detectron2
@@ -38,7 +38,7 @@ from skyeye_det.files import require_writable, write_json
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.xview2.bootstrap import Resampling
 
-OPTIONS = ("folds", "seed", "workers", "draws", "paint_for")
+OPTIONS = ("folds", "seed", "workers", "draws", "pixels_for")
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -56,8 +56,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=named_path, metavar="YAML", help="the rule")
     parser.add_argument("--rule", type=named_path, metavar="YAML", help="judge this one; wants --work")
-    paint_for = "pixels are tuned to this (default: score), grades to the score"
-    parser.add_argument("--paint-for", choices=PAINT_FOR, default=TuningOptions.paint_for, help=paint_for)
+    pixels_for = "pixels are tuned to this (default: score), grades to the score"
+    parser.add_argument("--pixels-for", choices=PIXELS_FOR, default=TuningOptions.pixels_for, help=pixels_for)
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
     parser.add_argument("--seed", type=whole, default=0, help="of folds and draws (default: 0)")
     parser.add_argument("--draws", type=positive, default=1000, help="sets of tiles drawn (default: 1000)")
@@ -90,8 +90,8 @@ def _check_tuning(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     missing = [name for name in (*models, "xbd_root", "splits") if not getattr(args, name)]
     if args.predictions and (args.config_file or args.weights or args.out_of_fold):
         parser.error("--predictions takes the place of --config-file, --weights and --out-of-fold")
-    if args.rule and args.paint_for != TuningOptions.paint_for:
-        parser.error("--paint-for is of a rule that is tuned; leave it out with --rule")
+    if args.rule and args.pixels_for != TuningOptions.pixels_for:
+        parser.error("--pixels-for is of a rule that is tuned; leave it out with --rule")
     if missing:
         parser.error(f"tuning also needs {', '.join('--' + name.replace('_', '-') for name in missing)}")
     if (args.output is None) != (args.rule is not None):

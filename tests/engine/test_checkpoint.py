@@ -185,7 +185,7 @@ def test_caffe2_pickle_reaches_the_siamese_resnet(tmp_path: Path) -> None:
     assert (bottom_up.res2[0].conv1.weight == 1).all()
 
 
-def test_missing_file_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_file_is_reported_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.pth: no such file") as told:
         SkyeyeCheckpointer(small()).load(str(tmp_path / "none.pth"))
     assert "\n" not in str(told.value)

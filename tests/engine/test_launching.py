@@ -40,7 +40,7 @@ def test_one_process_runs_here_with_or_without_gpu(monkeypatch: pytest.MonkeyPat
     assert len(runs) == 1
 
 
-def test_fault_in_one_of_several_processes_is_told_in_a_sentence(
+def test_fault_in_one_of_several_processes_is_reported_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -31,7 +31,7 @@ def written(tmp_path: Path, text: str) -> Path:
         (["VIS_PERIOD", "20"], "VIS_PERIOD: expected 0"),
     ],
 )
-def test_wrong_override_is_told_in_a_sentence(overrides: list[str], sentence: str) -> None:
+def test_wrong_override_is_reported_in_a_sentence(overrides: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence) as told:
         load_config(DEFAULT, overrides)
     assert "\n" not in str(told.value)
@@ -50,7 +50,7 @@ def test_wrong_override_is_told_in_a_sentence(overrides: list[str], sentence: st
         "\x00",
     ],
 )
-def test_wrong_file_is_told_in_a_sentence_with_its_name(tmp_path: Path, text: str) -> None:
+def test_wrong_file_is_reported_in_a_sentence_with_its_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"config\.yaml: .") as told:
         load_config(written(tmp_path, text))
     assert "\n" not in str(told.value)

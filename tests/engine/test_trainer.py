@@ -183,7 +183,7 @@ def test_nan_stops_training_with_the_losses_printed(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_missing_image_is_told_in_a_sentence(
+def test_missing_image_is_reported_in_a_sentence(
     tiny_datasets: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -207,7 +207,7 @@ def test_missing_image_is_told_in_a_sentence(
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate\n2 GiB")]
 )
-def test_lack_of_memory_is_told_in_a_sentence(
+def test_lack_of_memory_is_reported_in_a_sentence(
     tiny_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def run_step(self: PairTrainer) -> None:

@@ -262,10 +262,10 @@ def test_a_rule_of_other_tiles_is_judged_and_left_as_it_is(weights, tiny_dataset
     assert run.returncode == 2
     assert "--rule and --work" in run.stderr
     run = subprocess.run(
-        [*command, "--paint-for", "localization"], capture_output=True, text=True, check=False
+        [*command, "--pixels-for", "localization"], capture_output=True, text=True, check=False
     )
     assert run.returncode == 2
-    assert "--paint-for is of a rule that is tuned" in run.stderr
+    assert "--pixels-for is of a rule that is tuned" in run.stderr
     run = subprocess.run(
         [*command, "--work", str(tmp_path / "work")], capture_output=True, text=True, check=False
     )

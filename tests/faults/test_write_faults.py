@@ -107,7 +107,7 @@ def _dies_at_20(number: int) -> int:
     return number
 
 
-def test_killed_worker_is_told_in_a_sentence() -> None:
+def test_killed_worker_is_reported_in_a_sentence() -> None:
     seen: list[int] = []
     with pytest.raises(InputError, match="a worker process was killed"):
         seen.extend(ordered_map(_dies_at_20, list(range(40)), workers=2))

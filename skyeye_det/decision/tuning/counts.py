@@ -1,11 +1,11 @@
-"""What is left of a painted tile once pixels are counted: small tables that any decision rule is judged by.
+"""What is left of a rasterized tile once pixels are counted: small tables that any decision rule is judged by.
 
-Where buildings are (thresholds, map weight, areas: the *painting*) decides which pixels belong to which
+Where buildings are (thresholds, map weight, areas: the *rasterization*) decides which pixels belong to which
 group, an instance or pixels of one damage distribution. How they are graded (temperature, damage weights: the
-*grading*) decides the class of each group. So a tile is painted once for each painting, and every grading
-is a sum over groups, exactly that of repainting.
+*classification*) decides the class of each group. So a tile is rasterized once for each rasterization, and every classification
+is a sum over groups, exactly that of rasterizing anew.
 
-Glossary: ``G`` groups; ``D`` gradings; ``T`` tiles. Truth 0 is background or un-classified,
+Glossary: ``G`` groups; ``D`` classifications; ``T`` tiles. Truth 0 is background or un-classified,
 1..4 the damage class + 1, as in the official targets.
 """
 
@@ -26,12 +26,12 @@ MOST_CELLS = 2_000
 """Groups kept apart; where there are more (single pixels' distributions), near ones are joined."""
 
 _FINEST = 256
-_BLOCK = 1 << 21  # group times grading worked out at a time
+_BLOCK = 1 << 21  # group times classification worked out at a time
 
 
 @dataclass(frozen=True, eq=False)
-class PaintedCounts:
-    """Pixels of one or more tiles under one painting; adds up.
+class GroupCounts:
+    """Pixels of one or more tiles under one rasterization; adds up.
 
     Attributes:
         localization: int64 (3,), true positive, false positive and false negative pixels.
@@ -49,7 +49,7 @@ class PaintedCounts:
     evidence: Counts
 
     @classmethod
-    def zero(cls) -> "PaintedCounts":
+    def zero(cls) -> "GroupCounts":
         """Of no tile."""
         return cls(
             np.zeros(3, np.int64),
@@ -60,7 +60,7 @@ class PaintedCounts:
         )
 
     @classmethod
-    def total(cls, counts: Iterable["PaintedCounts"], most_cells: int = MOST_CELLS) -> "PaintedCounts":
+    def total(cls, counts: Iterable["GroupCounts"], most_cells: int = MOST_CELLS) -> "GroupCounts":
         """Counts of several tiles, with near groups joined where there are more than ``most_cells``."""
         parts = [cls.zero(), *counts]
         joined = cls(
@@ -81,7 +81,7 @@ class PaintedCounts:
         return self.true > 0
 
     def pixel_counts(self, temperature: float, weights: NDArray[np.floating]) -> Counts:
-        """What ``count_pixels`` would count of repainted tiles, for many gradings at once.
+        """What ``count_pixels`` would count of rasterized_windows tiles, for many classifications at once.
 
         Args:
             temperature: of ``DecisionRule``.
@@ -125,7 +125,7 @@ def joined_cells(probs: Floats, counts: Counts, most_cells: int = MOST_CELLS) ->
     """Joins groups of nearly the same probabilities until there are few enough.
 
     Those of one cell of a grid, of 1/256, 1/128, ..., become one with their mean probabilities, weighted by
-    counts: an approximation, so a rule found with it is to be judged by repainting.
+    counts: an approximation, so a rule found with it is to be judged by rasterizing anew.
 
     Args:
         probs: float32 (G, 4).
@@ -170,21 +170,21 @@ def code_table(groups: NDArray[np.integer], codes: NDArray[np.uint8], count: int
     return np.bincount(both, minlength=count * 2 * _TRUTHS).reshape(count, 2, _TRUTHS)
 
 
-def counts_of_groups(table: Counts, probs: Floats, totals: Counts, *, of_buildings: bool) -> PaintedCounts:
+def counts_of_groups(table: Counts, probs: Floats, totals: Counts, *, of_buildings: bool) -> GroupCounts:
     """Counts of a tile whose building pixels belong to groups.
 
     Args:
-        table: int64 (G, 2, 5), painted building pixels of each group, see ``code_table``.
+        table: int64 (G, 2, 5), rasterized building pixels of each group, see ``code_table``.
         probs: float32 (G, 4), damage probabilities of the groups; rows of 0 where nothing is known.
         totals: int64 (2, 5), all pixels of the tile by truth.
         of_buildings: whether a group is a building, or pixels of equal probabilities.
     """
     pixels = table.sum(axis=1)
-    hits, painted, there = int(table[:, 1].sum()), int(table.sum()), int(totals[1].sum())
+    hits, rasterized, there = int(table[:, 1].sum()), int(table.sum()), int(totals[1].sum())
     evidence = majority(pixels) if of_buildings else pixels[:, 1:]
     held = pixels.any(axis=1)
-    return PaintedCounts(
-        np.array([hits, painted - hits, there - hits], np.int64),
+    return GroupCounts(
+        np.array([hits, rasterized - hits, there - hits], np.int64),
         totals.sum(axis=0)[1:],
         probs[held],
         pixels[held],

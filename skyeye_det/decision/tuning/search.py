@@ -1,14 +1,14 @@
 """Direct search for the decision rule of the best official score.
 
-The score is piecewise constant, so it is searched and not differentiated. Paintings (thresholds, map weight,
+The score is piecewise constant, so it is searched and not differentiated. Rasterizations (thresholds, map weight,
 areas) are changed one at a time, or two where they act together, over grids; damage weights over a
 logarithmic grid that is refined around its best places. The two take turns until neither helps.
 
-The score pays for buildings painted too large: what they lose of localization, a weight of 0.3, they may gain
-in pixels of rare grades. Where outlines shall stay true to size, paintings are searched for localization F1
-and grades alone for the score (``PAINT_FOR``).
+The score pays for buildings rasterized too large: what they lose of localization, a weight of 0.3, they may gain
+in pixels of rare grades. Where outlines shall stay true to size, rasterizations are searched for localization F1
+and grades alone for the score (``PIXELS_FOR``).
 
-Against overfitting: of paintings that are worth the same within ``TIE`` the one nearest the default is taken,
+Against overfitting: of rasterizations that are worth the same within ``TIE`` the one nearest the default is taken,
 and damage weights are settled at the end, see ``tuning_weights``.
 """
 
@@ -21,20 +21,20 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.counts import PaintedCounts
-from skyeye_det.decision.tuning.weights import graded_rule, localization_f1, rule_score, settled_rule
+from skyeye_det.decision.tuning.counts import GroupCounts
+from skyeye_det.decision.tuning.weights import localization_f1, rule_score, rule_with_grades, settled_rule
 
-Paint = Callable[[Sequence[DecisionRule]], list[list[PaintedCounts]]]
-"""Counts of the blocks of tiles to tune on, for each of several rules whose paintings differ."""
+Rasterize = Callable[[Sequence[DecisionRule]], list[list[GroupCounts]]]
+"""Counts of the blocks of tiles to tune on, for each of several rules whose rasterizations differ."""
 
 TIE = 3e-4
-"""Smaller differences between paintings, of score or localization F1, are taken as none."""
+"""Smaller differences between rasterizations, of score or localization F1, are taken as none."""
 
-PAINT_FOR: Mapping[str, Callable[[Sequence[PaintedCounts], DecisionRule], float]] = {
+PIXELS_FOR: Mapping[str, Callable[[Sequence[GroupCounts], DecisionRule], float]] = {
     "score": rule_score,
     "localization": lambda parts, _: localization_f1(parts),
 }
-"""What a painting is searched for, by its name: (counts painted by a rule, the rule) -> 0..1."""
+"""What a rasterization is searched for, by its name: (counts rasterized by a rule, the rule) -> 0..1."""
 
 _MOST_ROUNDS = 4
 _MOST_SWEEPS = 3
@@ -46,7 +46,7 @@ GRIDS: Mapping[str, tuple[float, ...]] = {
     "min_area": (0.0, 20.0, 50.0, 100.0),
     "presence_threshold": (0.0, 0.5, 0.7, 0.8, 0.9),
 }
-"""Values of each number of a painting that are tried; the default is among them or is tried too."""
+"""Values of each number of a rasterization that are tried; the default is among them or is tried too."""
 
 JOINT: Mapping[str, tuple[float, ...]] = {
     "map_weight": GRIDS["map_weight"],
@@ -60,42 +60,42 @@ class Search:
     """What is searched.
 
     Attributes:
-        paint: gives counts.
-        names: numbers of the painting that have an effect, of ``GRIDS``.
+        rasterize: gives counts.
+        names: numbers of the rasterization that have an effect, of ``GRIDS``.
         default: where the search starts, and what ties go to.
         seed: of the resamples that the damage weights are settled by.
-        paint_for: what paintings are searched for, of ``PAINT_FOR``; grades are for the score.
+        pixels_for: what rasterizations are searched for, of ``PIXELS_FOR``; grades are for the score.
     """
 
-    paint: Paint
+    rasterize: Rasterize
     names: tuple[str, ...]
     default: DecisionRule
     seed: int = 0
-    paint_for: str = "score"
+    pixels_for: str = "score"
 
-    def value(self, parts: Sequence[PaintedCounts], rule: DecisionRule) -> float:
-        """What a rule is worth on counts painted by it."""
-        return PAINT_FOR[self.paint_for](parts, rule)
+    def value(self, parts: Sequence[GroupCounts], rule: DecisionRule) -> float:
+        """What a rule is worth on counts rasterized by it."""
+        return PIXELS_FOR[self.pixels_for](parts, rule)
 
 
 def tuned_rule(search: Search) -> DecisionRule:
-    """Searches paintings and gradings in turn, and settles the damage weights at the end."""
-    best = graded_rule(search.default, search.paint([search.default])[0])
-    best_value = search.value(search.paint([best])[0], best)
+    """Searches rasterizations and classifications in turn, and settles the damage weights at the end."""
+    best = rule_with_grades(search.default, search.rasterize([search.default])[0])
+    best_value = search.value(search.rasterize([best])[0], best)
     for _ in range(_MOST_ROUNDS):
-        painted = _painted_rule(best, search)
-        (parts,) = search.paint([painted])
-        # The temperature moves with the painting, which is no part of the search and may cost score.
-        rule = max(graded_rule(painted, parts), painted, key=partial(rule_score, parts))
+        rasterized = _rule_with_pixels(best, search)
+        (parts,) = search.rasterize([rasterized])
+        # The temperature moves with the rasterization, which is no part of the search and may cost score.
+        rule = max(rule_with_grades(rasterized, parts), rasterized, key=partial(rule_score, parts))
         value = search.value(parts, rule)
         if value <= best_value + TIE:
             break
         best, best_value = rule, value
-    return settled_rule(best, search.paint([best])[0], search.seed)
+    return settled_rule(best, search.rasterize([best])[0], search.seed)
 
 
-def _painted_rule(rule: DecisionRule, search: Search) -> DecisionRule:
-    """The rule with the best painting found; its grading stays."""
+def _rule_with_pixels(rule: DecisionRule, search: Search) -> DecisionRule:
+    """The rule with the best rasterization found; its classification stays."""
     if set(JOINT) <= set(search.names):
         rule = _best_of(rule, search, _combinations(rule, JOINT))
     for _ in range(_MOST_SWEEPS):
@@ -119,14 +119,14 @@ def _combinations(rule: DecisionRule, grids: Mapping[str, Sequence[float]]) -> l
 
 def _best_of(rule: DecisionRule, search: Search, candidates: list[DecisionRule]) -> DecisionRule:
     """Of those whose value is within ``TIE`` of the best the one nearest the default, else the first."""
-    painted = zip(search.paint(candidates), candidates, strict=True)
-    values = np.array([search.value(parts, one) for parts, one in painted])
+    rasterized = zip(search.rasterize(candidates), candidates, strict=True)
+    values = np.array([search.value(parts, one) for parts, one in rasterized])
     level = [one for one, value in zip(candidates, values, strict=True) if value >= values.max() - TIE]
     return min(level, key=lambda one: (_distance(one, search.default), one != rule))
 
 
 def _distance(rule: DecisionRule, default: DecisionRule) -> float:
-    """How far a painting is from the default, each number in parts of its grid's range."""
+    """How far a rasterization is from the default, each number in parts of its grid's range."""
     return sum(
         abs(getattr(rule, name) - getattr(default, name)) / (grid[-1] - grid[0])
         for name, grid in GRIDS.items()

@@ -14,8 +14,8 @@ from skyeye_det.data.stratification import stratify
 from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.counts import Counts, PaintedCounts
-from skyeye_det.decision.tuning.painted import Truth, graded_buildings, painted_counts, painting_of
+from skyeye_det.decision.tuning.counts import Counts, GroupCounts
+from skyeye_det.decision.tuning.rasterized import Truth, classified_buildings, pixel_rule, rasterized_counts
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
 from skyeye_det.prediction.prediction import Prediction
@@ -24,13 +24,13 @@ from skyeye_det.workers import ordered_map
 from skyeye_det.xview2.score import count_pixels
 
 _MOST_KEPT = 150
-"""Paintings whose counts are kept, at most ``MOST_CELLS`` groups of each block."""
+"""Rasterizations whose counts are kept, at most ``MOST_CELLS`` groups of each block."""
 
 MOST_BLOCKS = 40
 """Into which the tiles are dealt, whole folds of them; more tiles share a block, so memory is bounded."""
 
 _CHUNK = 2  # tiles handed to a worker at a time
-_LEAST_PAINTED = 200  # tiles times rules; fewer are painted before other processes have started
+_LEAST_COUNTED = 200  # tiles times rules; fewer are rasterized before other processes have started
 
 
 _LOCALIZATION_BIT = 8
@@ -87,13 +87,13 @@ def count_truth(window: KnownWindow) -> Counts:
     return np.array([1, np.count_nonzero(localization), *classes], np.int64)
 
 
-def paint_tile(window: KnownWindow, rules: Sequence[DecisionRule]) -> list[PaintedCounts]:
+def count_window(window: KnownWindow, rules: Sequence[DecisionRule]) -> list[GroupCounts]:
     """Counts of one window by the pixels of each rule."""
     prediction, truth = window.read()
-    return painted_counts(prediction, rules, truth)
+    return rasterized_counts(prediction, rules, truth)
 
 
-def repaint_tile(job: tuple[KnownWindow, Sequence[DecisionRule]]) -> list[Counts]:
+def rasterize_window(job: tuple[KnownWindow, Sequence[DecisionRule]]) -> list[Counts]:
     """int64 (3, 5) of one window under each rule, rasterized and counted as a submission is."""
     window, rules = job
     prediction, truth = window.read()
@@ -106,7 +106,7 @@ def judge_buildings(job: tuple[KnownWindow, DecisionRule]) -> tuple[Reliability,
     window, rule = job
     prediction, truth = window.read()
     before, after = (
-        graded_buildings(prediction, one, truth) for one in (replace(rule, temperature=1.0), rule)
+        classified_buildings(prediction, one, truth) for one in (replace(rule, temperature=1.0), rule)
     )
     return Reliability.of(*before), Reliability.of(*after)
 
@@ -158,49 +158,49 @@ def deal_blocks(folds: Counts) -> Counts:
 
 @dataclass(eq=False)
 class BlockCounts:
-    """Counts of blocks of tiles under any painting, worked out once for each.
+    """Counts of blocks of tiles under any rasterization, worked out once for each.
 
     Attributes:
         windows: to tune on.
         blocks: int64 (T,), the block of each.
-        workers: tiles painted at a time.
+        workers: tiles rasterized at a time.
     """
 
     windows: Sequence[KnownWindow]
     blocks: Counts
     workers: int = 1
-    _kept: "OrderedDict[DecisionRule, list[PaintedCounts]]" = field(default_factory=OrderedDict)
+    _kept: "OrderedDict[DecisionRule, list[GroupCounts]]" = field(default_factory=OrderedDict)
 
-    def paint(self, rules: Sequence[DecisionRule], chosen: Sequence[int]) -> list[list[PaintedCounts]]:
-        """Counts of some blocks, one after the other, for the painting of each rule.
+    def rasterize(self, rules: Sequence[DecisionRule], chosen: Sequence[int]) -> list[list[GroupCounts]]:
+        """Counts of some blocks, one after the other, for the rasterization of each rule.
 
         Args:
-            rules: whose paintings are wanted; grading has no effect.
+            rules: whose rasterizations are wanted; classification has no effect.
             chosen: blocks.
         """
-        paintings = [painting_of(rule) for rule in rules]
-        missing = [one for one in dict.fromkeys(paintings) if one not in self._kept]
+        pixel_rules = [pixel_rule(rule) for rule in rules]
+        missing = [one for one in dict.fromkeys(pixel_rules) if one not in self._kept]
         if missing:
-            self._kept |= zip(missing, self._painted(missing), strict=True)
-        found = [[self._kept[one][block] for block in chosen] for one in paintings]
-        for one in dict.fromkeys(paintings):
+            self._kept |= zip(missing, self._rasterized(missing), strict=True)
+        found = [[self._kept[one][block] for block in chosen] for one in pixel_rules]
+        for one in dict.fromkeys(pixel_rules):
             self._kept.move_to_end(one)
         while len(self._kept) > max(_MOST_KEPT, len(rules)):
             self._kept.popitem(last=False)
         return found
 
-    def _painted(self, rules: list[DecisionRule]) -> list[list[PaintedCounts]]:
-        totals = [[PaintedCounts.zero() for _ in range(int(self.blocks.max()) + 1)] for _ in rules]
-        workers = self.workers if len(rules) * len(self.windows) >= _LEAST_PAINTED else 1
-        tiles = ordered_map(partial(paint_tile, rules=rules), self.windows, workers, _CHUNK)
+    def _rasterized(self, rules: list[DecisionRule]) -> list[list[GroupCounts]]:
+        totals = [[GroupCounts.zero() for _ in range(int(self.blocks.max()) + 1)] for _ in rules]
+        workers = self.workers if len(rules) * len(self.windows) >= _LEAST_COUNTED else 1
+        tiles = ordered_map(partial(count_window, rules=rules), self.windows, workers, _CHUNK)
         for block, counts in zip(self.blocks.tolist(), tiles, strict=True):
             for total, one in zip(totals, counts, strict=True):
-                total[block] = PaintedCounts.total([total[block], one])
+                total[block] = GroupCounts.total([total[block], one])
         return totals
 
 
-def repainted(
+def rasterized_windows(
     windows: Sequence[KnownWindow], rules: Sequence[Sequence[DecisionRule]], workers: int
 ) -> Iterator[list[Counts]]:
-    """``repaint_tile`` of each tile with its own rules, in order."""
-    return ordered_map(repaint_tile, list(zip(windows, rules, strict=True)), workers, _CHUNK)
+    """``rasterize_window`` of each tile with its own rules, in order."""
+    return ordered_map(rasterize_window, list(zip(windows, rules, strict=True)), workers, _CHUNK)

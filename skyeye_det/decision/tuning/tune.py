@@ -1,8 +1,8 @@
 """Tunes a decision rule on kept tiles, and says honestly what it is worth: cross-fitted over tiles.
 
-Each tile is judged by a rule that was tuned without its fold, and painted as a submission is; the counts of
+Each tile is judged by a rule that was tuned without its fold, and rasterized as a submission is; the counts of
 all tiles together give one score. Beside it stands the score of the final rule on the very tiles that it was
-tuned on, which flatters, and what plain argmax makes of the same painting.
+tuned on, which flatters, and what plain argmax makes of the same rasterization.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.counts import Counts
-from skyeye_det.decision.tuning.painted import painting_numbers
+from skyeye_det.decision.tuning.rasterized import pixel_numbers
 from skyeye_det.decision.tuning.report import ARGMAX, DEFAULT, FLATTERING, TUNED, row_figures, share_higher
 from skyeye_det.decision.tuning.search import Search, tuned_rule
 from skyeye_det.decision.tuning.tiles import (
@@ -27,7 +27,7 @@ from skyeye_det.decision.tuning.tiles import (
     deal_blocks,
     deal_folds,
     judge_buildings,
-    repainted,
+    rasterized_windows,
 )
 from skyeye_det.decision.tuning.weights import SPREAD_COST
 from skyeye_det.progress import progress
@@ -47,10 +47,10 @@ class TuningOptions:
     Attributes:
         folds: of the cross-fit, 2 or more; a given rule has none.
         seed: of the folds and of the bootstrap's draws.
-        workers: tiles painted at a time.
+        workers: tiles rasterized at a time.
         draws: of the bootstrap.
         rule: a rule that was tuned on other tiles, to be judged on these; None: one is tuned.
-        paint_for: what decides where buildings are painted, of ``tuning_search.PAINT_FOR``.
+        pixels_for: what decides where buildings are rasterized, of ``search.PIXELS_FOR``.
     """
 
     folds: int = 5
@@ -58,7 +58,7 @@ class TuningOptions:
     workers: int = 1
     draws: int = 1000
     rule: DecisionRule | None = None
-    paint_for: str = "score"
+    pixels_for: str = "score"
 
     @property
     def resampling(self) -> Resampling:
@@ -126,12 +126,12 @@ def _fold_rules(windows: Sequence[KnownWindow], folds: Counts, options: TuningOp
     """A rule tuned without each fold, and last the one tuned on all of them."""
     blocks = deal_blocks(folds)
     table = BlockCounts(windows, blocks, options.workers)
-    names = painting_numbers(windows[0].read()[0])
+    names = pixel_numbers(windows[0].read()[0])
 
     def tuned(left_out: int | None) -> DecisionRule:
         chosen = np.unique(blocks[folds != left_out] if left_out is not None else blocks).tolist()
-        paint = partial(table.paint, chosen=chosen)
-        return tuned_rule(Search(paint, names, DecisionRule(), options.seed, options.paint_for))
+        rasterize = partial(table.rasterize, chosen=chosen)
+        return tuned_rule(Search(rasterize, names, DecisionRule(), options.seed, options.pixels_for))
 
     turns = [*range(options.folds), None]
     return [tuned(left_out) for left_out in progress(turns, len(turns), "tune", "fold")]
@@ -140,10 +140,10 @@ def _fold_rules(windows: Sequence[KnownWindow], folds: Counts, options: TuningOp
 def _judged(
     windows: Sequence[KnownWindow], own: Sequence[DecisionRule], final: DecisionRule, options: TuningOptions
 ) -> dict[str, Counts]:
-    """Counts int64 (T, 3, 5) of each row, all repainted."""
+    """Counts int64 (T, 3, 5) of each row, all rasterized_windows."""
     flat = (1.0,) * NUM_DAMAGE_CLASSES
     rules = [(DecisionRule(), replace(rule, damage_weights=flat), rule, final) for rule in own]
-    tiles = progress(repainted(windows, rules, options.workers), len(windows), "repaint", "tile")
+    tiles = progress(rasterized_windows(windows, rules, options.workers), len(windows), "rasterize", "tile")
     stacked = np.array(list(tiles), np.int64)
     return dict(zip((DEFAULT, ARGMAX, TUNED, FLATTERING), np.moveaxis(stacked, 1, 0), strict=True))
 
@@ -170,7 +170,7 @@ def rule_remarks(report: dict[str, Any], source: str) -> list[str]:
     return [
         f"Tuned by tools/tune_postprocess.py on {source}: {len(report['tiles']['scenes'])} tiles, seed"
         f" {options['seed']}.",
-        f"{_SEARCHED[options['paint_for']]} by search for the official score (weights: cost"
+        f"{_SEARCHED[options['pixels_for']]} by search for the official score (weights: cost"
         f" {SPREAD_COST} of their spread, mean over resampled tiles); the temperature by likelihood.",
         f"Score, cross-fitted over {options['folds']} folds of tiles: {figures[TUNED]:.4f} (argmax at the"
         f" same thresholds {figures[ARGMAX]:.4f}, default rule {figures[DEFAULT]:.4f}).",

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.decision.calibration import fit_temperature
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.counts import Counts, PaintedCounts
+from skyeye_det.decision.tuning.counts import Counts, GroupCounts
 from skyeye_det.xview2.bootstrap import score_draws
 from skyeye_det.xview2.score import LOCALIZATION_WEIGHT
 
 Floats = NDArray[np.float64]
-Parts = Sequence[PaintedCounts]
+Parts = Sequence[GroupCounts]
 """Counts of the blocks to tune on."""
 
 SPREAD_COST = 0.01
@@ -53,24 +53,24 @@ def scores(pixels: NDArray[np.integer] | Floats) -> Floats:
 
 
 def rule_score(parts: Parts, rule: DecisionRule) -> float:
-    """Score of a rule on counts painted by it."""
+    """Score of a rule on counts rasterized by it."""
     return float(scores(_summed(parts, rule.temperature, np.array([rule.damage_weights])))[0])
 
 
 def localization_f1(parts: Parts) -> float:
-    """Localization F1 of a painting, 0 where nothing is there and nothing painted."""
+    """Localization F1 of a rasterization, 0 where nothing is there and nothing rasterized."""
     hits, false, missed = np.sum([part.localization for part in parts], axis=0).tolist()
     return 2 * hits / max(2 * hits + false + missed, 1)
 
 
-def graded_rule(rule: DecisionRule, parts: Parts) -> DecisionRule:
-    """The rule with the temperature and damage weights that fit the counts best; its painting stays.
+def rule_with_grades(rule: DecisionRule, parts: Parts) -> DecisionRule:
+    """The rule with the temperature and damage weights that fit the counts best; its rasterization stays.
 
     The temperature is the likeliest, and no part of the search. Weights are relative to
     the first class that the truth has; classes that it lacks keep 1.
 
     Args:
-        rule: what the counts were painted by.
+        rule: what the counts were rasterized by.
         parts: counts to tune on.
     """
     probs = np.concatenate([part.probs for part in parts])

@@ -5,12 +5,12 @@ import pytest
 from tuning_tiles import KINDS, SHAPE, random_instances, random_pixels, random_tile, random_truth
 
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.counts import PaintedCounts, joined_cells
-from skyeye_det.decision.tuning.painted import (
-    graded_buildings,
-    painted_counts,
-    painting_numbers,
-    painting_of,
+from skyeye_det.decision.tuning.counts import GroupCounts, joined_cells
+from skyeye_det.decision.tuning.rasterized import (
+    classified_buildings,
+    rasterized_counts,
+    pixel_numbers,
+    pixel_rule,
 )
 from skyeye_det.prediction.pixel_prediction import PixelPrediction
 from skyeye_det.prediction.store import KeptTile, Prediction
@@ -35,12 +35,12 @@ def random_rules(seed: int, count: int) -> list[DecisionRule]:
     return rules + [dataclasses.replace(rule, pixel_threshold=0.2) for rule in rules]
 
 
-def repainted(tile: KeptTile, rule: DecisionRule) -> np.ndarray:
+def rasterized_windows(tile: KeptTile, rule: DecisionRule) -> np.ndarray:
     counts = count_pixels(*tile.prediction.rasterize(rule), *tile.truth)
     return np.stack([counts.tp, counts.fp, counts.fn])
 
 
-def counted(counts: PaintedCounts, rule: DecisionRule) -> np.ndarray:
+def counted(counts: GroupCounts, rule: DecisionRule) -> np.ndarray:
     return counts.pixel_counts(rule.temperature, np.array([rule.damage_weights]))[0]
 
 
@@ -48,9 +48,9 @@ def counted(counts: PaintedCounts, rule: DecisionRule) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(4))
 def test_counts_are_those_of_repainting_for_any_rule(kind: str, seed: int) -> None:
     tile, rules = random_tile(kind, seed), random_rules(seed, 25)
-    painted = painted_counts(tile.prediction, [painting_of(rule) for rule in rules], tile.truth)
+    painted = rasterized_counts(tile.prediction, [pixel_rule(rule) for rule in rules], tile.truth)
     found = [counted(counts, rule) for counts, rule in zip(painted, rules, strict=True)]
-    np.testing.assert_array_equal(found, [repainted(tile, rule) for rule in rules])
+    np.testing.assert_array_equal(found, [rasterized_windows(tile, rule) for rule in rules])
     assert len({counts.tobytes() for counts in found}) > 10
 
 
@@ -60,16 +60,16 @@ def test_counts_of_tiles_add_up(kind: str) -> None:
     rule = dataclasses.replace(
         rule, score_threshold=0.3, presence_threshold=0.0, pixel_threshold=0.2, min_area=0.0
     )
-    counts = [painted_counts(tile.prediction, [painting_of(rule)], tile.truth)[0] for tile in tiles]
-    total = PaintedCounts.total(counts, most_cells=100_000)
-    expected = sum(repainted(tile, rule) for tile in tiles)
+    counts = [rasterized_counts(tile.prediction, [pixel_rule(rule)], tile.truth)[0] for tile in tiles]
+    total = GroupCounts.total(counts, most_cells=100_000)
+    expected = sum(rasterized_windows(tile, rule) for tile in tiles)
     assert expected[0, 1:].any()
     np.testing.assert_array_equal(counted(total, rule), expected)
 
 
 def test_many_gradings_at_once_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     tile = random_tile("pixels", 1)
-    (counts,) = painted_counts(tile.prediction, [DecisionRule()], tile.truth)
+    (counts,) = rasterized_counts(tile.prediction, [DecisionRule()], tile.truth)
     weights = 2.0 ** np.random.default_rng(0).integers(-2, 3, (17, 4))
     together = counts.pixel_counts(2.0, weights)
     monkeypatch.setattr("skyeye_det.decision.tuning.counts._BLOCK", 5 * len(counts.probs))
@@ -90,11 +90,11 @@ def nothing_found(kind: str) -> Prediction:
 def test_tile_where_nothing_is_found_misses_what_is_there(kind: str, classes: tuple[int, ...]) -> None:
     tile = KeptTile(nothing_found(kind), random_truth(np.random.default_rng(1), classes))
     for rule in random_rules(2, 4):
-        (counts,) = painted_counts(tile.prediction, [painting_of(rule)], tile.truth)
-        np.testing.assert_array_equal(counted(counts, rule), repainted(tile, rule))
+        (counts,) = rasterized_counts(tile.prediction, [pixel_rule(rule)], tile.truth)
+        np.testing.assert_array_equal(counted(counts, rule), rasterized_windows(tile, rule))
         assert counts.localization.tolist() == [0, 0, np.count_nonzero(tile.truth[0])]
         assert len(counts.probs) == 0
-        assert len(graded_buildings(tile.prediction, rule, tile.truth)[1]) == 0
+        assert len(classified_buildings(tile.prediction, rule, tile.truth)[1]) == 0
     assert counts.present.tolist() == [grade in classes for grade in (1, 2, 3, 4)]
 
 
@@ -105,8 +105,8 @@ def test_buildings_have_the_class_that_most_of_their_pixels_have(kind: str) -> N
     damage[:, :22] = 3  # the others are un-classified
     rule = DecisionRule(score_threshold=0.0, pixel_threshold=0.4)
     truth = np.ones(SHAPE, np.uint8), damage
-    (counts,) = painted_counts(tile.prediction, [rule], truth)
-    probs, grades = graded_buildings(tile.prediction, dataclasses.replace(rule, temperature=2.0), truth)
+    (counts,) = rasterized_counts(tile.prediction, [rule], truth)
+    probs, grades = classified_buildings(tile.prediction, dataclasses.replace(rule, temperature=2.0), truth)
     assert set(grades) == {2}
     assert probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert counts.evidence[:, [0, 1, 3]].sum() == 0
@@ -128,12 +128,12 @@ def test_pixels_of_a_building_give_its_mean_probabilities() -> None:
     damage_map[:, 5, 5] = 51, 0, 0, 204
     prediction = PixelPrediction(building_map, damage_map, SHAPE)
     truth = (building_map > 0).astype(np.uint8), (building_map > 0) * np.uint8(2)
-    probs, grades = graded_buildings(prediction, DecisionRule(), truth)
+    probs, grades = classified_buildings(prediction, DecisionRule(), truth)
     np.testing.assert_allclose(probs, [[(19 + 0.2) / 40, 20 / 40, 0, 0.8 / 40]], atol=1e-6)
     assert grades.tolist() == [1]
-    sharp, _ = graded_buildings(prediction, DecisionRule(temperature=0.5), truth)
+    sharp, _ = classified_buildings(prediction, DecisionRule(temperature=0.5), truth)
     np.testing.assert_allclose(sharp, [[(19 + 1 / 17) / 40, 20 / 40, 0, 16 / 17 / 40]], atol=1e-6)
-    (counts,) = painted_counts(prediction, [DecisionRule()], truth)
+    (counts,) = rasterized_counts(prediction, [DecisionRule()], truth)
     assert len(counts.probs) == 4
     assert counts.evidence.sum(axis=0).tolist() == [0, 40, 0, 0]
 
@@ -163,7 +163,7 @@ def test_equal_groups_are_joined_without_loss() -> None:
 
 
 def test_numbers_without_effect_are_not_searched() -> None:
-    names = {kind: painting_numbers(random_tile(kind, 0).prediction) for kind in KINDS}
+    names = {kind: pixel_numbers(random_tile(kind, 0).prediction) for kind in KINDS}
     assert "map_weight" in names["hybrid"]
     assert "map_weight" not in names["instances"]
     assert not {"map_weight", "score_threshold"} & set(names["pixels"])

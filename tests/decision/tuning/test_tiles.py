@@ -5,7 +5,7 @@ import pytest
 from tuning_tiles import random_tile
 
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.painted import painted_counts, painting_of
+from skyeye_det.decision.tuning.rasterized import rasterized_counts, pixel_rule
 from skyeye_det.decision.tuning.tiles import (
     MOST_BLOCKS,
     BlockCounts,
@@ -84,26 +84,26 @@ def test_truth_is_counted_by_class(paths: list[Path]) -> None:
 def test_blocks_hold_the_counts_of_their_tiles(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     table = BlockCounts(paths, np.array([0, 1, 0, 2, 1]))
     rules = [DecisionRule(0.2, 0.3), DecisionRule(0.5, 0.2, damage_weights=(1, 2, 3, 4), temperature=2)]
-    found = table.paint(rules, [2, 0])
+    found = table.rasterize(rules, [2, 0])
     for rule, (alone, both) in zip(rules, found, strict=True):
         single = []
         for index in (0, 2, 3):
             tile = load_tile(paths[index])
-            single += painted_counts(tile.prediction, [painting_of(rule)], tile.truth)
+            single += rasterized_counts(tile.prediction, [pixel_rule(rule)], tile.truth)
         weights = np.array([[1.0, 2.0, 1.0, 3.0]])
         np.testing.assert_array_equal(alone.pixel_counts(1, weights), single[2].pixel_counts(1, weights))
         np.testing.assert_array_equal(
             both.pixel_counts(1, weights),
             single[0].pixel_counts(1, weights) + single[1].pixel_counts(1, weights),
         )
-    monkeypatch.setattr("skyeye_det.decision.tuning.tiles.paint_tile", None)  # no tile is painted again
-    assert table.paint(rules[::-1], [1])[0][0] is not None
-    assert table.paint([rules[0]], [2])[0][0] is found[0][0]
+    monkeypatch.setattr("skyeye_det.decision.tuning.tiles.count_window", None)  # no tile is painted again
+    assert table.rasterize(rules[::-1], [1])[0][0] is not None
+    assert table.rasterize([rules[0]], [2])[0][0] is found[0][0]
 
 
 def test_old_paintings_are_let_go(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skyeye_det.decision.tuning.tiles._MOST_KEPT", 2)
     table = BlockCounts(paths[:1], np.array([0]))
     for step in range(4):
-        table.paint([DecisionRule(pixel_threshold=0.2 + 0.1 * step)], [0])
+        table.rasterize([DecisionRule(pixel_threshold=0.2 + 0.1 * step)], [0])
     assert [round(rule.pixel_threshold, 1) for rule in table._kept] == [0.4, 0.5]

@@ -8,7 +8,7 @@ import pytest
 from tuning_tiles import KINDS, SHAPE, random_instances, random_tile, village
 
 from skyeye_det.decision.rule import DecisionRule, read_rule, write_rule
-from skyeye_det.decision.tuning.counts import PaintedCounts
+from skyeye_det.decision.tuning.counts import GroupCounts
 from skyeye_det.decision.tuning.report import ARGMAX, DEFAULT, FLATTERING, TUNED, format_tuning
 from skyeye_det.decision.tuning.search import GRIDS, TIE, Search, tuned_rule
 from skyeye_det.decision.tuning.tiles import BlockCounts
@@ -162,13 +162,13 @@ def test_search_ends_no_lower_than_its_best_painting_with_the_default_grades(tmp
     paths = keep(tmp_path, [random_tile("hybrid", seed) for seed in range(3)])
     table = BlockCounts(paths, np.arange(3))
     search = Search(
-        partial(table.paint, chosen=[0, 1, 2]), ("pixel_threshold", "score_threshold"), DecisionRule()
+        partial(table.rasterize, chosen=[0, 1, 2]), ("pixel_threshold", "score_threshold"), DecisionRule()
     )
     found = tuned_rule(search)
     others = [DecisionRule(pixel_threshold=p, score_threshold=s) for p in (0.2, 0.3, 0.5) for s in (0.1, 0.4)]
-    reached = rule_score(table.paint([found], [0, 1, 2])[0], found)
+    reached = rule_score(table.rasterize([found], [0, 1, 2])[0], found)
     for other in others:
-        assert reached > rule_score(table.paint([other], [0, 1, 2])[0], other) - 0.02
+        assert reached > rule_score(table.rasterize([other], [0, 1, 2])[0], other) - 0.02
     assert found.map_weight == DecisionRule().map_weight
     assert found.min_area == 0
 
@@ -177,9 +177,9 @@ def test_search_ends_no_lower_than_its_best_painting_with_the_default_grades(tmp
 def test_painted_for_localization_no_painting_of_the_grid_localizes_better(tmp_path: Path, kind: str) -> None:
     paths = keep(tmp_path, [random_tile(kind, seed) for seed in range(3)])
     table, chosen = BlockCounts(paths, np.arange(3)), [0, 1, 2]
-    paint = partial(table.paint, chosen=chosen)
+    paint = partial(table.rasterize, chosen=chosen)
     names = ("pixel_threshold",)
-    found = tuned_rule(Search(paint, names, DecisionRule(), paint_for="localization"))
+    found = tuned_rule(Search(paint, names, DecisionRule(), pixels_for="localization"))
     reached = localization_f1(paint([found])[0])
     every = [DecisionRule(pixel_threshold=level) for level in GRIDS["pixel_threshold"]]
     assert reached == pytest.approx(max(localization_f1(parts) for parts in paint(every)), abs=TIE)
@@ -190,11 +190,11 @@ def test_painted_for_localization_no_painting_of_the_grid_localizes_better(tmp_p
 
 def test_painted_for_localization_a_rule_says_so(tmp_path: Path) -> None:
     paths = keep(tmp_path, [village(seed) for seed in range(4)])
-    options = replace(OPTIONS, paint_for="localization")
+    options = replace(OPTIONS, pixels_for="localization")
     _, report = tune_rule(paths, options)
-    assert report["options"]["paint_for"] == "localization"
+    assert report["options"]["pixels_for"] == "localization"
     assert "map weight by search for localization F1" in " ".join(rule_remarks(report, "made-up tiles"))
 
 
 def test_localization_of_nothing_is_0() -> None:
-    assert localization_f1([PaintedCounts.zero()]) == 0
+    assert localization_f1([GroupCounts.zero()]) == 0

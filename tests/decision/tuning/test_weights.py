@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.counts import PaintedCounts, counts_of_groups
-from skyeye_det.decision.tuning.weights import graded_rule, rule_score, scores, settled_rule
+from skyeye_det.decision.tuning.counts import GroupCounts, counts_of_groups
+from skyeye_det.decision.tuning.weights import rule_with_grades, rule_score, scores, settled_rule
 from skyeye_det.xview2.score import PixelCounts
 
 RULE = DecisionRule()
 
 
-def block(probs: np.ndarray, grades: np.ndarray, pixels: int = 100) -> PaintedCounts:
+def block(probs: np.ndarray, grades: np.ndarray, pixels: int = 100) -> GroupCounts:
     """A tile whose buildings of one class each are found to the pixel."""
     table = np.zeros((len(grades), 2, 5), np.int64)
     table[np.arange(len(grades)), 1, grades + 1] = pixels
     return counts_of_groups(table, probs.astype(np.float32), table.sum(axis=0), of_buildings=True)
 
 
-def biased_blocks(count: int, seed: int, classes: int = 4, bias: float = 4.0) -> list[PaintedCounts]:
+def biased_blocks(count: int, seed: int, classes: int = 4, bias: float = 4.0) -> list[GroupCounts]:
     """Buildings of rare grades, whose probability of no damage is ``bias`` times what it should be."""
     rng = np.random.default_rng(seed)
     frequency = np.array([0.7, 0.1, 0.1, 0.1])[:classes]
@@ -32,14 +32,14 @@ def biased_blocks(count: int, seed: int, classes: int = 4, bias: float = 4.0) ->
     return blocks
 
 
-def damage_f1(rule: DecisionRule, parts: list[PaintedCounts]) -> float:
+def damage_f1(rule: DecisionRule, parts: list[GroupCounts]) -> float:
     counts = sum(part.pixel_counts(rule.temperature, np.array([rule.damage_weights])) for part in parts)
     return PixelCounts(*counts[0]).score()["damage_f1"]
 
 
 def test_bias_against_rare_classes_is_undone_on_tiles_not_seen() -> None:
     parts, others = biased_blocks(12, 0), biased_blocks(12, 1)
-    found = settled_rule(graded_rule(RULE, parts), parts, 0)
+    found = settled_rule(rule_with_grades(RULE, parts), parts, 0)
     assert damage_f1(found, others) > damage_f1(RULE, others) + 0.05
     assert min(found.damage_weights[1:]) > 1.5
 
@@ -47,7 +47,7 @@ def test_bias_against_rare_classes_is_undone_on_tiles_not_seen() -> None:
 def test_found_weights_score_at_least_what_equal_ones_do_where_they_were_found() -> None:
     for seed in range(5):
         parts = biased_blocks(3, seed)
-        found = graded_rule(RULE, parts)
+        found = rule_with_grades(RULE, parts)
         equal = replace(found, damage_weights=(1.0,) * 4)
         assert rule_score(parts, found) >= rule_score(parts, equal)
 
@@ -60,14 +60,14 @@ def test_probabilities_that_are_right_leave_weights_near_one() -> None:
         wrong = np.random.default_rng(seed).random(40) < 0.2
         probs[wrong] = np.roll(probs[wrong], 1, axis=1)
         parts.append(block(probs, grades))
-    found = graded_rule(RULE, parts)
+    found = rule_with_grades(RULE, parts)
     assert found.damage_weights == (1.0,) * 4
     assert settled_rule(found, parts, 0).damage_weights == pytest.approx((1.0,) * 4, abs=0.1)
 
 
 def test_class_that_the_truth_lacks_keeps_its_factor() -> None:
     parts = biased_blocks(8, 2, classes=3)
-    found = settled_rule(graded_rule(RULE, parts), parts, 0)
+    found = settled_rule(rule_with_grades(RULE, parts), parts, 0)
     assert found.damage_weights[3] == 1
     assert found.damage_weights[0] == 1
     assert found.damage_weights[1] > 1
@@ -78,19 +78,19 @@ def test_first_class_that_is_there_is_what_others_are_relative_to() -> None:
     grades = rng.integers(1, 4, 80)
     probs = 0.2 + 0.3 * np.eye(4)[grades] + 0.3 * np.eye(4)[rng.integers(1, 4, 80)]
     parts = [block(probs[i::4] / probs[i::4].sum(axis=1, keepdims=True), grades[i::4]) for i in range(4)]
-    assert settled_rule(graded_rule(RULE, parts), parts, 0).damage_weights[:2] == (1.0, 1.0)
+    assert settled_rule(rule_with_grades(RULE, parts), parts, 0).damage_weights[:2] == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("grades", [[], [2, 2]])
 def test_too_few_classes_to_weigh_keep_the_default(grades: list[int]) -> None:
     parts = [block(np.full((len(grades), 4), 0.25), np.array(grades, int))] * 3
-    found = settled_rule(graded_rule(RULE, parts), parts, 0)
+    found = settled_rule(rule_with_grades(RULE, parts), parts, 0)
     assert found.damage_weights == RULE.damage_weights
 
 
 def test_same_seed_settles_the_same_weights() -> None:
     parts = biased_blocks(6, 3)
-    graded = graded_rule(RULE, parts)
+    graded = rule_with_grades(RULE, parts)
     assert settled_rule(graded, parts, 1) == settled_rule(graded, parts, 1)
     assert settled_rule(graded, parts, 1) != settled_rule(graded, parts, 2)
     assert settled_rule(graded, parts[:1], 1) == graded

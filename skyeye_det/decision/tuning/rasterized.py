@@ -18,7 +18,7 @@ from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.settle import InstanceSettling, SettledInstances
 from skyeye_det.decision.tuning.counts import (
     Counts,
-    PaintedCounts,
+    GroupCounts,
     code_table,
     counts_of_groups,
     truth_codes,
@@ -29,7 +29,7 @@ Truth = tuple[np.ndarray, np.ndarray]
 """localization 0/1 and damage 0..4, uint8 (h, w)"""
 
 
-def painting_numbers(prediction: Prediction) -> tuple[str, ...]:
+def pixel_numbers(prediction: Prediction) -> tuple[str, ...]:
     """Numbers of a rule that have an effect on which pixels of such a prediction are building."""
     if isinstance(prediction, PixelPrediction):
         return "pixel_threshold", "min_area", "presence_threshold"
@@ -37,10 +37,10 @@ def painting_numbers(prediction: Prediction) -> tuple[str, ...]:
     return "pixel_threshold", "score_threshold", *with_map, "min_area", "presence_threshold"
 
 
-def painted_counts(
+def rasterized_counts(
     prediction: Prediction, rules: Sequence[DecisionRule], truth: Truth
-) -> list[PaintedCounts]:
-    """Counts of one tile under the painting of each rule; its grading has no effect.
+) -> list[GroupCounts]:
+    """Counts of one tile under the rasterization of each rule; its classification has no effect.
 
     Args:
         prediction: before any decision.
@@ -63,7 +63,7 @@ def painted_counts(
         key = settled[which].key(), rule.map_weight, min(OWNER_FLOOR, rule.pixel_threshold)
         alike[key].append(number)
         of_key[key] = settled[which]
-    counts: dict[int, PaintedCounts] = {}
+    counts: dict[int, GroupCounts] = {}
     for key, numbers in alike.items():
         thresholds = np.array([rules[number].pixel_threshold for number in numbers], np.float32)
         tables = _level_tables(prediction, of_key[key], thresholds, key[1:], codes)
@@ -94,7 +94,7 @@ def _level_tables(
 
 def _of_pixels(
     prediction: PixelPrediction, rule: DecisionRule, codes: NDArray[np.uint8], totals: Counts
-) -> PaintedCounts:
+) -> GroupCounts:
     """Each pixel is graded by itself; those of equal probabilities are a group."""
     building = building_pixels(prediction, rule).labels > 0
     values = np.ascontiguousarray(prediction.damage_map[:, building].T)
@@ -104,10 +104,10 @@ def _of_pixels(
     return counts_of_groups(table, probs, totals, of_buildings=False)
 
 
-def graded_buildings(
+def classified_buildings(
     prediction: Prediction, rule: DecisionRule, truth: Truth
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The painted buildings that have classified truth under them.
+    """The rasterized buildings that have classified truth under them.
 
     Args:
         prediction: before any decision.
@@ -127,12 +127,12 @@ def graded_buildings(
         probs = (sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
         pixels = code_table(label, truth_codes(*truth)[building], count).sum(axis=1)
     else:
-        (counts,) = painted_counts(prediction, [painting_of(rule)], truth)
+        (counts,) = rasterized_counts(prediction, [pixel_rule(rule)], truth)
         probs, pixels = rule.calibrated(counts.probs), counts.pixels
     known = probs.any(axis=1) & pixels[:, 1:].any(axis=1)
     return probs[known], pixels[known, 1:].argmax(axis=1)
 
 
-def painting_of(rule: DecisionRule) -> DecisionRule:
+def pixel_rule(rule: DecisionRule) -> DecisionRule:
     """The rule without what decides about grades alone."""
     return replace(rule, temperature=1.0, damage_weights=(1.0,) * NUM_DAMAGE_CLASSES)
