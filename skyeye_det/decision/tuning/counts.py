@@ -1,9 +1,9 @@
-"""What is left of a rasterized tile once pixels are counted: small tables that any decision rule is judged by.
+"""What is left of a rasterized window once pixels are counted: small tables that any rule is judged by.
 
-Where buildings are (thresholds, map weight, areas: the *rasterization*) decides which pixels belong to which
-group, an instance or pixels of one damage distribution. How they are graded (temperature, damage weights: the
-*classification*) decides the class of each group. So a tile is rasterized once for each rasterization, and every classification
-is a sum over groups, exactly that of rasterizing anew.
+A rule's thresholds, areas and map weight decide which pixels belong to which group, an instance or pixels of
+one damage distribution; its temperature and damage weights decide the class of each group. So a window is
+rasterized once for each choice of the first, and every choice of the second is a sum over groups, exactly that
+of rasterizing anew.
 
 Glossary: ``G`` groups; ``D`` classifications; ``T`` tiles. Truth 0 is background or un-classified,
 1..4 the damage class + 1, as in the official targets.

@@ -1,15 +1,16 @@
 """Direct search for the decision rule of the best official score.
 
-The score is piecewise constant, so it is searched and not differentiated. Rasterizations (thresholds, map weight,
-areas) are changed one at a time, or two where they act together, over grids; damage weights over a
-logarithmic grid that is refined around its best places. The two take turns until neither helps.
+The score is piecewise constant, so it is searched and not differentiated. What decides which pixels are
+building (thresholds, map weight, areas) is changed one number at a time, or two where they act together, over
+grids; damage weights over a logarithmic grid that is refined around its best places. The two take turns until
+neither helps.
 
-The score pays for buildings rasterized too large: what they lose of localization, a weight of 0.3, they may gain
-in pixels of rare grades. Where outlines shall stay true to size, rasterizations are searched for localization F1
+The score pays for buildings that are too large: what they lose of localization, a weight of 0.3, they may
+gain in pixels of rare grades. Where outlines shall stay true to size, pixels are searched for localization F1
 and grades alone for the score (``PIXELS_FOR``).
 
-Against overfitting: of rasterizations that are worth the same within ``TIE`` the one nearest the default is taken,
-and damage weights are settled at the end, see ``tuning_weights``.
+Against overfitting: of rules whose pixels are worth the same within ``TIE`` the one nearest the default is
+taken, and damage weights are settled at the end, see ``weights``.
 """
 
 import itertools

@@ -1,8 +1,8 @@
-"""Tunes a decision rule on kept tiles, and says honestly what it is worth: cross-fitted over tiles.
+"""Tunes a decision rule on kept windows, and says honestly what it is worth: cross-fitted over tiles.
 
-Each tile is judged by a rule that was tuned without its fold, and rasterized as a submission is; the counts of
-all tiles together give one score. Beside it stands the score of the final rule on the very tiles that it was
-tuned on, which flatters, and what plain argmax makes of the same rasterization.
+Each tile is judged by a rule that was tuned without its fold, and rasterized as a submission is; the counts
+of all tiles together give one score. Beside it stands the score of the final rule on the very tiles that it
+was tuned on, which flatters, and that of plain argmax on the same pixels.
 """
 
 from collections.abc import Sequence
