@@ -2,8 +2,8 @@
 
 A rule's thresholds, areas and map weight decide which pixels belong to which group, an instance or pixels of
 one damage distribution; its temperature and damage weights decide the class of each group. So a window is
-rasterized once for each choice of the first, and every choice of the second is a sum over groups, exactly that
-of rasterizing anew.
+rasterized once for each choice of the first, and every choice of the second is a sum over groups, exactly
+that of rasterizing anew.
 
 Glossary: ``G`` groups; ``D`` classifications; ``T`` tiles. Truth 0 is background or un-classified,
 1..4 the damage class + 1, as in the official targets.
