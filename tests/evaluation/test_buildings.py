@@ -12,7 +12,6 @@ from skyeye_det.evaluation.buildings import (
     ObjectCounts,
     Overlaps,
     count_objects,
-    finding_figures,
     match,
     overlaps_of_components,
     overlaps_of_masks,
@@ -214,10 +213,3 @@ def test_only_one_side_is_there() -> None:
     assert missed["damage_end_to_end"]["classes"]["minor-damage"]["f1"] == 0
     assert made_up["precision"] == 0
     assert math.isnan(made_up["f1"])
-
-
-def test_figures_of_many_draws_at_once() -> None:
-    precision, recall, f1 = finding_figures(np.array([[1, 2, 4], [0, 0, 3], [0, 2, 0]]))
-    np.testing.assert_array_equal(precision, [0.25, 0, np.nan])
-    np.testing.assert_array_equal(recall, [0.5, np.nan, 0])
-    np.testing.assert_allclose(f1, [1 / 3, np.nan, 0])

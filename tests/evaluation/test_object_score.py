@@ -31,16 +31,10 @@ def result(
 ) -> dict[str, Any]:
     x, y, width, height = box
     return {
-        "image_id": 1,
-        "file_name": f"{scene}_pre_disaster.png",
         "scene": scene,
-        "category_id": 1,
-        "uid": f"{scene}-0001",
-        "bbox": list(box),
         "segmentation": encode_crop((x, y), np.ones((height, width), bool), SHAPE),
         "score": 0.9,
         "damage": damage,
-        "damage_probs": [0.1, 0.7, 0.1, 0.1],
         **fields,
     }
 
@@ -181,21 +175,17 @@ MASK = result(SCENES[1])["segmentation"]
     ("part", "message"),
     [
         ({"a": 1}, "expected a list of results"),
-        ([3], "expected a list of results"),
         ([{}], r"expected scene a-flood_00000002 for instance 1 of the file, found None"),
         (damaged(score="0.5"), r"expected a score 0\.\.1 for instance b-7, found '0.5'"),
-        (damaged(score=True), "expected a score"),
         (damaged(score=float("nan")), "expected JSON"),
         (damaged(score=1.5), "expected a score"),
         (damaged(damage=4), r"expected damage 0\.\.3 for instance b-7, found 4"),
-        (damaged(damage=1.0), "expected damage"),
         (damaged(damage=True), "expected damage"),
         (damaged(scene="elsewhere"), "expected scene a-flood_00000002 for instance b-7, found 'elsewhere'"),
         (
             damaged(segmentation=[[0, 0, 5, 0, 5, 5]]),
             "mask of 50 x 40 px for instance b-7, found no compressed",
         ),
-        (damaged(segmentation={**MASK, "size": [50, 40]}), "mask of 50 x 40 px for instance b-7, found size"),
         (damaged(segmentation={**MASK, "counts": MASK["counts"] + "1"}), "do not add up"),
         (damaged(uid=3, segmentation=None), "for instance 2 of the file"),
     ],
@@ -214,14 +204,10 @@ def test_missing_part_and_unknown_scenes_are_named(tmp_path: Path, root: Path) -
         folder = write_predictions(tmp_path / str(number), EVERYWHERE | {"z": [result("z")]}, joined)
         with pytest.raises(InputError, match="found scene 'z', one of 1 without truth and PNG"):
             objects(folder, root)
-
-
-@pytest.mark.parametrize("content", ["{}", "[3]", '[{"scene": 3}]', "no json"])
-def test_joined_file_that_is_none_is_named(tmp_path: Path, root: Path, content: str) -> None:
-    folder = write_predictions(tmp_path / "p")
-    (folder / "instances.json").write_text(content)
-    with pytest.raises(InputError, match="instances.json: expected"):
-        objects(folder, root)
+    for content in ("{}", "[3]", '[{"scene": 3}]', "no json"):
+        (folder / "instances.json").write_text(content)
+        with pytest.raises(InputError, match="instances.json: expected"):
+            objects(folder, root)
 
 
 def test_no_predictions_find_nothing(tmp_path: Path, root: Path) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+from small_xbd import square, write_pair
 
 from skyeye_det.commands.visualize import main
 from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
@@ -25,33 +26,11 @@ SQUARES = {"a-fire_00000001": [(10, 3)], "b-fire_00000002": [], "c-fire_00000003
 """scene -> (left and top, damage) of 10 px squares"""
 
 
-def wkt(at: int) -> str:
-    corners = (at, at), (at + 9, at), (at + 9, at + 9), (at, at + 9), (at, at)
-    return "POLYGON ((" + ", ".join(f"{x} {y}" for x, y in corners) + "))"
-
-
-def write_label(path: Path, scene: str, squares: list[tuple[int, int]], post: bool) -> None:
-    features = []
-    for number, (at, damage) in enumerate(squares):
-        properties = {"feature_type": "building", "uid": f"{scene}-{number}"}
-        if post:
-            properties["subtype"] = SUBTYPE_BY_DAMAGE[damage]
-        features.append({"properties": properties, "wkt": wkt(at)})
-    metadata = {"width": SIDE, "height": SIDE, "disaster": scene.partition("_")[0], "disaster_type": "fire"}
-    path.write_text(json.dumps({"features": {"xy": features, "lng_lat": []}, "metadata": metadata}))
-
-
 @pytest.fixture
 def root(tmp_path) -> Path:
-    for kind in ("images", "labels"):
-        (tmp_path / "xbd" / "val" / kind).mkdir(parents=True)
     for scene, squares in SQUARES.items():
-        for time in ("pre", "post"):
-            name = f"{scene}_{time}_disaster"
-            cv2.imwrite(
-                str(tmp_path / "xbd/val/images" / f"{name}.png"), np.full((SIDE, SIDE, 3), 60, np.uint8)
-            )
-            write_label(tmp_path / "xbd/val/labels" / f"{name}.json", scene, squares, time == "post")
+        buildings = [(square(at, at, 9), SUBTYPE_BY_DAMAGE[damage]) for at, damage in squares]
+        write_pair(tmp_path / "xbd", "val", scene, buildings)
     return tmp_path / "xbd"
 
 
@@ -150,21 +129,11 @@ def test_parts_of_an_unfinished_run_serve(results):
     content = json.loads((results / "instances.json").read_text())
     (results / "instances").mkdir()
     (results / "instances" / "a-fire_00000001.json").write_text(json.dumps(content[:1]))
+    assert ResultFolder(results).buildings("b-fire_00000002", (SIDE, SIDE)) == []  # nothing was found in it
     (results / "instances.json").unlink()
     folder = ResultFolder(results)
     assert len(folder.buildings("a-fire_00000001", (SIDE, SIDE))) == 1
     assert folder.buildings("c-fire_00000003", (SIDE, SIDE)) is None
-
-
-def test_scene_without_detections_counts_as_predicted(results):
-    assert ResultFolder(results).buildings("b-fire_00000002", (SIDE, SIDE)) == []
-
-
-def test_broken_results_are_named(results):
-    found = [result("a-fire_00000001", 10, 3, 0.9) | {"damage": 4}]
-    (results / "instances.json").write_text(json.dumps(found))
-    with pytest.raises(InputError, match=r"instances.json: expected damage 0\.\.3"):
-        ResultFolder(results).buildings("a-fire_00000001", (SIDE, SIDE))
 
 
 @pytest.mark.parametrize(

@@ -25,32 +25,19 @@ PLANE = (np.arange(12, dtype=np.uint8) % 5).reshape(3, 4)
 
 
 @pytest.mark.parametrize(
-    ("scene", "names"),
+    ("scene", "name"),
     [
-        ("test_00012", ("test_localization_00012_prediction.png", "test_damage_00012_prediction.png")),
-        ("hold_00012", ("hold_localization_00012_prediction.png", "hold_damage_00012_prediction.png")),
-        (
-            "palu-tsunami_00000001",
-            (
-                "palu-tsunami_00000001_localization_prediction.png",
-                "palu-tsunami_00000001_damage_prediction.png",
-            ),
-        ),
-        (
-            "test_00000001",
-            ("test_00000001_localization_prediction.png", "test_00000001_damage_prediction.png"),
-        ),
+        ("test_00012", "test_{}_00012_prediction.png"),
+        ("hold_00012", "hold_{}_00012_prediction.png"),
+        ("palu-tsunami_00000001", "palu-tsunami_00000001_{}_prediction.png"),
+        ("test_00000001", "test_00000001_{}_prediction.png"),
     ],
 )
-def test_names_follow_the_scene_and_lead_back_to_it(scene: str, names: tuple[str, str]) -> None:
-    assert submission_names(scene) == names
-    assert scene_of_file(names[0]) == (scene, "localization")
-    assert scene_of_file(names[1]) == (scene, "damage")
-
-
-@pytest.mark.parametrize("name", ["numbering.csv", "test_localization_00000_target.png", "a_damage.png"])
-def test_other_files_are_no_predictions(name: str) -> None:
-    assert scene_of_file(name) is None
+def test_names_follow_the_scene_and_lead_back_to_it(scene: str, name: str) -> None:
+    kinds = ("localization", "damage")
+    assert submission_names(scene) == tuple(name.format(kind) for kind in kinds)
+    assert scene_of_file(name.format("target")) is None
+    assert [scene_of_file(each) for each in submission_names(scene)] == [(scene, kind) for kind in kinds]
 
 
 def test_written_images_read_back_the_same_without_leftovers(tmp_path: Path) -> None:
