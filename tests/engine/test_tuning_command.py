@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skyeye_det.engine.pair_predictor import ModelFiles
+from skyeye_det.engine.tuning_command import TunedModel, keep_tiles, tune_postprocess
 from tiny_model import CONFIGS, tiny_config, tiny_overrides
 
 from skyeye_det import files
@@ -18,9 +20,7 @@ from skyeye_det.decision.rule import DecisionRule, read_rule, write_rule
 from skyeye_det.decision.tuning.tune import TuningOptions
 from skyeye_det.engine import inference_folder
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.pair_predictor import ModelFiles
 from skyeye_det.engine.trainer import PairTrainer
-from skyeye_det.engine.tuning_command import TunedModel, keep_tiles, tune_postprocess
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.truth import tiles_from_labels
 from skyeye_det.files import sole_writer

@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 import torch
 from detectron2.config import CfgNode
+from skyeye_det.prediction.instance_prediction import TilePrediction
 from tiny_model import tiny_config, training_input
 
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.setup import build_pair_model
-from skyeye_det.prediction.instance_prediction import TilePrediction
 
 
 def plain_config(**changes: Any) -> CfgNode:

@@ -3,9 +3,9 @@ import time
 import cv2
 import numpy as np
 import pytest
+from skyeye_det.prediction.rasterize import encode_instances, instance_crops
 
 from skyeye_det.prediction.components import BuildingComponents, split_buildings
-from skyeye_det.prediction.rasterize import encode_instances, instance_crops
 
 SHAPE = (60, 90)
 Rectangle = tuple[int, int, int, int]

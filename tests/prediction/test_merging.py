@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.merging import merge_predictions
 from skyeye_det.prediction.pixel_prediction import PixelPrediction
 from skyeye_det.prediction.rasterize import instance_crops
+
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.prediction.merging import merge_predictions
 
 SHAPE = (40, 60)
 EVEN = (0.25, 0.25, 0.25, 0.25)

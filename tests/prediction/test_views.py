@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skyeye_det.prediction.instance_prediction import TilePrediction
+from skyeye_det.prediction.pixel_prediction import PixelPrediction
 
 from skyeye_det.errors import InputError
-from skyeye_det.prediction.instance_prediction import TilePrediction
 from skyeye_det.prediction.merging import merge_predictions
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
 from skyeye_det.prediction.views import View, parse_views, predict_views
 
 SIDE = 4

@@ -2,17 +2,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from skyeye_det.prediction.pixel_prediction import PixelPrediction
 from tuning_tiles import KINDS, SHAPE, random_instances, random_pixels, random_tile, random_truth
 
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.counts import GroupCounts, joined_cells
 from skyeye_det.decision.tuning.rasterized import (
     classified_buildings,
-    rasterized_counts,
     pixel_numbers,
     pixel_rule,
+    rasterized_counts,
 )
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
 from skyeye_det.prediction.store import KeptTile, Prediction
 from skyeye_det.xview2.score import count_pixels
 

@@ -5,7 +5,7 @@ import pytest
 from tuning_tiles import random_tile
 
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.tuning.rasterized import rasterized_counts, pixel_rule
+from skyeye_det.decision.tuning.rasterized import pixel_rule, rasterized_counts
 from skyeye_det.decision.tuning.tiles import (
     MOST_BLOCKS,
     BlockCounts,

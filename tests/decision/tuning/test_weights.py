@@ -5,7 +5,7 @@ import pytest
 
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.counts import GroupCounts, counts_of_groups
-from skyeye_det.decision.tuning.weights import rule_with_grades, rule_score, scores, settled_rule
+from skyeye_det.decision.tuning.weights import rule_score, rule_with_grades, scores, settled_rule
 from skyeye_det.xview2.score import PixelCounts
 
 RULE = DecisionRule()

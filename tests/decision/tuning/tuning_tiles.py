@@ -1,9 +1,9 @@
 """Made-up predictions and truths of small tiles, to tune on."""
 
 import numpy as np
-
 from skyeye_det.prediction.instance_prediction import TilePrediction
 from skyeye_det.prediction.pixel_prediction import PixelPrediction
+
 from skyeye_det.prediction.store import KeptTile
 
 SHAPE = (72, 90)
