@@ -3,9 +3,9 @@ import time
 import cv2
 import numpy as np
 import pytest
-from skyeye_det.prediction.rasterize import encode_instances, instance_crops
 
-from skyeye_det.prediction.components import BuildingComponents, split_buildings
+from skyeye_det.prediction.components import map_components, split_buildings
+from skyeye_det.prediction.masks import mask_crops, window_of
 
 SHAPE = (60, 90)
 Rectangle = tuple[int, int, int, int]
@@ -33,29 +33,9 @@ def pixels(
 ) -> np.ndarray:
     """Bool (K, h, w) of each instance."""
     image = np.zeros((len(boxes), *shape), bool)
-    for index, (x0, y0), crop in instance_crops(boxes, masks, shape, threshold):
-        image[index, y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = crop
+    for one, crop in zip(image, mask_crops(boxes, masks, shape, threshold), strict=True):
+        one[window_of(crop)] = crop[1]
     return image
-
-
-def building_components(
-    building_map: np.ndarray,
-    seam_map: np.ndarray | None,
-    covered: np.ndarray | None,
-    threshold: float,
-    min_area: int,
-    mask_side: int = 28,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What no instance covers; where none covers anything it is all that there is."""
-    components = BuildingComponents(building_map, seam_map, threshold, min_area)
-    nothing = np.zeros(building_map.shape, bool)
-    boxes, masks, scores = components.uncovered(nothing if covered is None else covered, mask_side)
-    if covered is None:
-        of_all = components.all_boxes()
-        np.testing.assert_array_equal(of_all[0], boxes)
-        np.testing.assert_array_equal(of_all[1], scores)
-        assert of_all[0].dtype == of_all[1].dtype == np.float32
-    return boxes, masks, scores
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -65,7 +45,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 def test_a_component_has_its_box_its_pixels_and_its_mean_probability() -> None:
     building_map = drawn((10, 20, 40, 32), value=0.8)
     building_map[20:32, 10:25] = 0.6
-    boxes, masks, scores = building_components(building_map, None, None, 0.5, 1)
+    boxes, masks, scores = map_components(building_map, None)
     assert boxes.tolist() == [[10, 20, 40, 32]]
     assert scores.tolist() == pytest.approx([0.7])
     np.testing.assert_array_equal(pixels(boxes, masks, SHAPE)[0], building_map > 0)
@@ -73,40 +53,21 @@ def test_a_component_has_its_box_its_pixels_and_its_mean_probability() -> None:
     assert boxes.dtype == masks.dtype == scores.dtype == np.float32
 
 
-def test_bytes_are_read_as_probabilities() -> None:
-    building_map = drawn((10, 20, 40, 32), value=0.8)
-    as_bytes = np.round(building_map * 255).astype(np.uint8)
-    seam_bytes = (seams((10, 20, 25, 32), (25, 20, 40, 32)) * 255).astype(np.uint8)
-    boxes, _, scores = building_components(as_bytes, seam_bytes, None, 0.5, 1)
-    assert boxes.tolist() == [[10, 20, 25, 32], [25, 20, 40, 32]]
-    assert scores.tolist() == pytest.approx([0.8, 0.8], abs=1e-6)
-    assert len(building_components(as_bytes, None, None, 0.81, 1)[0]) == 0
-
-
-@pytest.mark.parametrize("building_map", [drawn(), drawn((5, 5, 30, 30), value=0.4)], ids=["zero", "faint"])
+@pytest.mark.parametrize("building_map", [drawn(), drawn((5, 5, 30, 30), value=0.25)], ids=["zero", "faint"])
 def test_a_map_without_building_gives_no_components(building_map: np.ndarray) -> None:
-    boxes, masks, scores = building_components(building_map, None, np.zeros(SHAPE, bool), 0.5, 1)
+    boxes, masks, scores = map_components(building_map, None)
     assert (boxes.shape, masks.shape, scores.shape) == ((0, 4), (0, 28, 28), (0,))
 
 
 def test_a_map_that_is_all_building_is_one_component() -> None:
-    boxes, masks, _ = building_components(np.ones(SHAPE, np.float32), None, None, 0.5, 1)
+    boxes, masks, _ = map_components(np.ones(SHAPE, np.float32), None)
     assert boxes.tolist() == [[0, 0, 90, 60]]
     assert iou(pixels(boxes, masks, SHAPE)[0], np.ones(SHAPE, bool)) > 0.99
 
 
-@pytest.mark.parametrize("with_seams", [True, False])
-def test_a_building_of_one_pixel_is_found(with_seams: bool) -> None:
-    building_map = drawn((7, 3, 8, 4), (20, 20, 40, 40))
-    seam_map = seams((7, 3, 8, 4), (20, 20, 40, 40)) if with_seams else None
-    boxes, masks, _ = building_components(building_map, seam_map, None, 0.5, 1)
-    assert sorted(boxes.tolist()) == [[7, 3, 8, 4], [20, 20, 40, 40]]
-    assert sorted(pixels(boxes, masks, SHAPE).sum(axis=(1, 2)).tolist()) == [1, 400]
-
-
 def test_touching_buildings_are_split_at_the_seam() -> None:
     row = [(10, 10, 22, 30), (22, 10, 40, 30), (40, 10, 60, 30)]
-    boxes, masks, _ = building_components(drawn(*row), seams(*row), None, 0.5, 1)
+    boxes, masks, _ = map_components(drawn(*row), seams(*row))
     assert boxes.tolist() == [list(map(float, one)) for one in row]
     for found, one in zip(pixels(boxes, masks, SHAPE), row, strict=True):
         assert iou(found, drawn(one) > 0) >= 0.9
@@ -116,13 +77,13 @@ def test_touching_buildings_are_split_at_the_seam() -> None:
 def test_a_seam_counts_from_its_threshold_on(certainty: float, count: int) -> None:
     row = [(10, 10, 30, 30), (30, 10, 50, 30)]
     seam_map = seams(*row) * np.float32(certainty)
-    assert len(building_components(drawn(*row), seam_map, None, 0.5, 1)[0]) == count
+    assert len(map_components(drawn(*row), seam_map)[0]) == count
 
 
 def test_a_rim_outside_the_seams_of_a_map_too_wide_is_no_building() -> None:
     """A map that came out 2 px wider than the truth, whose seams are where the truth has its edges."""
     truth = (20, 15, 50, 40)
-    boxes, _, _ = building_components(drawn((18, 13, 52, 42)), seams(truth), None, 0.5, 1)
+    boxes, _, _ = map_components(drawn((18, 13, 52, 42)), seams(truth))
     assert boxes.tolist() == [[18, 13, 52, 42]]
 
 
@@ -131,17 +92,17 @@ def test_a_speck_that_the_seams_leave_is_no_building() -> None:
     seam_map = seams(*row)
     seam_map[18:25, 36:43] = 1
     seam_map[21, 39:42] = 0
-    assert len(building_components(drawn(*row), seam_map, None, 0.5, 1)[0]) == 2
+    assert len(map_components(drawn(*row), seam_map)[0]) == 2
 
 
 def test_a_building_that_is_all_seam_is_whole() -> None:
     small = (30, 10, 34, 14)
-    assert building_components(drawn(small), seams(small), None, 0.5, 1)[0].tolist() == [[30, 10, 34, 14]]
+    assert map_components(drawn(small), seams(small))[0].tolist() == [[30, 10, 34, 14]]
 
 
 def test_without_seams_buildings_are_split_at_a_narrow_neck() -> None:
     building_map = drawn((5, 10, 35, 40), (35, 20, 40, 30), (40, 10, 75, 40))
-    boxes, masks, _ = building_components(building_map, None, None, 0.5, 1)
+    boxes, masks, _ = map_components(building_map, None)
     assert len(boxes) == 2
     painted = pixels(boxes, masks, SHAPE)
     assert iou(painted[0], drawn((5, 10, 37, 40)) > 0) > 0.9
@@ -169,53 +130,21 @@ def test_labels_stay_within_their_connected_region() -> None:
     assert labels[20, 39] != labels[20, 41]
 
 
-def test_covered_components_are_left_out_and_covered_pixels_removed() -> None:
-    building_map = drawn((5, 5, 25, 25), (40, 5, 60, 25), (65, 5, 85, 25))
-    covered = drawn((5, 5, 16, 25), (40, 5, 48, 25)) > 0  # 0.55 of the first, 0.4 of the second
-    boxes, masks, _ = building_components(building_map, None, covered, 0.5, 1)
-    assert boxes.tolist() == [[48, 5, 60, 25], [65, 5, 85, 25]]
-    assert not (pixels(boxes, masks, SHAPE) & covered).any()
-
-
-def test_a_building_beside_a_covered_one_is_found_at_the_seam() -> None:
-    row = [(10, 10, 30, 30), (30, 10, 50, 30)]
-    boxes, _, _ = building_components(drawn(*row), seams(*row), drawn(row[0]) > 0, 0.5, 1)
-    assert boxes.tolist() == [[30, 10, 50, 30]]
-
-
-def test_what_was_asked_before_changes_nothing() -> None:
-    row = [(10, 10, 30, 30), (30, 10, 50, 30)]
-    components = BuildingComponents(drawn(*row), seams(*row), 0.5, 1)
-    of_all = components.all_boxes()
-    first = components.uncovered(drawn(row[0]) > 0)
-    assert first[0].tolist() == [[30, 10, 50, 30]]
-    for before, after in zip(of_all, components.all_boxes(), strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert len(components.uncovered(np.zeros(SHAPE, bool))[0]) == 2
-
-
-def test_everything_covered_gives_nothing() -> None:
-    assert len(building_components(drawn((5, 5, 25, 25)), None, np.ones(SHAPE, bool), 0.5, 1)[0]) == 0
-
-
-def test_components_of_fewer_uncovered_pixels_are_left_out() -> None:
-    building_map = drawn((5, 5, 10, 10), (20, 5, 26, 10), (40, 5, 46, 10))
-    covered = drawn((40, 5, 41, 10)) > 0
-    assert building_components(building_map, None, covered, 0.5, 30)[0].tolist() == [[20, 5, 26, 10]]
+def test_components_below_the_least_area_are_left_out() -> None:
+    assert map_components(drawn((5, 5, 8, 8), (20, 5, 26, 10)), None)[0].tolist() == [[20, 5, 26, 10]]
 
 
 def test_other_components_in_the_box_are_no_part_of_the_mask() -> None:
     building_map = drawn((10, 10, 60, 16), (10, 10, 16, 50), (30, 30, 50, 50))
-    boxes, masks, _ = building_components(building_map, None, None, 0.5, 1)
+    boxes, masks, _ = map_components(building_map, None)
     assert boxes.tolist() == [[10, 10, 60, 50], [30, 30, 50, 50]]
     painted = pixels(boxes, masks, SHAPE)
     assert not (painted[0] & painted[1]).any()
     assert iou(painted[0], drawn((10, 10, 60, 16), (10, 10, 16, 50)) > 0) > 0.9
 
 
-@pytest.mark.parametrize("threshold", [0.3, 0.5])
 @pytest.mark.parametrize("side", [10, 17, 28, 40, 60])
-def test_soft_masks_give_the_pixels_back(side: int, threshold: float) -> None:
+def test_soft_masks_give_the_pixels_back(side: int) -> None:
     rng = np.random.default_rng(side)
     shape = (150, 130)
     for _ in range(15):
@@ -223,14 +152,14 @@ def test_soft_masks_give_the_pixels_back(side: int, threshold: float) -> None:
         image = np.zeros(shape, np.float32)
         cv2.fillPoly(image, [np.round(corners).astype(int)], 1)
         building_map = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.5))
-        boxes, masks, _ = building_components(building_map, None, None, threshold, 1)
+        boxes, masks, _ = map_components(building_map, None)
         assert len(boxes) == 1
-        assert iou(pixels(boxes, masks, shape, threshold)[0], building_map >= threshold) >= 0.9
+        assert iou(pixels(boxes, masks, shape, 0.3)[0], building_map >= 0.3) >= 0.9
 
 
 @pytest.mark.parametrize("mask_side", [1, 14, 56])
 def test_soft_masks_have_the_side_asked_for(mask_side: int) -> None:
-    _, masks, _ = building_components(drawn((3, 3, 40, 20)), None, None, 0.5, 1, mask_side)
+    _, masks, _ = map_components(drawn((3, 3, 40, 20)), None, mask_side)
     assert masks.shape == (1, mask_side, mask_side)
     np.testing.assert_allclose(masks, 0.9, atol=1e-6)
 
@@ -238,16 +167,14 @@ def test_soft_masks_have_the_side_asked_for(mask_side: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((drawn()[0], None, None, 0.5, 1), "expected a building map"),
-        ((drawn(), drawn()[1:], None, 0.5, 1), "expected a seam map"),
-        ((drawn(), None, drawn()[1:] > 0, 0.5, 1), "expected covered pixels"),
-        ((drawn() * np.nan, None, None, 0.5, 1), "finite"),
-        ((drawn(), None, None, 0.0, 1), "threshold above 0"),
+        ((drawn()[0], None), "expected a building map"),
+        ((drawn(), drawn()[1:]), "expected a seam map"),
+        ((drawn() * np.nan, None), "finite"),
     ],
 )
 def test_arrays_without_meaning_are_refused(arguments, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        building_components(*arguments)
+        map_components(*arguments)
 
 
 @pytest.mark.parametrize("with_seams", [True, False])
@@ -259,7 +186,7 @@ def test_a_thousand_components_take_a_fraction_of_a_second(with_seams: bool) -> 
     building_map = drawn(*rectangles, shape=(1024, 1024))
     seam_map = seams(*rectangles, shape=(1024, 1024)) if with_seams else None
     start = time.process_time()
-    boxes, masks, _ = building_components(building_map, seam_map, None, 0.5, 1)
+    boxes, masks, _ = map_components(building_map, seam_map)
     assert time.process_time() - start < 0.6  # 0.07 to 0.09 on one core at rest
     assert len(boxes) == 1024
-    assert len(encode_instances(boxes, masks, (1024, 1024))) == 1024
+    assert len(masks) == 1024

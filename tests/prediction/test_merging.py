@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
-from skyeye_det.prediction.rasterize import instance_crops
 
-from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.prediction.masks import mask_crops, window_of
 from skyeye_det.prediction.merging import merge_predictions
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction
 
 SHAPE = (40, 60)
 EVEN = (0.25, 0.25, 0.25, 0.25)
@@ -19,41 +17,43 @@ EVEN = (0.25, 0.25, 0.25, 0.25)
 
 def found(
     boxes: list, scores: list, damage: tuple = EVEN, mask: float = 1.0, side: int = 14, building_map=None
-) -> TilePrediction:
+) -> InstancePrediction:
     """Instances with flat masks and one damage distribution."""
     count = len(boxes)
-    return TilePrediction(
+    return InstancePrediction(
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        masks=np.full((count, side, side), mask, np.float32),
+        masks=np.full((count, side, side), round(mask * 255), np.uint8),
         scores=np.array(scores, np.float32),
         damage_probs=np.tile(np.array(damage, np.float32), (count, 1)),
-        damage=np.full(count, int(np.argmax(damage))),
+        is_component=np.zeros(count, bool),
+        features=np.ones((count, 3), np.float16),
         shape=SHAPE,
         building_map=building_map,
     )
 
 
-def grid_tile(count: int, seed: int = 0, shape: tuple[int, int] = (1024, 1024)) -> TilePrediction:
+def grid_tile(count: int, seed: int = 0, shape: tuple[int, int] = (1024, 1024)) -> InstancePrediction:
     """Buildings of about 34 px anywhere in a tile, round, best first."""
     rng = np.random.default_rng(seed)
     centre = rng.uniform(0, shape[::-1], (count, 2))
     half = np.exp(rng.normal(np.log(17), 0.4, (count, 2)))
     rows, columns = np.mgrid[:28, :28] - 13.5
     damage = rng.dirichlet(np.ones(4), count).astype(np.float32)
-    return TilePrediction(
+    return InstancePrediction(
         boxes=np.concatenate([centre - half, centre + half], axis=1).astype(np.float32),
-        masks=np.clip(1.3 - (rows**2 + columns**2) / 220 + rng.normal(0, 0.1, (count, 28, 28)), 0, 1).astype(
-            np.float32
-        ),
+        masks=np.rint(
+            255 * np.clip(1.3 - (rows**2 + columns**2) / 220 + rng.normal(0, 0.1, (count, 28, 28)), 0, 1)
+        ).astype(np.uint8),
         scores=np.sort(rng.uniform(0.1, 1, count).astype(np.float32))[::-1],
         damage_probs=damage,
-        damage=damage.argmax(axis=1),
+        is_component=np.zeros(count, bool),
+        features=np.zeros((count, 0), np.float16),
         shape=shape,
         building_map=rng.integers(0, 256, shape, dtype=np.uint8),
     )
 
 
-def jittered(tile: TilePrediction, seed: int) -> TilePrediction:
+def jittered(tile: InstancePrediction, seed: int) -> InstancePrediction:
     """The same buildings as another view would see them."""
     rng = np.random.default_rng(seed)
     count = len(tile.scores)
@@ -68,15 +68,14 @@ def jittered(tile: TilePrediction, seed: int) -> TilePrediction:
 def test_identical_predictions_merge_into_the_same(copies: int) -> None:
     tile = grid_tile(40, shape=(256, 300))
     merged = merge_predictions([tile] * copies)
-    assert isinstance(merged, TilePrediction)
+    assert isinstance(merged, InstancePrediction)
     np.testing.assert_allclose(merged.boxes, tile.boxes, rtol=1e-6)
     for name in ("masks", "scores"):
         np.testing.assert_allclose(getattr(merged, name), getattr(tile, name), atol=1e-5)
     np.testing.assert_allclose(merged.damage_probs, tile.damage_probs, atol=2e-3)  # the pool's floor
-    np.testing.assert_array_equal(merged.damage, tile.damage)
     np.testing.assert_array_equal(merged.building_map, tile.building_map)
     assert merged.shape == tile.shape
-    assert merged.masks.dtype == merged.scores.dtype == merged.boxes.dtype == np.float32
+    assert merged.scores.dtype == merged.boxes.dtype == np.float32
 
 
 def test_what_one_view_of_eight_sees_gets_an_eighth_of_its_score() -> None:
@@ -95,10 +94,10 @@ def test_touching_buildings_stay_two() -> None:
 
 
 def test_buildings_whose_boxes_overlap_but_not_their_masks_stay_two() -> None:
-    triangle = np.tril(np.ones((28, 28), np.float32))
+    triangle = np.tril(np.full((28, 28), 255, np.uint8))
     box = [[2, 2, 30, 30]]
     lower = replace(found(box, [0.9], side=28), masks=triangle[None])
-    upper = replace(found(box, [0.9], side=28), masks=1 - triangle[None])
+    upper = replace(found(box, [0.9], side=28), masks=255 - triangle[None])
     assert len(merge_predictions([lower, upper]).scores) == 2
     assert len(merge_predictions([lower, lower]).scores) == 1
 
@@ -125,35 +124,35 @@ def test_box_mask_and_damage_are_means_weighted_by_score() -> None:
     assert merged.boxes.tolist() == [[10, 10, 30, 21]]
     np.testing.assert_allclose(merged.scores, [0.4])
     np.testing.assert_allclose(merged.damage_probs, [geometric_mean(*damage, weights=(0.6, 0.2))], rtol=1e-6)
-    assert merged.damage.tolist() == [0]
-    np.testing.assert_allclose(merged.masks[0, 1:10, 1:-1], 0.85, rtol=1e-5)
-    np.testing.assert_allclose(merged.masks[0, -1, 1:-1], 0.175, rtol=1e-5)  # below the first
+    np.testing.assert_allclose(merged.masks[0, 1:10, 1:-1] / 255, 0.85, atol=3e-3)
+    np.testing.assert_allclose(merged.masks[0, -1, 1:-1] / 255, 0.175, atol=3e-3)  # below the first
 
 
 def test_one_sure_model_does_not_rule_a_class_out() -> None:
     sure, others = (found([[10, 10, 30, 20]], [0.9], damage) for damage in ((1, 0, 0, 0), (0, 0, 1, 0)))
-    assert merge_predictions([sure, others, others, others]).damage.tolist() == [2]
+    assert merge_predictions([sure, others, others, others]).damage_probs.argmax() == 2
 
 
 def test_masks_keep_their_place_in_the_tile() -> None:
-    half = np.zeros((1, 20, 20), np.float32)
-    half[:, :, :10] = 1
+    half = np.zeros((1, 20, 20), np.uint8)
+    half[:, :, :10] = 255
     seen_whole = replace(found([[10, 10, 30, 30]], [0.9]), masks=half)  # building in x 10..20
     seen_close = found([[10, 10, 20, 30]], [0.9])
     merged = merge_predictions([seen_whole, seen_close])
-    ((_, (x0, y0), crop),) = instance_crops(merged.boxes, merged.masks, SHAPE)
+    (((x0, y0), crop),) = mask_crops(merged.boxes, merged.masks, SHAPE)
     rows, columns = np.nonzero(crop)
     assert (x0 + columns.min(), x0 + columns.max()) == (10, 19)
     assert (y0 + rows.min(), y0 + rows.max()) == (10, 29)
 
 
 def test_masks_of_two_models_sides_are_resampled_to_the_finer() -> None:
-    ramp = np.linspace(0, 1, 28, dtype=np.float32)
-    coarse = replace(found([[2, 2, 30, 30]], [0.5]), masks=np.tile(ramp.reshape(14, 2).mean(1), (1, 14, 1)))
-    fine = replace(found([[2, 2, 30, 30]], [0.5]), masks=np.tile(ramp, (1, 28, 1)))
+    ramp = np.linspace(0, 255, 28)
+    shallow = ramp.reshape(14, 2).mean(1).astype(np.uint8)
+    coarse = replace(found([[2, 2, 30, 30]], [0.5]), masks=np.tile(shallow, (1, 14, 1)))
+    fine = replace(found([[2, 2, 30, 30]], [0.5]), masks=np.tile(ramp.astype(np.uint8), (1, 28, 1)))
     merged = merge_predictions([coarse, fine])
     assert merged.masks.shape == (1, 28, 28)
-    np.testing.assert_allclose(merged.masks[0, 1:-1, 1:-1], fine.masks[0, 1:-1, 1:-1], atol=1e-5)
+    np.testing.assert_allclose(merged.masks[0, 1:-1, 1:-1], fine.masks[0, 1:-1, 1:-1], atol=2)
 
 
 def test_masks_without_a_sure_pixel_are_compared_by_their_boxes() -> None:
@@ -175,7 +174,7 @@ def test_nothing_found_in_any_view_is_nothing() -> None:
     assert merged.boxes.shape == (0, 4)
     assert merged.masks.shape == (0, 14, 14)
     assert merged.damage_probs.shape == (0, 4)
-    assert merged.damage.shape == merged.scores.shape == (0,)
+    assert merged.scores.shape == merged.is_component.shape == (0,)
     assert merged.building_map is None
 
 
@@ -183,6 +182,21 @@ def test_nothing_found_in_any_view_is_nothing() -> None:
 def test_a_view_without_instances_counts_in_the_score(order: int) -> None:
     merged = merge_predictions([found([[2, 2, 14, 12]], [0.8]), found([], [])][::order])
     np.testing.assert_allclose(merged.scores, [0.4])
+
+
+def test_instances_and_components_of_one_house_are_not_mixed() -> None:
+    house = found([[2, 2, 14, 12]] * 2, [0.9, 0.6])
+    both = replace(house, is_component=np.array([False, True]))
+    merged = merge_predictions([both, both])
+    np.testing.assert_allclose(merged.scores, [0.9, 0.6], rtol=1e-6)
+    assert merged.is_component.tolist() == [False, True]
+
+
+def test_views_of_one_model_have_a_mean_feature_vector_and_models_have_none() -> None:
+    one = found([[2, 2, 14, 12]], [0.75])
+    other = replace(found([[2, 2, 14, 12]], [0.25]), features=np.full((1, 3), 5, np.float16))
+    assert merge_predictions([one, other], same_model=True).features.tolist() == [[2, 2, 2]]
+    assert merge_predictions([one, other]).features.shape == (1, 0)
 
 
 def test_maps_are_averaged_and_rounded_once_over_those_that_have_them() -> None:
@@ -222,7 +236,7 @@ def test_a_map_among_instances_has_the_say_of_one_model() -> None:
     np.testing.assert_allclose(merged.damage_probs, expected, rtol=5e-3)
     assert (merged.building_map == 133).all()
     np.testing.assert_allclose(merge_predictions([tile, peer]).damage_probs[0, [0, 3]], 0.5, atol=0.02)
-    assert merge_predictions([tile, peer, peer]).damage.tolist() == [3, 1]
+    assert merge_predictions([tile, peer, peer]).damage_probs.argmax(axis=1).tolist() == [3, 1]
 
 
 def test_an_instance_without_pixels_keeps_its_own_damage_beside_a_map() -> None:
@@ -235,23 +249,20 @@ def test_an_instance_without_pixels_keeps_its_own_damage_beside_a_map() -> None:
 def test_predictions_that_cannot_be_merged_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         merge_predictions([])
-    with pytest.raises(ValueError, match=r"one tile, found the sizes \[\(4, 4\), \(40, 60\)\]"):
+    with pytest.raises(ValueError, match=r"one window, found the sizes \[\(4, 4\), \(40, 60\)\]"):
         merge_predictions([found([], []), replace(found([], []), shape=(4, 4))])
-    decided = found([], []).decided(DecisionRule())
-    with pytest.raises(ValueError, match="merge first"):
-        merge_predictions([decided])
     for threshold in (0.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match="iou_threshold"):
             merge_predictions([found([], [])] * 2, threshold)
 
 
-def by_whole_images(tiles: list[TilePrediction], threshold: float) -> np.ndarray:
+def by_whole_images(tiles: list[InstancePrediction], threshold: float) -> np.ndarray:
     """Sorted scores of the clusters, worked out with an image for each mask and loops."""
     rows = []
     for view, tile in enumerate(tiles):
         painted = np.zeros((len(tile.scores), *tile.shape), bool)
-        for index, (x0, y0), crop in instance_crops(tile.boxes, tile.masks, tile.shape):
-            painted[index, y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = crop
+        for image, crop in zip(painted, mask_crops(tile.boxes, tile.masks, tile.shape), strict=True):
+            image[window_of(crop)] = crop[1]
         rows += [(float(score), view, mask) for score, mask in zip(tile.scores, painted, strict=True)]
     rows.sort(key=lambda row: -row[0])
     free, sums = list(range(len(rows))), []

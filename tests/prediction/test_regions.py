@@ -35,9 +35,9 @@ def test_boxes_hold_the_pixels_of_each_label() -> None:
     assert regions.areas.tolist() == [7, 1, 4, 0]
 
 
-def test_values_are_painted_at_the_pixels_of_regions() -> None:
+def test_values_are_laid_at_the_pixels_of_regions() -> None:
     regions = connected_regions(image("0110", "0001") > 0)
-    assert regions.painted(np.array([5, 6, 7])).tolist() == [[0, 5, 6, 0], [0, 0, 0, 7]]
+    assert regions.image_of(np.array([5, 6, 7])).tolist() == [[0, 5, 6, 0], [0, 0, 0, 7]]
 
 
 def test_a_label_spreads_over_its_own_region_alone() -> None:

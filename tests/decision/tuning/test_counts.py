@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
-from tuning_tiles import KINDS, SHAPE, random_instances, random_pixels, random_tile, random_truth
+from tuning_tiles import KINDS, SHAPE, KeptTile, random_instances, random_pixels, random_tile, random_truth
 
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.counts import GroupCounts, joined_cells
 from skyeye_det.decision.tuning.rasterized import (
@@ -13,7 +13,7 @@ from skyeye_det.decision.tuning.rasterized import (
     pixel_rule,
     rasterized_counts,
 )
-from skyeye_det.prediction.store import KeptTile, Prediction
+from skyeye_det.prediction.prediction import PixelPrediction, Prediction
 from skyeye_det.xview2.score import count_pixels
 
 
@@ -36,7 +36,7 @@ def random_rules(seed: int, count: int) -> list[DecisionRule]:
 
 
 def rasterized_windows(tile: KeptTile, rule: DecisionRule) -> np.ndarray:
-    counts = count_pixels(*tile.prediction.rasterize(rule), *tile.truth)
+    counts = count_pixels(*decide(tile.prediction, rule).rasterize(), *tile.truth)
     return np.stack([counts.tp, counts.fp, counts.fn])
 
 
@@ -46,7 +46,7 @@ def counted(counts: GroupCounts, rule: DecisionRule) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(4))
-def test_counts_are_those_of_repainting_for_any_rule(kind: str, seed: int) -> None:
+def test_counts_are_those_of_rasterizing_for_any_rule(kind: str, seed: int) -> None:
     tile, rules = random_tile(kind, seed), random_rules(seed, 25)
     painted = rasterized_counts(tile.prediction, [pixel_rule(rule) for rule in rules], tile.truth)
     found = [counted(counts, rule) for counts, rule in zip(painted, rules, strict=True)]
@@ -67,7 +67,7 @@ def test_counts_of_tiles_add_up(kind: str) -> None:
     np.testing.assert_array_equal(counted(total, rule), expected)
 
 
-def test_many_gradings_at_once_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_choices_of_grades_at_once_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     tile = random_tile("pixels", 1)
     (counts,) = rasterized_counts(tile.prediction, [DecisionRule()], tile.truth)
     weights = 2.0 ** np.random.default_rng(0).integers(-2, 3, (17, 4))
@@ -110,7 +110,7 @@ def test_buildings_have_the_class_that_most_of_their_pixels_have(kind: str) -> N
     assert set(grades) == {2}
     assert probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert counts.evidence[:, [0, 1, 3]].sum() == 0
-    assert counts.pixels.sum() == tile.prediction.rasterize(rule)[0].sum()
+    assert counts.pixels.sum() == decide(tile.prediction, rule).rasterize()[0].sum()
     if kind == "pixels":
         assert counts.evidence.sum() == counts.pixels[counts.probs.any(axis=1), 3].sum()
     else:

@@ -2,19 +2,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tuning_tiles import random_tile
+from tuning_tiles import keep, random_tile
 
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.rasterized import pixel_rule, rasterized_counts
 from skyeye_det.decision.tuning.tiles import (
     MOST_BLOCKS,
     BlockCounts,
+    KnownWindow,
     count_truth,
     deal_blocks,
     deal_folds,
 )
 from skyeye_det.errors import InputError
-from skyeye_det.prediction.store import load_tile, save_tile
 
 
 def amounts(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -51,7 +51,7 @@ def test_tiles_without_buildings_are_dealt_too() -> None:
 
 
 @pytest.mark.parametrize("folds", [1, 4])
-def test_folds_that_cannot_be_dealt_are_told(folds: int) -> None:
+def test_folds_that_cannot_be_dealt_are_refused(folds: int) -> None:
     table, names = amounts(3)
     with pytest.raises(InputError, match=f"--folds {folds}: expected 2 to the number of tiles, found 3"):
         deal_folds(table, names, folds, 0)
@@ -68,42 +68,41 @@ def test_blocks_are_single_tiles_where_there_are_few_and_bounded_where_there_are
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> list[Path]:
-    found = [tmp_path / f"storm_{number:08d}.npz" for number in range(5)]
-    for number, path in enumerate(found):
-        save_tile(path, random_tile("hybrid", number))
-    return found
+def windows(tmp_path: Path) -> list[KnownWindow]:
+    return keep(tmp_path, [random_tile("hybrid", number) for number in range(5)])
 
 
-def test_truth_is_counted_by_class(paths: list[Path]) -> None:
-    localization, damage = load_tile(paths[0]).truth
+def test_truth_is_counted_by_class(windows: list[KnownWindow]) -> None:
+    localization, damage = windows[0].read()[1]
     expected = [1, (localization > 0).sum(), *((damage == value).sum() for value in (1, 2, 3, 4))]
-    np.testing.assert_array_equal(count_truth(paths[0]), expected)
+    np.testing.assert_array_equal(count_truth(windows[0]), expected)
 
 
-def test_blocks_hold_the_counts_of_their_tiles(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    table = BlockCounts(paths, np.array([0, 1, 0, 2, 1]))
+def test_blocks_hold_the_counts_of_their_tiles(
+    windows: list[KnownWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = BlockCounts(windows, np.array([0, 1, 0, 2, 1]))
     rules = [DecisionRule(0.2, 0.3), DecisionRule(0.5, 0.2, damage_weights=(1, 2, 3, 4), temperature=2)]
     found = table.rasterize(rules, [2, 0])
     for rule, (alone, both) in zip(rules, found, strict=True):
         single = []
         for index in (0, 2, 3):
-            tile = load_tile(paths[index])
-            single += rasterized_counts(tile.prediction, [pixel_rule(rule)], tile.truth)
+            prediction, truth = windows[index].read()
+            single += rasterized_counts(prediction, [pixel_rule(rule)], truth)
         weights = np.array([[1.0, 2.0, 1.0, 3.0]])
         np.testing.assert_array_equal(alone.pixel_counts(1, weights), single[2].pixel_counts(1, weights))
         np.testing.assert_array_equal(
             both.pixel_counts(1, weights),
             single[0].pixel_counts(1, weights) + single[1].pixel_counts(1, weights),
         )
-    monkeypatch.setattr("skyeye_det.decision.tuning.tiles.count_window", None)  # no tile is painted again
+    monkeypatch.setattr("skyeye_det.decision.tuning.tiles.count_window", None)  # no window is read again
     assert table.rasterize(rules[::-1], [1])[0][0] is not None
     assert table.rasterize([rules[0]], [2])[0][0] is found[0][0]
 
 
-def test_old_paintings_are_let_go(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_counts_are_let_go(windows: list[KnownWindow], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skyeye_det.decision.tuning.tiles._MOST_KEPT", 2)
-    table = BlockCounts(paths[:1], np.array([0]))
+    table = BlockCounts(windows[:1], np.array([0]))
     for step in range(4):
         table.rasterize([DecisionRule(pixel_threshold=0.2 + 0.1 * step)], [0])
     assert [round(rule.pixel_threshold, 1) for rule in table._kept] == [0.4, 0.5]

@@ -5,37 +5,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tuning_tiles import KINDS, SHAPE, random_instances, random_tile, village
+from tuning_tiles import KINDS, SHAPE, KeptTile, keep, random_instances, random_tile, village
 
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule, read_rule, write_rule
 from skyeye_det.decision.tuning.counts import GroupCounts
 from skyeye_det.decision.tuning.report import ARGMAX, DEFAULT, FLATTERING, TUNED, format_tuning
 from skyeye_det.decision.tuning.search import GRIDS, TIE, Search, tuned_rule
-from skyeye_det.decision.tuning.tiles import BlockCounts
+from skyeye_det.decision.tuning.tiles import BlockCounts, KnownWindow
 from skyeye_det.decision.tuning.tune import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.decision.tuning.weights import localization_f1, rule_score
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes
-from skyeye_det.prediction.store import KeptTile, load_tile, save_tile
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 
 OPTIONS = TuningOptions(folds=3, draws=200)
 
 
-def keep(folder: Path, tiles: list[KeptTile]) -> list[Path]:
-    paths = [folder / f"storm_{number:08d}.npz" for number in range(len(tiles))]
-    for path, tile in zip(paths, tiles, strict=True):
-        save_tile(path, tile)
-    return paths
-
-
 @pytest.fixture(scope="module")
-def villages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def villages(tmp_path_factory: pytest.TempPathFactory) -> list[KnownWindow]:
     return keep(tmp_path_factory.mktemp("villages"), [village(seed) for seed in range(9)])
 
 
 @pytest.fixture(scope="module")
-def tuned(villages: list[Path]) -> tuple[DecisionRule, dict]:
+def tuned(villages: list[KnownWindow]) -> tuple[DecisionRule, dict]:
     return tune_rule(villages, OPTIONS)
 
 
@@ -50,7 +43,7 @@ def test_rare_class_that_argmax_misses_is_found_on_tiles_not_tuned_on(tuned) -> 
     assert all(fold["damage_weights"][1] > 1.3 for fold in report["fold_rules"])
 
 
-def test_cross_fitted_score_is_that_of_repainting_each_tile_by_its_fold_rule(tuned, villages) -> None:
+def test_cross_fitted_score_is_that_of_rasterizing_each_tile_by_its_fold_rule(tuned, villages) -> None:
     rule, report = tuned
     folds = [DecisionRule(**fold) for fold in report["fold_rules"]]
     for name, rules in (
@@ -58,10 +51,10 @@ def test_cross_fitted_score_is_that_of_repainting_each_tile_by_its_fold_rule(tun
         (FLATTERING, [rule] * len(villages)),
         (DEFAULT, [DecisionRule()] * len(villages)),
     ):
-        tiles = [load_tile(path) for path in villages]
+        tiles = [window.read() for window in villages]
         counts = [
-            count_pixels(*tile.prediction.rasterize(own), *tile.truth)
-            for tile, own in zip(tiles, rules, strict=True)
+            count_pixels(*decide(prediction, own).rasterize(), *truth)
+            for (prediction, truth), own in zip(tiles, rules, strict=True)
         ]
         assert PixelCounts.total(counts).score() == report["rows"][name]["official"]
         np.testing.assert_array_equal(
@@ -75,8 +68,8 @@ def test_a_folds_rule_does_not_know_the_fold(tuned, villages, tmp_path: Path) ->
     changed = keep(
         tmp_path,
         [
-            KeptTile(tile.prediction, (tile.truth[0], tile.truth[1][::-1].copy())) if fold == 0 else tile
-            for tile, fold in zip(map(load_tile, villages), folds, strict=True)
+            KeptTile(prediction, (truth[0], truth[1][::-1].copy() if fold == 0 else truth[1]))
+            for (prediction, truth), fold in zip((each.read() for each in villages), folds, strict=True)
         ],
     )
     _, other = tune_rule(changed, OPTIONS)
@@ -86,7 +79,7 @@ def test_a_folds_rule_does_not_know_the_fold(tuned, villages, tmp_path: Path) ->
 
 
 def test_same_seed_gives_the_same_report_with_any_number_of_workers(tuned, villages, monkeypatch) -> None:
-    monkeypatch.setattr("skyeye_det.decision.tuning.tiles._LEAST_PAINTED", 130)
+    monkeypatch.setattr("skyeye_det.decision.tuning.tiles._LEAST_COUNTED", 130)
     _, again = tune_rule(villages, TuningOptions(folds=3, draws=200, workers=2))
     again["options"]["workers"] = 1
     assert json_bytes(again) == json_bytes(tuned[1])
@@ -114,7 +107,7 @@ def test_report_is_text_and_json(tuned) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_prediction_is_tuned(kind: str, tmp_path: Path) -> None:
-    paths = keep(tmp_path, [random_tile(kind, seed) for seed in range(4)])
+    paths = keep(tmp_path, [random_tile(kind, seed, 20) for seed in range(4)])
     rule, report = tune_rule(paths, TuningOptions(folds=2, draws=20))
     assert report["rows"][FLATTERING]["score"] > report["rows"][DEFAULT]["score"]
     if kind != "hybrid":
@@ -123,7 +116,7 @@ def test_every_kind_of_prediction_is_tuned(kind: str, tmp_path: Path) -> None:
         assert rule.score_threshold == DecisionRule().score_threshold
 
 
-def test_absent_class_is_left_out_and_told(tmp_path: Path) -> None:
+def test_absent_class_is_left_out_and_reported(tmp_path: Path) -> None:
     _, report = tune_rule(keep(tmp_path, [village(seed, rare=False) for seed in range(4)]), OPTIONS)
     assert report["absent_classes"] == [1, 2, 3]
     assert report["rows"][TUNED]["score"] == pytest.approx(1, abs=1e-6)
@@ -158,7 +151,7 @@ def test_too_few_tiles_for_the_folds(tmp_path: Path) -> None:
         tune_rule(keep(tmp_path, [village(0), village(1)]), OPTIONS)
 
 
-def test_search_ends_no_lower_than_its_best_painting_with_the_default_grades(tmp_path: Path) -> None:
+def test_search_ends_no_lower_than_its_best_pixels_with_the_default_grades(tmp_path: Path) -> None:
     paths = keep(tmp_path, [random_tile("hybrid", seed) for seed in range(3)])
     table = BlockCounts(paths, np.arange(3))
     search = Search(
@@ -174,21 +167,21 @@ def test_search_ends_no_lower_than_its_best_painting_with_the_default_grades(tmp
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "pixels"])
-def test_painted_for_localization_no_painting_of_the_grid_localizes_better(tmp_path: Path, kind: str) -> None:
+def test_pixels_for_localization_nothing_on_the_grid_localizes_better(tmp_path: Path, kind: str) -> None:
     paths = keep(tmp_path, [random_tile(kind, seed) for seed in range(3)])
     table, chosen = BlockCounts(paths, np.arange(3)), [0, 1, 2]
-    paint = partial(table.rasterize, chosen=chosen)
+    rasterize = partial(table.rasterize, chosen=chosen)
     names = ("pixel_threshold",)
-    found = tuned_rule(Search(paint, names, DecisionRule(), pixels_for="localization"))
-    reached = localization_f1(paint([found])[0])
+    found = tuned_rule(Search(rasterize, names, DecisionRule(), pixels_for="localization"))
+    reached = localization_f1(rasterize([found])[0])
     every = [DecisionRule(pixel_threshold=level) for level in GRIDS["pixel_threshold"]]
-    assert reached == pytest.approx(max(localization_f1(parts) for parts in paint(every)), abs=TIE)
-    # The same painting, and grades for the score.
+    assert reached == pytest.approx(max(localization_f1(parts) for parts in rasterize(every)), abs=TIE)
+    # The same pixels, and grades for the score.
     flat = replace(found, damage_weights=(1.0,) * 4)
-    assert rule_score(paint([found])[0], found) >= rule_score(paint([flat])[0], flat) - 0.02
+    assert rule_score(rasterize([found])[0], found) >= rule_score(rasterize([flat])[0], flat) - 0.02
 
 
-def test_painted_for_localization_a_rule_says_so(tmp_path: Path) -> None:
+def test_pixels_for_localization_a_rule_says_so(tmp_path: Path) -> None:
     paths = keep(tmp_path, [village(seed) for seed in range(4)])
     options = replace(OPTIONS, pixels_for="localization")
     _, report = tune_rule(paths, options)

@@ -1,13 +1,34 @@
 """Made-up predictions and truths of small tiles, to tune on."""
 
-import numpy as np
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from skyeye_det.prediction.store import KeptTile
+import numpy as np
+
+from skyeye_det.decision.tuning.rasterized import Truth
+from skyeye_det.decision.tuning.tiles import KnownWindow, save_truth
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
+from skyeye_det.prediction.store import save_prediction
 
 SHAPE = (72, 90)
 KINDS = ("instances", "hybrid", "pixels")
+
+
+@dataclass(frozen=True, eq=False)
+class KeptTile:
+    prediction: Prediction
+    truth: Truth
+
+
+def keep(folder: Path, tiles: Sequence[KeptTile]) -> list[KnownWindow]:
+    windows = []
+    for number, tile in enumerate(tiles):
+        name = f"storm_{number:08d}"
+        windows.append(KnownWindow(name, folder / f"{name}.npz", folder / f"{name}.truth.npz"))
+        save_prediction(windows[-1].prediction, tile.prediction)
+        save_truth(windows[-1].truth, tile.truth)
+    return windows
 
 
 def random_truth(rng: np.random.Generator, classes: tuple[int, ...] = (0, 1, 2, 3, 4)):
@@ -21,17 +42,18 @@ def random_truth(rng: np.random.Generator, classes: tuple[int, ...] = (0, 1, 2, 
     return localization, damage
 
 
-def random_instances(rng: np.random.Generator, count: int, *, with_map: bool) -> TilePrediction:
+def random_instances(rng: np.random.Generator, count: int, *, with_map: bool) -> InstancePrediction:
     corner = rng.uniform(-5, 60, (count, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(2, 30, (count, 2))], axis=1).astype(np.float32)
     probs = rng.dirichlet((0.6,) * 4, count).astype(np.float32)
-    return TilePrediction(
+    return InstancePrediction(
         boxes=boxes,
-        masks=rng.random((count, 7, 7)).astype(np.float32),
+        masks=rng.integers(0, 256, (count, 7, 7), np.uint8),
         # coarse, so that some are equal
         scores=(np.round(rng.random(count) * 20) / 20).astype(np.float32),
         damage_probs=probs,
-        damage=probs.argmax(axis=1),
+        is_component=rng.random(count) < 0.3,
+        features=np.zeros((count, 0), np.float16),
         shape=SHAPE,
         building_map=soft_map(rng) if with_map else None,
     )
@@ -80,8 +102,14 @@ def village(seed: int, rare: bool = True) -> KeptTile:
         probs.append(np.full(4, 0.25))
         scores.append(0.3)
     probs = np.array(probs, np.float32)
-    masks = np.ones((len(boxes), 7, 7), np.float32)
-    prediction = TilePrediction(
-        np.array(boxes, np.float32), masks, np.array(scores, np.float32), probs, probs.argmax(1), SHAPE
+    count = len(boxes)
+    prediction = InstancePrediction(
+        boxes=np.array(boxes, np.float32),
+        masks=np.full((count, 7, 7), 255, np.uint8),
+        scores=np.array(scores, np.float32),
+        damage_probs=probs,
+        is_component=np.zeros(count, bool),
+        features=np.zeros((count, 0), np.float16),
+        shape=SHAPE,
     )
     return KeptTile(prediction, (localization, damage))
