@@ -190,7 +190,7 @@ class Models:
                 if isinstance(network, GeneralizedRCNN):
                     if views != (View(),):
                         raise InputError(
-                            f"--tta {files.views}: expected none with --footprints; leave it out"
+                            f"--tta: expected none with --footprints, found {files.views}; leave it out"
                         )
                     probs.append(_classified(network, image, footprints))
                 else:

@@ -5,9 +5,11 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.evaluators import BuildingEvaluator, XView2Evaluator
 from skyeye_det.evaluation.instance_metrics import MAX_DETECTIONS
+from skyeye_det.prediction.prediction import prediction_from_output
 
 SIDE = 128
 RECALLS = ["recall50", "recall50_below_16", "recall50_16_32", "recall50_above_32"]
@@ -28,8 +30,8 @@ def tile(image_id: int, *buildings: tuple[int, int, int, int]) -> dict[str, Any]
     return names | {"image_id": image_id, "height": SIDE, "width": SIDE, "annotations": annotations}
 
 
-def output(*buildings: tuple[int, int, int, int], score: float = 0.9) -> dict[str, Instances]:
-    """What the model gives where it finds these squares."""
+def output(*buildings: tuple[int, int, int, int], score: float = 0.9) -> dict[str, Any]:
+    """What a model gives where it finds these squares."""
     found = Instances((SIDE, SIDE))
     corners = [[x, y, x + s, y + s] for x, y, s, _ in buildings]
     found.pred_boxes = Boxes(torch.tensor(corners, dtype=torch.float32).reshape(-1, 4))
@@ -43,12 +45,19 @@ def output(*buildings: tuple[int, int, int, int], score: float = 0.9) -> dict[st
 ALL = ((4, 4, 10, 0), (30, 4, 20, 1), (60, 4, 40, 2), (4, 60, 24, 3), (60, 60, 30, -1))
 
 
+def decided(outputs: list[dict], rule: DecisionRule) -> list[dict]:
+    """What ``DecidingModel`` gives of it."""
+    found = [decide(prediction_from_output(each), rule) for each in outputs]
+    return [each | {"buildings": buildings} for each, buildings in zip(outputs, found, strict=True)]
+
+
 def score(tiles: list[dict], outputs: list[dict], threshold: float = 0.3) -> dict[str, float]:
     # Half the instances' score paints the same pixels as half the mask's probability.
     scores = [float(value) for each in outputs for value in each["instances"].scores[:1]]
-    evaluator = XView2Evaluator(tiles, DecisionRule(threshold, 0.5 * max(scores, default=1.0)))
+    rule = DecisionRule(threshold, 0.5 * max(scores, default=1.0))
+    evaluator = XView2Evaluator(tiles)
     evaluator.reset()
-    evaluator.process([{"image_id": each["image_id"]} for each in tiles], outputs)
+    evaluator.process([{"image_id": each["image_id"]} for each in tiles], decided(outputs, rule))
     return evaluator.evaluate()["xview2"]
 
 
@@ -56,7 +65,8 @@ def precision(tiles: list[dict], outputs: list[dict]) -> dict[str, float]:
     evaluator = BuildingEvaluator(tiles)
     evaluator.reset()
     evaluator.process(
-        [{key: each[key] for key in ("image_id", "scene", "file_name")} for each in tiles], outputs
+        [{key: each[key] for key in ("image_id", "scene", "file_name")} for each in tiles],
+        decided(outputs, DecisionRule()),
     )
     return evaluator.evaluate()["segm"]
 
@@ -115,7 +125,7 @@ def test_reset_forgets_the_tiles_of_the_last_evaluation() -> None:
     inputs = [{key: tiles[0][key] for key in ("image_id", "scene", "file_name")}]
     for _ in range(2):
         evaluator.reset()
-        evaluator.process(inputs, [output(*ALL)])
+        evaluator.process(inputs, decided([output(*ALL)], DecisionRule()))
         assert evaluator.evaluate()["segm"]["AP50"] == pytest.approx(100)
 
 

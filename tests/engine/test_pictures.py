@@ -6,8 +6,10 @@ import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.pictures import LARGEST_WIDTH, PictureEvaluator
+from skyeye_det.prediction.prediction import prediction_from_output
 
 RED, GRAY = (200, 30, 20), (90, 90, 90)
 
@@ -34,7 +36,8 @@ def pair(
     )
     found.pred_masks, found.pred_damage = torch.ones(2, 1, 28, 28), torch.tensor([3, 0])
     found.pred_damage_probs = torch.eye(4)[found.pred_damage]
-    return tile, {"image_id": image_id, "image": torch.from_numpy(np.stack(planes))}, {"instances": found}
+    buildings = decide(prediction_from_output({"instances": found}), RULE)
+    return tile, {"image_id": image_id, "image": torch.from_numpy(np.stack(planes))}, {"buildings": buildings}
 
 
 def pictures(evaluator: PictureEvaluator, *pairs: tuple) -> dict[str, np.ndarray]:
@@ -52,7 +55,7 @@ def has_color(picture: np.ndarray, color: tuple[int, int, int]) -> bool:
 @pytest.mark.parametrize(("image_format", "order"), [("RGB", 1), ("BGR", -1)])
 def test_picture_is_rgb_whatever_the_model_reads(image_format: str, order: int) -> None:
     drawn = pair(1, order=order)
-    (picture,) = pictures(PictureEvaluator([drawn[0]], RULE, image_format), drawn).values()
+    (picture,) = pictures(PictureEvaluator([drawn[0]], image_format), drawn).values()
     assert picture.shape[0] == 3
     assert picture.dtype == np.uint8
     assert has_color(picture, RED)
@@ -61,43 +64,31 @@ def test_picture_is_rgb_whatever_the_model_reads(image_format: str, order: int) 
 
 def test_only_the_chosen_tiles_are_drawn() -> None:
     first, second = pair(1), pair(2)
-    assert list(pictures(PictureEvaluator([second[0]], RULE, "RGB"), first, second)) == ["predictions/s2"]
+    assert list(pictures(PictureEvaluator([second[0]], "RGB"), first, second)) == ["predictions/s2"]
 
 
 def test_large_tiles_are_reduced() -> None:
     drawn = pair(1, side=1024)
-    (picture,) = pictures(PictureEvaluator([drawn[0]], RULE, "RGB"), drawn).values()
+    (picture,) = pictures(PictureEvaluator([drawn[0]], "RGB"), drawn).values()
     assert picture.shape[2] == LARGEST_WIDTH
 
 
-def test_threshold_leaves_out_uncertain_instances() -> None:
-    drawn = pair(1)
-    one, both, none = (
-        pictures(PictureEvaluator([drawn[0]], DecisionRule(score_threshold=threshold), "RGB"), drawn)[
-            "predictions/s1"
-        ]
-        for threshold in (0.3, 0.0, 1.0)
+def test_only_buildings_are_drawn() -> None:
+    tile, given, output = pair(1)
+    evaluator = PictureEvaluator([tile], "RGB")
+    candidates = output["buildings"].candidates
+    (one,), (other,) = (
+        pictures(evaluator, (tile, given, {"buildings": found})).values()
+        for found in (output["buildings"], candidates)
     )
-    assert not np.array_equal(one[:, 100:-60], both[:, 100:-60])
-    assert not np.array_equal(one[:, 100:-60], none[:, 100:-60])
+    assert len(output["buildings"]) == len(candidates) == 1
+    assert not np.array_equal(one, other)
 
 
 def test_without_event_storage_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = pair(1)
-    evaluator = PictureEvaluator([drawn[0]], RULE, "RGB")
+    evaluator = PictureEvaluator([drawn[0]], "RGB")
     monkeypatch.setattr(evaluator, "_draw", lambda *_: pytest.fail("drew a picture"))
     evaluator.reset()
     evaluator.process([drawn[1]], [drawn[2]])
     assert evaluator.evaluate() == {}
-
-
-def test_regions_of_a_semantic_model_are_drawn() -> None:
-    tile, given, _ = pair(1)
-    probs = torch.zeros(5, 64, 64)
-    probs[0, 30:50, 30:50], probs[4] = 0.9, 1.0
-    none = {"pixel_probs": torch.zeros(5, 64, 64)}
-    some, nothing = (
-        pictures(PictureEvaluator([tile], RULE, "RGB"), (tile, given, output))["predictions/s1"]
-        for output in ({"pixel_probs": probs}, none)
-    )
-    assert not np.array_equal(some, nothing)

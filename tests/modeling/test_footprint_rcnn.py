@@ -103,7 +103,6 @@ def test_in_inference_it_is_the_hybrid() -> None:
     model = footprint_model().eval()
     hybrid = build_pair_model(tiny_config()).eval()
     hybrid.load_state_dict(model.state_dict())
-    assert model.map_instances is not None
     with torch.no_grad():
         (found,), (expected,) = (each([training_input([])]) for each in (model, hybrid))
     assert len(found["instances"]) > 0

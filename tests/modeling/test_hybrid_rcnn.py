@@ -1,7 +1,5 @@
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
@@ -96,12 +94,9 @@ def test_pairs_of_different_sizes_train_together() -> None:
         assert (target[1, :41, :41] != 255).all()
 
 
-@pytest.mark.parametrize("finds", [True, False], ids=["with components", "without"])
 @pytest.mark.parametrize("shape", [(64, 64), (50, 71), (33, 96)])
-def test_black_tile_of_any_size_passes(shape: tuple[int, int], finds: bool) -> None:
+def test_black_tile_of_any_size_passes(shape: tuple[int, int]) -> None:
     model = hybrid()
-    if not finds:
-        model.map_instances = None
     pairs = [{"image": torch.zeros(6, *size, dtype=torch.uint8)} for size in (shape, (64, 64))]
     for output, size in zip(outputs_of(model, *pairs), (shape, (64, 64)), strict=True):
         building = output["building_map"]
@@ -113,34 +108,20 @@ def test_black_tile_of_any_size_passes(shape: tuple[int, int], finds: bool) -> N
         torch.testing.assert_close(found.pred_damage_probs.sum(dim=1), torch.ones(len(found)))
 
 
-def test_without_a_finder_the_map_is_told_and_nothing_made_of_it() -> None:
-    model = with_map([BOX], **NO_DETECTIONS)
-    (with_finder,) = outputs_of(model, training_input([]))
-    model.map_instances = None
-    (output,) = outputs_of(model, training_input([]))
-    assert len(output["instances"]) == 0
-    torch.testing.assert_close(output["building_map"], with_finder["building_map"])
-    boxes = output["proposals"].proposal_boxes.tensor
-    assert not (boxes == torch.tensor(BOX, dtype=boxes.dtype)).all(dim=1).any()
-
-
-def test_found_buildings_and_components_are_graded_together() -> None:
-    model = hybrid(MODEL__DAMAGE_HEAD__OBJECT_CONTEXT=True, MODEL__DAMAGE_HEAD__MASK_POOLING=True).eval()
+def test_buildings_are_classified_beside_their_own_kind() -> None:
+    model = with_map([BOX, OTHER], MODEL__DAMAGE_HEAD__OBJECT_CONTEXT=True)
     nn.init.normal_(model.roi_heads.damage_head.object_context.output.weight)
-    extra = np.array([BOX], np.float32), np.ones((1, 28, 28), np.float32), np.array([0.9], np.float32)
-    nothing = extra[0][:0], extra[2][:0]
-    components = SimpleNamespace(proposals=lambda: nothing, uncovered=lambda found: extra)
-    model.map_instances = lambda building, seam: components
     pair = training_input([])
     (output,) = outputs_of(model, pair)
     found = output["instances"]
-    assert len(found) > 1
-    assert found.pred_boxes.tensor[-1].tolist() == list(BOX)
+    assert found.pred_is_component.tolist() == [False] * (len(found) - 2) + [True] * 2
+    assert found.pred_features.shape == (len(found), 16)
     with torch.no_grad():
         features = model.backbone(model.preprocess_image([pair]).tensor)
-        (together,) = model.roi_heads.grade(features, [Instances(found.image_size, **found.get_fields())])
-        (alone,) = model.roi_heads.grade(features, [found[-1:]])
-    torch.testing.assert_close(found.pred_damage_probs, together.pred_damage_probs)
+        own = found[found.pred_is_component]
+        (together,) = model.roi_heads.classify(features, [Instances(own.image_size, **own.get_fields())])
+        (alone,) = model.roi_heads.classify(features, [own[-1:]])
+    torch.testing.assert_close(own.pred_damage_probs, together.pred_damage_probs)
     assert not torch.allclose(alone.pred_damage_probs, together.pred_damage_probs[-1:])
 
 
@@ -159,7 +140,7 @@ def test_building_that_the_heads_miss_becomes_an_instance_with_damage(alignment:
         assert torch.equal(found.pred_damage, found.pred_damage_probs.argmax(dim=1))
 
 
-def test_components_are_graded_on_their_own_tile() -> None:
+def test_components_are_classified_on_their_own_tile() -> None:
     pairs = [training_input([], seed=seed) for seed in range(2)]
     pairs[1]["image"][3:] //= 8
     together = outputs_of(with_map([BOX], [BOX], **NO_DETECTIONS), *pairs)
@@ -182,39 +163,16 @@ def test_components_join_what_the_heads_found() -> None:
     assert found[-1:].scores.item() == pytest.approx(torch.tensor(3.0).sigmoid().item())
 
 
-def test_the_finder_is_asked_for_proposals_and_then_for_what_is_left() -> None:
-    model = with_map([BOX], logit=1.0)
-    asked: list[Any] = []
-    nothing = np.zeros((0, 4), np.float32), np.zeros((0, 28, 28), np.float32), np.zeros(0, np.float32)
-
-    def find(*maps: np.ndarray) -> SimpleNamespace:
-        asked.append(maps)
-        return SimpleNamespace(
-            proposals=lambda: (asked.append("proposals"), nothing[::2])[1],
-            uncovered=lambda found: (asked.append(len(found)), nothing)[1],
-        )
-
-    model.map_instances = find
-    (output,) = outputs_of(model, training_input([]))
-    (building, seam), *rest = asked
-    assert rest == ["proposals", len(output["instances"])]
-    assert rest[1] > 0
-    assert building.shape == seam.shape == (64, 64)
-    assert building[BOX[1] : BOX[3], BOX[0] : BOX[2]] == pytest.approx(torch.tensor(1.0).sigmoid().item())
-    assert seam.max() < 0.01
-
-
 def test_components_are_proposals_beside_those_of_the_rpn() -> None:
     model = with_map([BOX, OTHER])
-    limit = tiny_config().MODEL.RPN.POST_NMS_TOPK_TEST
     (output,) = outputs_of(model, training_input([]))
     offered = output["proposals"].proposal_boxes.tensor
-    model.map_instances = None
-    (without,) = outputs_of(model, training_input([]))
-    of_rpn = without["proposals"].proposal_boxes.tensor
     assert sorted(offered[:2].tolist()) == sorted([list(map(float, BOX)), list(map(float, OTHER))])
-    assert torch.equal(offered[2:], of_rpn[: limit - 2])
     assert output["proposals"].objectness_logits[:2].tolist() == pytest.approx([3.0, 3.0], abs=1e-3)
+    assert (output["proposals"].objectness_logits.diff() <= 0).all()
+    (without,) = outputs_of(with_map([]), training_input([]))
+    of_rpn = {tuple(box) for box in without["proposals"].proposal_boxes.tensor.tolist()}
+    assert {tuple(box) for box in offered[2:].tolist()} <= of_rpn
 
 
 @pytest.mark.parametrize("limit", [1, 4, 5, 12])
@@ -227,19 +185,6 @@ def test_proposals_are_never_more_than_the_config_allows(limit: int) -> None:
     offered = [tuple(box) for box in output["proposals"].proposal_boxes.tensor.tolist()]
     assert len(of_map.intersection(offered)) == min(limit, len(many))
     assert len(output["instances"]) == len(many)
-
-
-def test_components_push_out_no_proposal_where_there_is_room() -> None:
-    model = with_map([BOX, OTHER], MODEL__RPN__NMS_THRESH=0.05)
-    model.map_instances, find = None, model.map_instances
-    (without,) = outputs_of(model, training_input([]))
-    room = tiny_config().MODEL.RPN.POST_NMS_TOPK_TEST - len(without["proposals"])
-    assert room > 2
-    model.map_instances = find
-    (output,) = outputs_of(model, training_input([]))
-    assert torch.equal(
-        output["proposals"].proposal_boxes.tensor[2:], without["proposals"].proposal_boxes.tensor
-    )
 
 
 def test_given_boxes_get_masks_and_damage_and_no_company() -> None:
@@ -266,7 +211,7 @@ def test_weights_of_the_plain_model_fit_the_common_parts() -> None:
     plain.eval()
     with torch.no_grad():
         (expected,) = plain([training_input([])])
-    model.map_instances = None
+    model.building_map_head.finer[-1].bias.data[:] = -20  # no component
     (output,) = outputs_of(model, training_input([]))
     for field in ("scores", "pred_masks", "pred_damage_probs"):
         torch.testing.assert_close(output["instances"].get(field), expected["instances"].get(field))

@@ -3,11 +3,12 @@ from typing import Any
 import pytest
 import torch
 from detectron2.config import CfgNode
-from skyeye_det.prediction.instance_prediction import TilePrediction
 from tiny_model import tiny_config, training_input
 
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.setup import build_pair_model
+from skyeye_det.prediction.prediction import prediction_from_output
 
 
 def plain_config(**changes: Any) -> CfgNode:
@@ -32,6 +33,7 @@ def test_output_fields_have_their_shapes_and_types() -> None:
         "pred_masks": ((count, 1, 28, 28), torch.float32),
         "pred_damage_probs": ((count, 4), torch.float32),
         "pred_damage": ((count,), torch.int64),
+        "pred_features": ((count, 16), torch.float32),
     }
     assert 0 <= found.pred_masks.min() <= found.pred_masks.max() <= 1
     assert found.image_size == (64, 64)
@@ -42,12 +44,13 @@ def test_tile_without_detections_gives_two_empty_images(shape: tuple[int, int]) 
     model = build_pair_model(plain_config(MODEL__ROI_HEADS__SCORE_THRESH_TEST=1.0)).eval()
     with torch.no_grad():
         (output,) = model([{"image": torch.zeros(6, *shape, dtype=torch.uint8)}])
-    prediction = TilePrediction.from_instances(output["instances"])
+    prediction = prediction_from_output(output)
     assert prediction.masks.shape == (0, 28, 28)
-    for picture in prediction.rasterize(DecisionRule(0.0, 0.1)):
+    found = decide(prediction, DecisionRule(0.0, 0.1))
+    for picture in found.rasterize():
         assert picture.shape == shape
         assert not picture.any()
-    assert prediction.coco_results("scene", 1, "a.png") == []
+    assert found.to_coco("scene", 1, "a.png") == []
 
 
 def test_dense_tile_can_give_a_thousand_detections() -> None:
@@ -62,6 +65,8 @@ def test_dense_tile_can_give_a_thousand_detections() -> None:
     model = build_pair_model(cfg).eval()
     with torch.no_grad():
         (output,) = model([training_input([], side=128)])
-    prediction = TilePrediction.from_instances(output["instances"])
+    prediction = prediction_from_output(output)
     assert len(prediction.scores) == 1000
-    assert len(prediction.coco_results("scene", 1, "a.png")) == 1000
+    found = decide(prediction, DecisionRule(score_threshold=0.0))
+    assert found.candidates is not None
+    assert len(found) > 10

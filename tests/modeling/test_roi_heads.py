@@ -151,7 +151,7 @@ def test_tile_alignment_moves_the_boxes_in_post_alone(
     heads.damage_pooler.register_forward_pre_hook(lambda _, arguments: pooled_at.append(arguments[1]))
     found = instances_at((50, 50, 70, 70), (30, 60, 50, 74))
     with torch.no_grad():
-        heads.grade(feature_maps(*shift), [found])
+        heads.classify(feature_maps(*shift), [found])
     ((pre,), (post,)) = pooled_at
     torch.testing.assert_close(pre.tensor, enlarge_boxes(found.pred_boxes, heads.context_scale).tensor)
     expected = pre.tensor + factor * torch.tensor([*shift, *shift])
@@ -165,7 +165,7 @@ def test_tile_alignment_pools_in_post_what_it_pools_in_pre() -> None:
         heads = build(MODEL__DAMAGE_HEAD__ALIGNMENT=alignment).eval().roi_heads
         calls = seen_by_damage_head(heads)
         with torch.no_grad():
-            heads.grade(feature_maps(2, 1), [instances_at((50, 50, 70, 70))])
+            heads.classify(feature_maps(2, 1), [instances_at((50, 50, 70, 70))])
         pre, post = calls[0][:2]
         pooled.append((pre - post).abs().mean() / pre.abs().mean())
     assert pooled[0] < 0.2 < 0.8 < pooled[1]
@@ -181,7 +181,7 @@ def test_given_buildings_are_graded_image_by_image(
     heads = heads.eval().roi_heads
     every = [instances_at(*[(10 + 20 * n, 40, 26 + 20 * n, 60) for n in range(count)]) for count in counts]
     with torch.no_grad():
-        graded = heads.grade(feature_maps(pairs=2), every)
+        graded = heads.classify(feature_maps(pairs=2), every)
     for found, count in zip(graded, counts, strict=True):
         assert found.pred_damage_probs.shape == (count, 4)
         torch.testing.assert_close(found.pred_damage_probs.sum(dim=1), torch.ones(count))
@@ -193,8 +193,8 @@ def test_the_mask_of_a_building_changes_its_grade() -> None:
     whole, half = instances_at((40, 40, 72, 72)), instances_at((40, 40, 72, 72))
     half.pred_masks[..., :14] = 0
     with torch.no_grad():
-        heads.grade(feature_maps(), [whole])
-        heads.grade(feature_maps(), [half])
+        heads.classify(feature_maps(), [whole])
+        heads.classify(feature_maps(), [half])
     assert (whole.pred_damage_probs - half.pred_damage_probs).abs().max() > 1e-6
 
 
@@ -237,7 +237,7 @@ def test_true_masks_of_no_foreground_are_none() -> None:
 
 
 @pytest.mark.parametrize("counts", [(5, 2), (0, 3), (0, 0), (4, 4)])
-def test_masks_are_the_same_however_many_are_drawn_at_once(
+def test_masks_are_the_same_however_many_are_outlined_at_once(
     counts: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heads = build().eval().roi_heads
@@ -246,9 +246,9 @@ def test_masks_are_the_same_however_many_are_drawn_at_once(
     given = [found_boxes(count) for count in counts]
     drawn = {}
     for at_once in (1, 2, 100):
-        monkeypatch.setattr(roi_heads, "_DRAWN_AT_ONCE", at_once)
+        monkeypatch.setattr(roi_heads, "_AT_ONCE", at_once)
         with torch.no_grad():
-            drawn[at_once] = heads.draw(features, given)
+            drawn[at_once] = heads.outline(features, given)
     for at_once in (1, 2):
         for few, all_at_once, boxes in zip(drawn[at_once], drawn[100], given, strict=True):
             assert torch.equal(few.pred_boxes.tensor, boxes.pred_boxes.tensor)

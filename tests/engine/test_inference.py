@@ -1,0 +1,357 @@
+"""Folders and single pairs through tiny models with random weights: ensembles, views, windows, rules."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.config import CfgNode
+from pycocotools import mask as run_lengths
+from tiny_model import CONFIGS, tiny_config, tiny_overrides
+
+from skyeye_det.data.coco import convert_split
+from skyeye_det.decision.rule import DecisionRule, write_rule
+from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
+from skyeye_det.engine.models import ModelFiles, Models, ensemble
+from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.errors import InputError
+from skyeye_det.prediction.merging import merge_predictions
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction
+from skyeye_det.xview2.submission import read_class_png
+
+CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
+SEMANTIC = str(CONFIGS / "semantic" / "unet_lite0.yaml")
+SMALL = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.BACKBONE.NAME", "tu-test_efficientnet"]
+SMALL += [
+    "MODEL.BACKBONE.FREEZE_AT",
+    "0",
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM",
+    "32",
+    "DATALOADER.NUM_WORKERS",
+    "0",
+]
+INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
+SCENES = ("storm_00000001", "storm_00000002", "storm_00000003")
+WIDTH, HEIGHT = 131, 97  # neither square nor a multiple of any stride
+ALL = DecisionRule(score_threshold=0.0, pixel_threshold=0.01, map_weight=0.0)
+MAP = DecisionRule(score_threshold=0.0, pixel_threshold=0.2, map_weight=1.0)
+
+
+def saved(cfg: CfgNode, seed: int, folder: Path) -> str:
+    torch.manual_seed(seed)
+    SkyeyeCheckpointer(build_pair_model(cfg), str(folder)).save(f"model_{seed}")
+    return str(folder / f"model_{seed}.pth")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("two")
+    return [saved(tiny_config(), seed, folder) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def semantic(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return saved(load_config(SEMANTIC, SMALL), 2, tmp_path_factory.mktemp("semantic"))
+
+
+def write_pair(folder: Path, scene: str, seed: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
+    folder.mkdir(exist_ok=True)
+    generator = np.random.default_rng(seed)
+    for phase in ("pre", "post"):
+        image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{scene}_{phase}_disaster.png"), image)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for seed, scene in enumerate(SCENES):
+        write_pair(tmp_path / "images", scene, seed)
+    return tmp_path / "images"
+
+
+def models(*weights: str, views: tuple[str, ...] = (), precision: str = "fp32", **changes) -> Models:
+    return Models(ensemble([CONFIG], weights, views), tiny_overrides(**changes), precision)
+
+
+def noise(side: int = 64) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (6, side, side), np.uint8)
+
+
+def pngs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
+def listed(folder: Path, name: str = "instances") -> list[dict]:
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("rule", [ALL, MAP], ids=["instances", "map"])
+def test_every_pair_gets_two_pngs_of_its_size_and_its_buildings(weights, images, tmp_path, rule):
+    assert infer_folder(models(weights), images, tmp_path / "out", rule) == len(SCENES)
+    results = listed(tmp_path / "out")
+    assert {result["scene"] for result in results} == set(SCENES)
+    assert len({result["uid"] for result in results}) == len(results)
+    for scene in SCENES:
+        localization, damage = (
+            read_class_png(tmp_path / "out" / f"{scene}_{kind}_prediction.png")
+            for kind in ("localization", "damage")
+        )
+        assert localization.shape == damage.shape == (HEIGHT, WIDTH)
+        assert localization.any()
+        np.testing.assert_array_equal(damage > 0, localization > 0)
+        found = [result for result in results if result["scene"] == scene]
+        assert set(np.unique(damage)) - {0} <= {1 + result["damage"] for result in found}
+        for result in found:
+            assert run_lengths.decode(result["segmentation"]).shape == (HEIGHT, WIDTH)
+            assert sum(result["damage_probs"]) == pytest.approx(1, abs=1e-4)
+            assert int(np.argmax(result["damage_probs"])) == result["damage"] == result["likeliest_damage"]
+
+
+def test_nothing_found_and_black_pairs_give_zero_pngs_and_an_empty_list(weights, tmp_path):
+    (tmp_path / "images").mkdir()
+    for phase in ("pre", "post"):
+        path = tmp_path / "images" / f"x_00000001_{phase}_disaster.png"
+        cv2.imwrite(str(path), np.zeros((64, 64, 3), np.uint8))
+    nothing = DecisionRule(score_threshold=1.0)
+    assert infer_folder(models(weights), tmp_path / "images", tmp_path / "out", nothing) == 1
+    assert listed(tmp_path / "out") == []
+    assert len(pngs(tmp_path / "out")) == 2
+    assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
+
+
+def test_a_second_run_does_only_what_is_missing(weights, images, tmp_path):
+    output = tmp_path / "out"
+    infer_folder(models(weights), images, output, ALL)
+    expected, joined = pngs(output), (output / "instances.json").read_bytes()
+    (output / "instances" / f"{SCENES[1]}.json").unlink()
+    (output / "instances.json").unlink()
+    lost = next((output / "predictions").glob(f"{SCENES[2]}@*.npz"))
+    lost.unlink()
+    before = {path: path.stat().st_mtime_ns for path in [*output.glob("*.png"), *output.rglob("*.npz")]}
+    infer_folder(models(weights), images, output, ALL)
+    redone = {path.name for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
+    assert redone == {f"{SCENES[1]}_{kind}_prediction.png" for kind in ("localization", "damage")}
+    assert lost.is_file()
+    assert pngs(output) == expected
+    assert (output / "instances.json").read_bytes() == joined
+    (output / f"{SCENES[0]}_damage_prediction.png").unlink()
+    infer_folder(models(weights), images, output, ALL)
+    assert pngs(output) == expected
+
+
+def test_another_rule_decides_anew_without_a_model(weights, images, tmp_path, monkeypatch):
+    infer_folder(models(weights), images, tmp_path / "out", ALL)
+    infer_folder(models(weights), images, tmp_path / "fresh", MAP)
+    monkeypatch.setattr(Models, "load", None)
+    infer_folder(models(weights), images, tmp_path / "out", MAP)
+    assert pngs(tmp_path / "out") == pngs(tmp_path / "fresh")
+    assert listed(tmp_path / "out") == listed(tmp_path / "fresh")
+
+
+def test_predictions_of_something_else_are_not_continued(two, images, tmp_path):
+    infer_folder(models(two[0]), images, tmp_path / "out", ALL)
+    others = {
+        "weights_sha256": models(two[1]),
+        "weights_sha256, config_sha256": models(*two),
+        "config_sha256": models(two[0], MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.2),
+        "views": models(two[0], views=("d4",)),
+        "precision": models(two[0], precision="bf16"),
+    }
+    for difference, other in others.items():
+        with pytest.raises(InputError, match=rf"found another {difference}.*choose another --output"):
+            infer_folder(other, images, tmp_path / "out", ALL)
+    moved = tmp_path / "moved.pth"
+    moved.write_bytes(Path(two[0]).read_bytes())
+    assert infer_folder(models(str(moved)), images, tmp_path / "out", ALL) == 3
+    write_pair(images, "a_new_one_00000001", 9)
+    with pytest.raises(InputError, match="another images_sha256"):
+        infer_folder(models(two[0]), images, tmp_path / "out", ALL)
+
+
+def test_numbered_names_come_with_their_table(weights, images, tmp_path):
+    infer_folder(models(weights), images, tmp_path / "out", ALL, InferenceOptions(True, "hold"))
+    assert {name.split("_")[0] for name in pngs(tmp_path / "out")} == {"hold"}
+    table = (tmp_path / "out" / "numbering.csv").read_text().splitlines()
+    assert table[1:] == [f"hold_{number:05d},{scene}" for number, scene in enumerate(SCENES)]
+    with pytest.raises(InputError, match="PNGs are named alike"):
+        infer_folder(models(weights), images, tmp_path / "out", ALL)
+
+
+def test_the_container_entry_writes_what_the_folder_run_writes(weights, images, tmp_path):
+    options = InferenceOptions(window=64, overlap=16)
+    infer_folder(models(weights), images, tmp_path / "out", ALL, options)
+    assert len(list((tmp_path / "out" / "predictions").glob(f"{SCENES[0]}@*.npz"))) == 6
+    outputs = tmp_path / "loc.png", tmp_path / "dmg.png"
+    pair = images / f"{SCENES[0]}_pre_disaster.png", images / f"{SCENES[0]}_post_disaster.png"
+    infer_pair(models(weights), pair, outputs, ALL, options)
+    for path, kind in zip(outputs, ("localization", "damage"), strict=True):
+        expected = tmp_path / "out" / f"{SCENES[0]}_{kind}_prediction.png"
+        assert path.read_bytes() == expected.read_bytes()
+        assert read_class_png(path).shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("kind", ["instances", "pixels"])
+@pytest.mark.parametrize("window", [1024, 64])
+def test_known_footprints_are_classified_and_stand_as_they_are(
+    weights, semantic, tiny_datasets, tmp_path, kind, window
+):
+    root = tiny_datasets / "tiny"
+    convert_split(root, "val", tmp_path)
+    footprints = tmp_path / "xbd_val.json"
+    found = models(weights) if kind == "instances" else Models([ModelFiles(SEMANTIC, semantic)], SMALL)
+    options = InferenceOptions(footprints=footprints, window=window, overlap=16)
+    infer_folder(found, root / "val", tmp_path / "out", DecisionRule(score_threshold=1.0), options)
+    results, truth = listed(tmp_path / "out"), json.loads(footprints.read_text())["annotations"]
+    assert {each["uid"] for each in results} == {each["uid"] for each in truth}
+    assert {each["source"] for each in results} == {"footprint"}
+    assert {each["damage"] for each in results} <= {0, 1, 2, 3}
+    with pytest.raises(InputError, match="another footprints_sha256"):
+        infer_folder(found, root / "val", tmp_path / "out", ALL, InferenceOptions(window=window, overlap=16))
+
+
+def test_footprints_and_turned_views_of_instances_do_not_go_together(weights, images, tmp_path):
+    with pytest.raises(InputError, match="--tta: expected none with --footprints"):
+        models(weights, views=("d4",)).classify(noise(), None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_reported_in_one_sentence_and_taken_once_repaired(
+    weights, images, tmp_path, workers
+):
+    path = images / f"{SCENES[1]}_pre_disaster.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])  # the header is whole, the pixels are not
+    found = models(weights, DATALOADER__NUM_WORKERS=workers)
+    with pytest.raises(InputError, match=path.name) as caught:
+        infer_folder(found, images, tmp_path / "out", ALL)
+    assert "\n" not in str(caught.value)
+    cv2.imwrite(str(path), np.zeros((50, 60, 3), np.uint8))
+    with pytest.raises(InputError, match=r"expected 60 x 50 px .* found 131 x 97"):
+        infer_folder(found, images, tmp_path / "other", ALL)
+
+
+def test_weights_of_another_model_are_refused(weights, images, tmp_path):
+    with pytest.raises(InputError, match="expected those of the whole model"):
+        infer_folder(models(weights, MODEL__FPN__OUT_CHANNELS=24), images, tmp_path / "out", ALL)
+
+
+def test_a_killed_run_leaves_no_half_file_and_is_taken_up(weights, images, tmp_path):
+    for seed in range(3, 9):
+        write_pair(images, f"storm_0000001{seed}", seed)
+    output = tmp_path / "out"
+    command = [sys.executable, str(INFER), "--config-file", CONFIG, "--weights", weights, "--decisions", ""]
+    command += ["--images", str(images), "--output", str(output), "--opts", *tiny_overrides()]
+    run = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(output.glob("predictions/*.npz"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    kept = {path: path.stat().st_mtime_ns for path in output.glob("predictions/*.npz")}
+    assert kept
+    infer_folder(models(weights), images, output, DecisionRule())
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    assert len(pngs(output)) == 18
+    assert not list(output.rglob("*.partial"))
+
+
+def test_ensembles_are_merged_each_in_its_own_views(two, semantic):
+    image = noise()
+    alone = [
+        models(path, views=(own,)).predict(image) for path, own in zip(two, ("flips", "none"), strict=True)
+    ]
+    together = models(*two, views=("flips", "none")).predict(image)
+    expected = merge_predictions(alone)
+    assert isinstance(together, InstancePrediction)
+    for name in ("scores", "damage_probs", "building_map", "is_component"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(expected, name))
+    assert alone[0].features.shape[1] == 16
+    assert together.features.shape[1] == 0
+    pixels = Models([ModelFiles(SEMANTIC, semantic)], SMALL).predict(image)
+    assert isinstance(pixels, PixelPrediction)
+
+
+@pytest.mark.parametrize("kind", ["instances", "pixels"])
+def test_d4_turns_its_finds_as_the_image_is_turned(two, semantic, kind):
+    """Eight views of a turned image are the same eight, so that what the mean finds turns with it."""
+    image = noise()
+    turned = np.ascontiguousarray(np.rot90(image, 1, (1, 2)))
+    for views, is_even in (("d4", True), ("none", False)):
+        found = (
+            models(two[0], views=(views,))
+            if kind == "instances"
+            else Models([ModelFiles(SEMANTIC, semantic, views)], SMALL)
+        )
+        still, moved = (found.predict(each).building_map for each in (image, turned))
+        assert np.array_equal(np.rot90(still), moved) == is_even
+
+
+@pytest.mark.parametrize("views", ["none", "d4"])
+def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(semantic, images, tmp_path, views):
+    found = Models([ModelFiles(SEMANTIC, semantic, views)], SMALL)
+    outputs = tmp_path / "loc.png", tmp_path / "dmg.png"
+    pair = images / f"{SCENES[0]}_pre_disaster.png", images / f"{SCENES[0]}_post_disaster.png"
+    rule = replace(ALL, score_threshold=0.7)  # has no effect on pixels
+    infer_pair(found, pair, outputs, rule)
+    infer_folder(found, images, tmp_path / "out", rule)
+    written = pngs(tmp_path / "out")
+    assert {path.read_bytes() for path in outputs} <= set(written.values())
+    assert {each["source"] for each in listed(tmp_path / "out")} == {"region"}
+
+
+def test_mixed_precision_finds_nearly_the_same(two):
+    plain, mixed = (models(two[0], precision=each).predict(noise()) for each in ("fp32", "bf16"))
+    assert not np.array_equal(plain.building_map, mixed.building_map)
+    assert np.abs(plain.building_map.astype(int) - mixed.building_map).max() <= 8
+    np.testing.assert_allclose(mixed.damage_probs.sum(axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(("configs", "views", "count"), [(2, 1, 3), (3, 1, 2), (1, 2, 3), (0, 1, 1)])
+def test_configs_views_and_weights_that_do_not_pair_are_refused(configs: int, views: int, count: int):
+    with pytest.raises(InputError, match=f"(--config-file|--tta): .* {count} --weights, found"):
+        ensemble(["c.yaml"] * configs, ["w.pth"] * count, ["flips"] * views)
+
+
+def test_one_config_serves_all_weights_and_as_many_pair_in_order():
+    assert ensemble(["a"], ["x", "y"], ["d4", "none"])[0] == ModelFiles("a", "x", "d4")
+    assert [each.views for each in ensemble(["a"], ["x", "y"], ["d4"])] == ["d4", "d4"]
+    assert ensemble(["a", "b"], ["x", "y"]) == [ModelFiles("a", "x"), ModelFiles("b", "y")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"views": ("up",)}, "--tta: expected none, flips, d4.* found 'up'"),
+        ({"precision": "fp8"}, "expected one of fp32, bf16, fp16"),
+        ({"precision": "fp16"}, "CUDA"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_weights_are_read(arguments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        models("nowhere.pth", **arguments)
+
+
+def test_models_that_do_not_fit_each_other_are_refused(two, tmp_path):
+    bgr = tmp_path / "bgr.yaml"
+    bgr.write_text(f"_BASE_: {CONFIG}\nINPUT:\n  FORMAT: BGR\n")
+    overrides = tiny_overrides()
+    with pytest.raises(InputError, match=r"INPUT.FORMAT: .*\['BGR', 'RGB'\]"):
+        Models(ensemble([CONFIG, str(bgr)], two), overrides)
+    for number in (1, 2):
+        write_rule(tmp_path / f"rule{number}.yaml", DecisionRule(score_threshold=number / 4))
+        text = f"_BASE_: {CONFIG}\nTEST:\n  DECISIONS: rule{number}.yaml\n"
+        (tmp_path / f"config{number}.yaml").write_text(text)
+    position = overrides.index("TEST.DECISIONS")
+    del overrides[position : position + 2]
+    both = Models(ensemble([str(tmp_path / f"config{number}.yaml") for number in (1, 2)], two), overrides)
+    with pytest.raises(InputError, match="expected a rule for these models together"):
+        both.rule()
