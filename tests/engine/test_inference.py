@@ -12,55 +12,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.config import CfgNode
 from pycocotools import mask as run_lengths
-from tiny_model import CONFIGS, tiny_config, tiny_overrides
+from saved_models import CONFIG, SEMANTIC, SMALL, models, noise
+from tiny_model import tiny_overrides
 
 from skyeye_det.data.coco import convert_split
-from skyeye_det.decision.rule import DecisionRule, write_rule
-from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
-from skyeye_det.engine.models import ModelFiles, Models, ensemble
-from skyeye_det.engine.setup import build_pair_model, load_config
+from skyeye_det.engine.models import ModelFiles, Models
 from skyeye_det.errors import InputError
-from skyeye_det.prediction.merging import merge_predictions
-from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction
 from skyeye_det.xview2.submission import read_class_png
 
-CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")
-SEMANTIC = str(CONFIGS / "semantic" / "unet_lite0.yaml")
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.BACKBONE.NAME", "tu-test_efficientnet"]
-SMALL += [
-    "MODEL.BACKBONE.FREEZE_AT",
-    "0",
-    "MODEL.SEM_SEG_HEAD.CONVS_DIM",
-    "32",
-    "DATALOADER.NUM_WORKERS",
-    "0",
-]
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
 SCENES = ("storm_00000001", "storm_00000002", "storm_00000003")
 WIDTH, HEIGHT = 131, 97  # neither square nor a multiple of any stride
 ALL = DecisionRule(score_threshold=0.0, pixel_threshold=0.01, map_weight=0.0)
 MAP = DecisionRule(score_threshold=0.0, pixel_threshold=0.2, map_weight=1.0)
-
-
-def saved(cfg: CfgNode, seed: int, folder: Path) -> str:
-    torch.manual_seed(seed)
-    SkyeyeCheckpointer(build_pair_model(cfg), str(folder)).save(f"model_{seed}")
-    return str(folder / f"model_{seed}.pth")
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("two")
-    return [saved(tiny_config(), seed, folder) for seed in (0, 1)]
-
-
-@pytest.fixture(scope="module")
-def semantic(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return saved(load_config(SEMANTIC, SMALL), 2, tmp_path_factory.mktemp("semantic"))
 
 
 def write_pair(folder: Path, scene: str, seed: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
@@ -76,14 +43,6 @@ def images(tmp_path: Path) -> Path:
     for seed, scene in enumerate(SCENES):
         write_pair(tmp_path / "images", scene, seed)
     return tmp_path / "images"
-
-
-def models(*weights: str, views: tuple[str, ...] = (), precision: str = "fp32", **changes) -> Models:
-    return Models(ensemble([CONFIG], weights, views), tiny_overrides(**changes), precision)
-
-
-def noise(side: int = 64) -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 256, (6, side, side), np.uint8)
 
 
 def pngs(folder: Path) -> dict[str, bytes]:
@@ -264,37 +223,6 @@ def test_a_killed_run_leaves_no_half_file_and_is_taken_up(weights, images, tmp_p
     assert not list(output.rglob("*.partial"))
 
 
-def test_ensembles_are_merged_each_in_its_own_views(two, semantic):
-    image = noise()
-    alone = [
-        models(path, views=(own,)).predict(image) for path, own in zip(two, ("flips", "none"), strict=True)
-    ]
-    together = models(*two, views=("flips", "none")).predict(image)
-    expected = merge_predictions(alone)
-    assert isinstance(together, InstancePrediction)
-    for name in ("scores", "damage_probs", "building_map", "is_component"):
-        np.testing.assert_array_equal(getattr(together, name), getattr(expected, name))
-    assert alone[0].features.shape[1] == 16
-    assert together.features.shape[1] == 0
-    pixels = Models([ModelFiles(SEMANTIC, semantic)], SMALL).predict(image)
-    assert isinstance(pixels, PixelPrediction)
-
-
-@pytest.mark.parametrize("kind", ["instances", "pixels"])
-def test_d4_turns_its_finds_as_the_image_is_turned(two, semantic, kind):
-    """Eight views of a turned image are the same eight, so that what the mean finds turns with it."""
-    image = noise()
-    turned = np.ascontiguousarray(np.rot90(image, 1, (1, 2)))
-    for views, is_even in (("d4", True), ("none", False)):
-        found = (
-            models(two[0], views=(views,))
-            if kind == "instances"
-            else Models([ModelFiles(SEMANTIC, semantic, views)], SMALL)
-        )
-        still, moved = (found.predict(each).building_map for each in (image, turned))
-        assert np.array_equal(np.rot90(still), moved) == is_even
-
-
 @pytest.mark.parametrize("views", ["none", "d4"])
 def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(semantic, images, tmp_path, views):
     found = Models([ModelFiles(SEMANTIC, semantic, views)], SMALL)
@@ -306,52 +234,3 @@ def test_a_semantic_model_predicts_a_pair_and_a_folder_alike(semantic, images, t
     written = pngs(tmp_path / "out")
     assert {path.read_bytes() for path in outputs} <= set(written.values())
     assert {each["source"] for each in listed(tmp_path / "out")} == {"region"}
-
-
-def test_mixed_precision_finds_nearly_the_same(two):
-    plain, mixed = (models(two[0], precision=each).predict(noise()) for each in ("fp32", "bf16"))
-    assert not np.array_equal(plain.building_map, mixed.building_map)
-    assert np.abs(plain.building_map.astype(int) - mixed.building_map).max() <= 8
-    np.testing.assert_allclose(mixed.damage_probs.sum(axis=1), 1, atol=1e-3)
-
-
-@pytest.mark.parametrize(("configs", "views", "count"), [(2, 1, 3), (3, 1, 2), (1, 2, 3), (0, 1, 1)])
-def test_configs_views_and_weights_that_do_not_pair_are_refused(configs: int, views: int, count: int):
-    with pytest.raises(InputError, match=f"(--config-file|--tta): .* {count} --weights, found"):
-        ensemble(["c.yaml"] * configs, ["w.pth"] * count, ["flips"] * views)
-
-
-def test_one_config_serves_all_weights_and_as_many_pair_in_order():
-    assert ensemble(["a"], ["x", "y"], ["d4", "none"])[0] == ModelFiles("a", "x", "d4")
-    assert [each.views for each in ensemble(["a"], ["x", "y"], ["d4"])] == ["d4", "d4"]
-    assert ensemble(["a", "b"], ["x", "y"]) == [ModelFiles("a", "x"), ModelFiles("b", "y")]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ({"views": ("up",)}, "--tta: expected none, flips, d4.* found 'up'"),
-        ({"precision": "fp8"}, "expected one of fp32, bf16, fp16"),
-        ({"precision": "fp16"}, "CUDA"),
-    ],
-)
-def test_what_is_not_there_is_refused_before_weights_are_read(arguments, sentence):
-    with pytest.raises(InputError, match=sentence):
-        models("nowhere.pth", **arguments)
-
-
-def test_models_that_do_not_fit_each_other_are_refused(two, tmp_path):
-    bgr = tmp_path / "bgr.yaml"
-    bgr.write_text(f"_BASE_: {CONFIG}\nINPUT:\n  FORMAT: BGR\n")
-    overrides = tiny_overrides()
-    with pytest.raises(InputError, match=r"INPUT.FORMAT: .*\['BGR', 'RGB'\]"):
-        Models(ensemble([CONFIG, str(bgr)], two), overrides)
-    for number in (1, 2):
-        write_rule(tmp_path / f"rule{number}.yaml", DecisionRule(score_threshold=number / 4))
-        text = f"_BASE_: {CONFIG}\nTEST:\n  DECISIONS: rule{number}.yaml\n"
-        (tmp_path / f"config{number}.yaml").write_text(text)
-    position = overrides.index("TEST.DECISIONS")
-    del overrides[position : position + 2]
-    both = Models(ensemble([str(tmp_path / f"config{number}.yaml") for number in (1, 2)], two), overrides)
-    with pytest.raises(InputError, match="expected a rule for these models together"):
-        both.rule()

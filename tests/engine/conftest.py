@@ -1,0 +1,23 @@
+"""Checkpoints of tiny models with random weights, which no test writes to."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of two hybrids."""
+    from saved_models import saved
+    from tiny_model import tiny_config
+
+    folder = tmp_path_factory.mktemp("two")
+    return [saved(tiny_config(), seed, folder) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="session")
+def semantic(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a semantic model."""
+    from saved_models import SEMANTIC, SMALL, saved
+
+    from skyeye_det.engine.setup import load_config
+
+    return saved(load_config(SEMANTIC, SMALL), 2, tmp_path_factory.mktemp("semantic"))
