@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_footprint_score import CONFIG, SEMANTIC
+from saved_models import CONFIG, SEMANTIC
 from tiny_model import CONFIGS, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer

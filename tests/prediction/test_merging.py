@@ -1,5 +1,3 @@
-"""Several predictions of one window become one: who is one building, what a mean is."""
-
 import tracemalloc
 from dataclasses import replace
 

@@ -8,12 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-from skyeye_det.prediction.instance_prediction import TilePrediction
-from skyeye_det.prediction.pixel_prediction import PixelPrediction
 
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.merging import merge_predictions
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction
 from skyeye_det.prediction.views import View, parse_views, predict_views
 
 SIDE = 4
@@ -22,7 +20,7 @@ TILES = pytest.mark.parametrize("shape", [(48, 64), (72, 40), (48, 48)], ids=["w
 VIEWS = pytest.mark.parametrize("view", EIGHT, ids=str)
 
 
-def made_up_pair(shape: tuple[int, int], is_black: bool = False) -> dict[str, Any]:
+def made_up_pair(shape: tuple[int, int], is_black: bool = False) -> np.ndarray:
     """Two buildings of unlike corners, sizes and damage, in two corners of the tile."""
     image = np.zeros((6, *shape), np.uint8)
     if not is_black:
@@ -30,8 +28,7 @@ def made_up_pair(shape: tuple[int, int], is_black: bool = False) -> dict[str, An
             image[:3, y : y + height, x : x + width] = bright
             image[:3, y : y + height // 2, x : x + width // 4] = 160
             image[3:, y : y + height, x : x + width] = 60 * (damage + 1)
-    pair = {"scene": "storm_00000001", "height": shape[0], "width": shape[1]}
-    return pair | {"image": torch.from_numpy(image)}
+    return image
 
 
 def damage_planes(post: np.ndarray) -> np.ndarray:
@@ -40,10 +37,9 @@ def damage_planes(post: np.ndarray) -> np.ndarray:
     return ((np.arange(4)[:, None, None] == grades) & (post > 30)).astype(np.uint8) * 255
 
 
-def find_blocks(pair: dict[str, Any]) -> TilePrediction:
+def find_blocks(pair: np.ndarray) -> InstancePrediction:
     """Instances of bright blocks; boxes to whole pixels, masks by area, score and damage by value."""
-    pre, post = pair["image"][0].numpy(), pair["image"][5].numpy()
-    assert pre.shape == (pair["height"], pair["width"])
+    pre, post = pair[0], pair[5]
     _, _, stats, _ = cv2.connectedComponentsWithStats((pre >= 80).astype(np.uint8))
     boxes = [(x, y, x + width, y + height) for x, y, width, height, _ in stats[1:].tolist()]
     crops = [pre[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes]
@@ -53,33 +49,31 @@ def find_blocks(pair: dict[str, Any]) -> TilePrediction:
     damage_probs = np.array(
         [damage_planes(post)[:, y0:y1, x0:x1].mean(axis=(1, 2)) / 255 for x0, y0, x1, y1 in boxes], np.float32
     ).reshape(-1, 4)
-    return TilePrediction(
+    return InstancePrediction(
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        masks=np.array(masks, np.float32).reshape(-1, SIDE, SIDE) / 255,
+        masks=np.rint(np.array(masks).reshape(-1, SIDE, SIDE)).astype(np.uint8),
         scores=np.array([crop.max() / 255 for crop in crops], np.float32),
         damage_probs=damage_probs,
-        damage=damage_probs.argmax(axis=1),
+        is_component=np.zeros(len(boxes), bool),
+        features=np.zeros((len(boxes), 0), np.float16),
         shape=pre.shape,
         building_map=pre.copy(),
     )
 
 
-def find_pixels(pair: dict[str, Any]) -> PixelPrediction:
-    pre, post = pair["image"][0].numpy(), pair["image"][5].numpy()
+def find_pixels(pair: np.ndarray) -> PixelPrediction:
+    pre, post = pair[0], pair[5]
     return PixelPrediction(building_map=pre.copy(), damage_map=damage_planes(post), shape=pre.shape)
 
 
-def seen(view: View, pair: dict[str, Any], predict: Any) -> Any:
-    image = view.apply(pair["image"])
-    there = predict(pair | {"image": image, "height": image.shape[1], "width": image.shape[2]})
-    return view.restore(there, tuple(pair["image"].shape[1:]))
+def seen(view: View, pair: np.ndarray, predict: Any) -> Any:
+    return view.restore(predict(view.apply(pair)), pair.shape[1:])
 
 
-def best_first(found: TilePrediction) -> dict[str, np.ndarray]:
+def best_first(found: InstancePrediction) -> dict[str, np.ndarray]:
     order = np.argsort(-found.scores)
-    return {
-        name: getattr(found, name)[order] for name in ("boxes", "masks", "scores", "damage_probs", "damage")
-    }
+    values = {name: getattr(found, name)[order] for name in ("boxes", "scores", "damage_probs")}
+    return values | {"masks": found.masks[order] / 255, "damage": values["damage_probs"].argmax(axis=1)}
 
 
 @TILES
@@ -90,7 +84,7 @@ def test_instances_and_map_of_a_turned_view_are_restored_exactly(shape, view: Vi
     assert len(expected.scores) == 2
     assert len({mask.tobytes() for mask in expected.masks}) == 2
     for name, values in best_first(restored).items():
-        np.testing.assert_allclose(values, best_first(expected)[name], atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(values, best_first(expected)[name], atol=3e-3, err_msg=name)
     np.testing.assert_array_equal(restored.building_map, expected.building_map)
     assert restored.shape == shape
 
@@ -135,19 +129,19 @@ def test_what_a_scaled_view_finds_is_restored_within_a_pixel(shape, view: View, 
 
 
 def test_the_eight_views_are_eight_and_begin_with_the_tile_itself() -> None:
-    image = torch.arange(6, dtype=torch.uint8).reshape(1, 2, 3)
+    image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     views = [view.apply(image) for view in EIGHT]
-    assert torch.equal(views[0], image)
-    assert len({(tuple(view.shape), view.numpy().tobytes()) for view in views}) == 8
-    assert torch.equal(View(turns=1).apply(image)[0], torch.tensor([[2, 5], [1, 4], [0, 3]]))
-    assert torch.equal(View(mirrored=True).apply(image)[0], torch.tensor([[2, 1, 0], [5, 4, 3]]))
+    assert np.array_equal(views[0], image)
+    assert len({(view.shape, view.tobytes()) for view in views}) == 8
+    assert View(turns=1).apply(image)[0].tolist() == [[2, 5], [1, 4], [0, 3]]
+    assert View(mirrored=True).apply(image)[0].tolist() == [[2, 1, 0], [5, 4, 3]]
 
 
 def test_a_scaled_view_has_the_nearest_whole_size_and_keeps_values() -> None:
-    image = torch.full((6, 50, 31), 255, dtype=torch.uint8)
+    image = np.full((6, 50, 31), 255, np.uint8)
     scaled = View(turns=3, scale=1.25).apply(image)
     assert scaled.shape == (6, 39, 62)
-    assert scaled.dtype == torch.uint8
+    assert scaled.dtype == np.uint8
     assert (scaled == 255).all()
     assert View(scale=0.25).apply(image[:, :1, :1]).shape == (6, 1, 1)
 
@@ -189,18 +183,17 @@ def test_a_view_that_cannot_be_is_refused(arguments: tuple) -> None:
 @pytest.mark.parametrize("predict", [find_blocks, find_pixels])
 def test_views_that_see_the_same_merge_into_what_one_sees(predict: Any) -> None:
     pair = made_up_pair((48, 64))
-    before = pair["image"].clone()
+    before = pair.copy()
     alone, merged = predict(pair), predict_views(predict, pair, EIGHT)
     assert type(merged) is type(alone)
     np.testing.assert_array_equal(merged.building_map, alone.building_map)
-    if isinstance(alone, TilePrediction):
+    if isinstance(alone, InstancePrediction):
         for name, values in best_first(merged).items():
-            slack = 4e-3 if name == "damage_probs" else 1e-5  # the pool's floor
+            slack = 4e-3 if name in ("damage_probs", "masks") else 1e-5  # the pool's floor
             np.testing.assert_allclose(values, best_first(alone)[name], atol=slack, err_msg=name)
     else:
         np.testing.assert_array_equal(merged.damage_map, alone.damage_map)
-    assert torch.equal(pair["image"], before)
-    assert (pair["height"], pair["width"]) == (48, 64)
+    assert np.array_equal(pair, before)
 
 
 def test_scaled_views_meet_in_the_same_buildings() -> None:
@@ -213,10 +206,11 @@ def test_scaled_views_meet_in_the_same_buildings() -> None:
 def test_a_view_that_imagines_something_is_outvoted() -> None:
     pair, calls = made_up_pair((48, 64)), []
 
-    def imagines_once(there: dict[str, Any]) -> TilePrediction:
+    def imagines_once(there: np.ndarray) -> InstancePrediction:
         calls.append(there)
         if len(calls) == 3:
-            there["image"][0, 2:6, 2:6] = 255
+            there = there.copy()
+            there[0, 2:6, 2:6] = 255
         return find_blocks(there)
 
     merged = predict_views(imagines_once, pair, EIGHT)
@@ -242,7 +236,7 @@ def test_instances_and_pixels_of_several_views_make_one_ensemble() -> None:
     pair = made_up_pair((48, 64))
     models = [predict_views(predict, pair, EIGHT) for predict in (find_blocks, find_pixels)]
     merged = merge_predictions(models)
-    assert isinstance(merged, TilePrediction)
-    np.testing.assert_array_equal(merged.building_map, pair["image"][0])
+    assert isinstance(merged, InstancePrediction)
+    np.testing.assert_array_equal(merged.building_map, pair[0])
     assert best_first(merged)["damage"].tolist() == [1, 3]
     np.testing.assert_allclose(best_first(merged)["scores"], [240 / 255, 200 / 255], rtol=1e-5)
