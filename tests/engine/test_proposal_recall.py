@@ -6,7 +6,10 @@ import torch
 from detectron2.structures import Boxes, Instances
 from test_evaluators import ALL, SIDE, output, tile
 
+from skyeye_det.decision.decide import decide
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.evaluators import BuildingEvaluator
+from skyeye_det.prediction.prediction import prediction_from_output
 
 FIGURES = ["proposal_recall50", *(f"proposal_recall50_{size}" for size in ("below_16", "16_32", "above_32"))]
 
@@ -19,7 +22,9 @@ def evaluated(tiles: list[dict], outputs: list[dict], evaluator: BuildingEvaluat
     evaluator = evaluator or BuildingEvaluator(tiles)
     evaluator.reset()
     for each, found in zip(tiles, outputs, strict=True):
-        evaluator.process([{key: each[key] for key in ("image_id", "scene", "file_name")}], [found])
+        buildings = decide(prediction_from_output(found), DecisionRule())
+        given = {key: each[key] for key in ("image_id", "scene", "file_name")}
+        evaluator.process([given], [found | {"buildings": buildings}])
     return evaluator.evaluate()["segm"]
 
 
