@@ -39,6 +39,7 @@ setup(
         "msgspec>=0.19",  # first with wheels for Python 3.13
         "shapely>=2.0",  # first with vectorised functions on arrays of geometries
         "pycocotools>=2.0.8",  # first built for numpy 2
+        "imagesize>=2.0",  # first that takes an open file and leaves the EXIF orientation aside
         "PyYAML>=6.0.1",  # first with wheels for Python 3.12
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
     ],

@@ -54,8 +54,6 @@ KNOW_TORCH = (
     "data.instances",
     "data.loading",
     "data.photometric",
-    "data.pixel_targets",
-    "data.sampler",
     "engine",
     "engine.*",
     "modeling",
@@ -71,7 +69,7 @@ TORCH_FREE_COMMANDS = (
     "tune_postprocess",
     "visualize",
 )
-REQUIRED = frozenset({"numpy", "cv2", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"})
+REQUIRED = frozenset({"numpy", "cv2", "msgspec", "shapely", "imagesize", "pycocotools", "tqdm", "yaml"})
 """What setup.py's install_requires brings, by import name."""
 
 FORBIDDEN_WORDS = ("util", "helper", "manager", "process")

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
 
 from skyeye_det.data.dataset_mapper import PairMapper
-from skyeye_det.data.image_size import sure_image_size
+from skyeye_det.data.image_reading import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.faults import told_in_a_sentence
