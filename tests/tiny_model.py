@@ -7,7 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from skyeye_det.data.pixel_targets import pixel_targets
+from skyeye_det.data.instances import pixel_targets
 from skyeye_det.engine.setup import load_config
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

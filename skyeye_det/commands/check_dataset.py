@@ -7,8 +7,7 @@ split; 130 interrupted; 143 terminated. Nothing in the root is changed.
 import argparse
 
 from skyeye_det.arguments import named_path, positive, report_file, whole
-from skyeye_det.data.dataset_check import check_dataset
-from skyeye_det.data.dataset_report import check_json, check_table, exit_code
+from skyeye_det.data.dataset_check import check_dataset, check_json, check_table, exit_code
 from skyeye_det.files import write_json
 
 

@@ -13,8 +13,7 @@ Exit codes: 0 done, faults handled and listed; 2 wrong input, or a fault under -
 import argparse
 
 from skyeye_det.arguments import named_path, positive, report_file
-from skyeye_det.data.conversion import convert_xbd
-from skyeye_det.data.conversion_options import ConversionOptions
+from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

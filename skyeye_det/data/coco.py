@@ -9,17 +9,16 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
-from skyeye_det.data.mask_areas import mask_boxes_and_areas
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
-from skyeye_det.data.targets import segmentation_from_parts
+from skyeye_det.data.targets import building_mask, segmentation_from_parts
 from skyeye_det.data.validation import Fault, Severity, count_faults, fault_table
-from skyeye_det.data.xbd import Scene, read_scenes
+from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes, whole_file, write_json
 from skyeye_det.progress import progress
@@ -28,7 +27,6 @@ from skyeye_det.workers import ordered_map, worker_count
 
 CATEGORIES = [{"id": 1, "name": "building"}]
 _PAIRS_PER_WORKER = 250
-_BATCH = 8  # pairs read together; more gain nothing
 _NAMED_FAULTS = 10
 
 _INFO = {
@@ -225,28 +223,13 @@ _Converted = tuple[bytes | None, bytes, list[int], list[Fault]]
 
 def _convert_all(name: str, found: Sequence[SceneFiles], workers: int | None) -> Iterator[_Converted]:
     count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
-    batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
-    converted = chain.from_iterable(ordered_map(_convert_batch, batches, count, chunk=1))
-    yield from progress(converted, len(found), f"convert {name}", "pair")
+    yield from progress(ordered_map(_convert, found, count, chunk=8), len(found), f"convert {name}", "pair")
 
 
-def _convert_batch(pairs: Sequence[SceneFiles]) -> list[_Converted]:
-    read = read_scenes(pairs)
-    by_shape: dict[tuple[int, int], list[tuple[int, Scene]]] = {}
-    for number, (scene, _) in enumerate(read):
-        if scene:
-            by_shape.setdefault((scene.height, scene.width), []).append((number, scene))
-    converted: list[_Converted] = [(None, b"", [], faults) for _, faults in read]
-    for shape, scenes in by_shape.items():
-        boxes, areas = mask_boxes_and_areas([b.parts for _, scene in scenes for b in scene.buildings], shape)
-        measures = zip(boxes.tolist(), areas.tolist(), strict=True)
-        for number, scene in scenes:
-            converted[number] = _as_json(scene, measures, read[number][1])
-    return converted
-
-
-def _as_json(scene: Scene, measures: Iterator[tuple[list[int], int]], faults: list[Fault]) -> _Converted:
-    """Takes (box, area) of each building off ``measures``."""
+def _convert(files: SceneFiles) -> _Converted:
+    scene, faults = read_scene(files)
+    if scene is None:
+        return None, b"", [], faults
     image = {
         "file_name": f"{scene.split}/images/{scene.pre_image.name}",
         "post_file_name": f"{scene.split}/images/{scene.post_image.name}",
@@ -258,8 +241,10 @@ def _as_json(scene: Scene, measures: Iterator[tuple[list[int], int]], faults: li
         "gsd": scene.gsd,
     }
     annotations = []
-    for (uid, parts, damage, _), (box, area) in zip(scene.buildings, measures, strict=False):
+    for uid, parts, damage, _ in scene.buildings:
+        mask, (x, y) = building_mask(parts, (scene.height, scene.width))
         outlines = [ring.tolist() for ring in segmentation_from_parts(parts)]
+        box, area = [x, y, mask.shape[1], mask.shape[0]], int(np.count_nonzero(mask))
         annotations.append(_Annotation(1, outlines, box, area, 0, uid, damage))
     lines = msgspec.json.Encoder().encode_lines(annotations)
     return json_bytes(image), lines, [building.damage for building in scene.buildings], faults

@@ -2,13 +2,45 @@
 
 import os
 from pathlib import PurePosixPath
-from typing import Any, TypeGuard
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from skyeye_det.data.outlines import LARGEST_COORDINATE
+from skyeye_det.data.validation import read_as
 from skyeye_det.errors import InputError, shown
-from skyeye_det.files import read_json
 
 _MAX_SIDE = 1 << 15  # px; OpenCV's limits, and no larger tile is known
+_MEND = "write the file with python tools/convert_xbd_to_coco.py"
+
+_Side = Annotated[int, Meta(ge=1, le=_MAX_SIDE)]
+_Coordinate = Annotated[float, Meta(ge=-LARGEST_COORDINATE, le=LARGEST_COORDINATE)]
+_Length = Annotated[float, Meta(ge=0, le=LARGEST_COORDINATE)]
+_Polygon = Annotated[list[_Coordinate], Meta(min_length=2)]
+
+
+class _Image(Struct):
+    id: Annotated[int, Meta(ge=0, le=2**53)]
+    width: _Side
+    height: _Side
+    scene: str
+    disaster: str
+    file_name: str
+    post_file_name: str
+
+
+class _Building(Struct):
+    uid: str
+    image_id: int
+    damage: Annotated[int, Meta(ge=-1, le=3)]
+    area: Annotated[float, Meta(ge=0, le=_MAX_SIDE**2)]
+    bbox: tuple[_Coordinate, _Coordinate, _Length, _Length]
+    segmentation: Annotated[list[_Polygon], Meta(min_length=1)]
+
+
+class _Content(Struct):
+    images: Annotated[list[_Image], Meta(min_length=1)]
+    annotations: list[_Building]
 
 
 def read_xbd_json(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -20,87 +52,30 @@ def read_xbd_json(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], l
     Raises:
         InputError: at the first fault.
     """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise _fault(path, "the file", "an object", content)
-    images, buildings = content.get("images"), content.get("annotations")
-    if not isinstance(images, list) or not images:
-        raise _fault(path, "images", "a list of one or more", images)
-    if not isinstance(buildings, list):
-        raise _fault(path, "annotations", "a list", buildings)
-    sizes: dict[int, tuple[int, int]] = {}
-    for number, image in enumerate(images):
-        _check_image(path, f"images[{number}]", image)
-        if image["id"] in sizes:
-            raise _fault(path, f"images[{number}].id", "an id of its own", image["id"])
-        sizes[image["id"]] = image["width"], image["height"]
-    for number, building in enumerate(buildings):
-        _check_building(path, f"annotations[{number}]", building, sizes)
-    return images, buildings
+    content, plain = read_as(path, _Content, _MEND)
+    known: set[int] = set()
+    for number, image in enumerate(content.images):
+        place = f"images[{number}]"
+        if image.id in known:
+            raise _fault(path, f"{place}.id", "an id of its own", image.id)
+        known.add(image.id)
+        for key, name in (("file_name", image.file_name), ("post_file_name", image.post_file_name)):
+            if not _stays_inside(name):
+                raise _fault(path, f"{place}.{key}", "a path inside the xBD root", name)
+    for number, building in enumerate(content.annotations):
+        place = f"annotations[{number}] (uid {shown(building.uid)})"
+        if building.image_id not in known:
+            raise _fault(path, f"{place}.image_id", "the id of an image", building.image_id)
+        for polygon in building.segmentation:
+            if len(polygon) % 2:
+                raise _fault(path, f"{place}.segmentation", "polygons [x, y, x, y, ...] in px", polygon)
+    return plain["images"], plain["annotations"]
 
 
 def _fault(path: str | os.PathLike[str], place: str, expected: str, found: Any) -> InputError:
-    return InputError(
-        f"{path}: {place}: expected {expected}, found {shown(found)}; write the file with "
-        "python tools/convert_xbd_to_coco.py"
-    )
+    return InputError(f"{path}: {place}: expected {expected}, found {shown(found)}; {_MEND}")
 
 
-def _is_int(value: Any, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def _check_image(path: str | os.PathLike[str], place: str, image: Any) -> None:
-    if not isinstance(image, dict):
-        raise _fault(path, place, "an object", image)
-    for key, high in (("id", 2**53), ("width", _MAX_SIDE), ("height", _MAX_SIDE)):
-        if not _is_int(image.get(key), 0 if key == "id" else 1, high):
-            raise _fault(path, f"{place}.{key}", "a whole number in range", image.get(key))
-    for key in ("scene", "disaster"):
-        if not isinstance(image.get(key), str):
-            raise _fault(path, f"{place}.{key}", "a string", image.get(key))
-    for key in ("file_name", "post_file_name"):
-        if not _stays_inside(image.get(key)):
-            raise _fault(path, f"{place}.{key}", "a path inside the xBD root", image.get(key))
-
-
-def _stays_inside(name: Any) -> bool:
-    if not isinstance(name, str) or not name or "\\" in name or "\0" in name or ":" in name:
-        return False
+def _stays_inside(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return bool(parts) and not name.startswith("/") and ".." not in parts
-
-
-def _check_building(
-    path: str | os.PathLike[str], place: str, building: Any, sizes: dict[int, tuple[int, int]]
-) -> None:
-    if not isinstance(building, dict):
-        raise _fault(path, place, "an object", building)
-    uid, image_id = building.get("uid"), building.get("image_id")
-    if not isinstance(uid, str):
-        raise _fault(path, f"{place}.uid", "a string", uid)
-    place = f"{place} (uid {shown(uid)})"
-    if type(image_id) is not int or image_id not in sizes:
-        raise _fault(path, f"{place}.image_id", "the id of an image", image_id)
-    if not _is_int(building.get("damage"), -1, 3):
-        raise _fault(path, f"{place}.damage", "-1..3", building.get("damage"))
-    box, polygons = building.get("bbox"), building.get("segmentation")
-    area: Any = building.get("area")
-    if type(area) not in (int, float) or not 0 <= area <= _MAX_SIDE**2:
-        raise _fault(path, f"{place}.area", "a number of px", area)
-    if not _are_numbers(box) or len(box) != 4 or min(box[2:]) < 0:
-        raise _fault(path, f"{place}.bbox", "[x, y, width, height] in px of the tile", box)
-    if not isinstance(polygons, list) or not polygons:
-        raise _fault(path, f"{place}.segmentation", "a list of polygons", polygons)
-    for polygon in polygons:
-        if not _are_numbers(polygon) or not polygon or len(polygon) % 2:
-            raise _fault(path, f"{place}.segmentation", "polygons [x, y, x, y, ...] in px", polygon)
-
-
-def _are_numbers(values: Any) -> TypeGuard[list[float]]:
-    """A list of coordinates; bool is none, and no JSON holds NaN or infinity."""
-    return (
-        isinstance(values, list)
-        and set(map(type, values)) <= {int, float}
-        and all(-LARGEST_COORDINATE <= value <= LARGEST_COORDINATE for value in values)
-    )
+    return bool(parts) and not name.startswith("/") and ".." not in parts and not set(name) & set("\\\0:")

@@ -1,8 +1,6 @@
 """The conversion command: whole folders of an xBD root, or new parts of them, to COCO files."""
 
 import os
-import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +9,7 @@ from typing import Any
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.data.coco import ConversionSummary, convert_scenes, convert_split, summary_table
-from skyeye_det.data.conversion_options import ConversionOptions, check_options
-from skyeye_det.data.ground import TileFacts, tile_key
+from skyeye_det.data.ground import NEIGHBOURS, tile_key
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.split_file import (
     Split,
@@ -20,23 +17,56 @@ from skyeye_det.data.split_file import (
     check_tiles,
     read_split,
     split_file_path,
+    write_fold_commands,
     write_split,
 )
 from skyeye_det.data.splits import (
+    SPLIT_BY,
     count_parts,
     leave_one_event_out,
     make_split,
     parse_fractions,
     read_tiles,
     shares_table,
-    torn_groups,
+    split_remarks,
 )
-from skyeye_det.data.tile_groups import NEIGHBOURS
 from skyeye_det.data.validation import Fault, count_faults
 from skyeye_det.errors import InputError
-from skyeye_det.files import write_bytes, write_json
+from skyeye_det.files import write_json
 
 _USUAL_NAMES = {"random": "random", "event": "events", "location": "location", None: "event"}
+
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """What is to be converted; ``None`` stands for an option that was not given.
+
+    Attributes:
+        folders: of the root, such as ``("train", "tier3")``.
+        output: folder of the COCO files; ``<root>/annotations`` by default.
+        strict: a fault in the data is an error.
+        workers: reading processes.
+        name: of a new split; by default ``"random"``, ``"events"`` or ``"location"``, and ``"event"`` for one
+            event a part.
+        split_by: of ``splits.SPLIT_BY``.
+        fractions: such as ``"train=.8,val=.1,test=.1"``.
+        seed: of the new split; 0 by default.
+        distance: m, of ``split_by="location"``.
+        split_file: a split that was made before.
+        leave_one_event_out: one part an event, and a fold for each.
+    """
+
+    folders: tuple[str, ...] = ()
+    output: Path | None = None
+    strict: bool = False
+    workers: int | None = None
+    name: str | None = None
+    split_by: str | None = None
+    fractions: str | None = None
+    seed: int | None = None
+    distance: float | None = None
+    split_file: Path | None = None
+    leave_one_event_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +132,7 @@ def convert_xbd(
         InputError: options that do not fit each other or the data, a fault under ``strict``, or files
             that cannot be written or would take the place of others.
     """
-    check_options(options)
+    _check_options(options)
     root = Path(root)
     output = options.output or root / "annotations"
     if options.split_by or options.split_file or options.leave_one_event_out:
@@ -117,6 +147,44 @@ def convert_xbd(
     if report_file:
         write_json(report_file, report.as_json(), pretty=True)
     return report
+
+
+def _check_options(options: ConversionOptions) -> None:
+    """Refuses combinations that make no sense.
+
+    Raises:
+        InputError: at the first.
+    """
+    modes = {
+        "--split-by": options.split_by,
+        "--split-file": options.split_file,
+        "--leave-one-event-out": options.leave_one_event_out or None,
+    }
+    chosen = [mode for mode, value in modes.items() if value is not None]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)}: expected one of them; leave out the others")
+    mode = chosen[0] if chosen else ""
+    # Option, its value, and the modes that it has a meaning for.
+    for option, value, fitting in (
+        ("--fractions", options.fractions, ("--split-by",)),
+        ("--seed", options.seed, ("--split-by",)),
+        ("--name", options.name, tuple(modes)),
+        ("--distance", options.distance, ("--split-by location",)),
+        ("--splits", options.folders or None, ("", "--split-by", "--leave-one-event-out")),
+    ):
+        fits = mode in fitting or f"{mode} {options.split_by}" in fitting
+        if value is not None and not fits:
+            known = " or ".join(filter(None, fitting))
+            raise InputError(f"{option}: has a meaning with {known} only; leave it out or add that")
+    if mode != "--split-file" and not options.folders:
+        raise InputError("--splits: expected folders of the xBD root, such as train tier3, found none")
+    if mode == "--split-by":
+        if options.split_by not in SPLIT_BY:
+            raise InputError(f"--split-by: expected {', '.join(SPLIT_BY)}, found {options.split_by!r}")
+        if options.fractions is None:
+            raise InputError("--split-by: expected --fractions, such as train=.8,val=.1,test=.1, found none")
+    if options.distance is not None and not 0 <= options.distance <= 100_000:
+        raise InputError(f"--distance: expected 0 to 100000 m, found {options.distance}")
 
 
 def _convert_parts(root: Path, output: Path, options: ConversionOptions) -> ConversionReport:
@@ -153,8 +221,8 @@ def _convert_parts(root: Path, output: Path, options: ConversionOptions) -> Conv
         summaries=tuple(summaries),
         split=split,
         split_file=path,
-        fold_commands=_write_fold_commands(root, output, split),
-        remarks=_remarks(split, tiles),
+        fold_commands=write_fold_commands(root, output, split),
+        remarks=split_remarks(split, tiles),
     )
 
 
@@ -195,51 +263,6 @@ def _check_no_part(output: Path, folders: Sequence[str]) -> None:
                     f"{output / f'xbd_{name}.json'}: holds part {part} of {path.name}, which converting "
                     f"folder {name} would overwrite; choose another --output"
                 )
-
-
-def _write_fold_commands(root: Path, output: Path, split: Split) -> Path | None:
-    """One command a fold; none where the data sets cannot be found by their names."""
-    place = Path(os.path.abspath(root))  # noqa: PTH100 - without following links, as the name is meant
-    if not split.folds or Path(os.path.abspath(output)) != place / "annotations":  # noqa: PTH100
-        return None
-    lines = ["#!/bin/sh", "# Trains on all events but one and tests on that one; run in the repository."]
-    for event, tests in split.folds.items():
-        train = tuple(f"{place.name}_{split.coco_name(part)}" for part in split.parts if part not in tests)
-        test = tuple(f"{place.name}_{split.coco_name(part)}" for part in tests)
-        lines.append(
-            f"DETECTRON2_DATASETS={shlex.quote(str(place.parent))} python tools/train_net.py --config-file "
-            f"configs/xbd_mrcnn.yaml DATASETS.TRAIN {_quoted(train)} DATASETS.TEST {_quoted(test)} "
-            f"OUTPUT_DIR output/without-{event}"
-        )
-    path = output / f"folds_{split.name}.sh"
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
-    return path
-
-
-def _quoted(names: tuple[str, ...]) -> str:
-    """A tuple for the shell and then for Python; readable where the names allow it."""
-    text = repr(names)
-    return f'"{text}"' if re.fullmatch(r"[\w', ().-]*", text) else shlex.quote(text)
-
-
-def _remarks(split: Split, tiles: list[TileFacts]) -> tuple[str, ...]:
-    remarks = []
-    if torn := torn_groups(split, tiles):
-        remarks.append(f"WARNING: {torn} groups of tiles that share buildings are divided between parts")
-    for event, tests in split.folds.items():
-        if len(tests) > 1:
-            remarks.append(f"fold {event}: {', '.join(tests)} share buildings and are left out together")
-    buildings = sum(tile.amounts[2:].sum() for tile in tiles)
-    placeless = sum(tile.ground is None and tile.amounts[2:].any() for tile in tiles)
-    if buildings and placeless:
-        remarks.append(
-            f"{placeless} tiles have buildings without features.lng_lat: only uids tell what they share"
-        )
-    if unreadable := sum(not tile.readable for tile in tiles):
-        remarks.append(
-            f"{unreadable} pairs have unreadable labels: dealt out as tiles, left out of the files"
-        )
-    return tuple(remarks)
 
 
 def _summary_json(summary: ConversionSummary) -> dict[str, Any]:

@@ -10,22 +10,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
-
-from skyeye_det.data.image_faults import image_pair_faults
-from skyeye_det.data.label_file import read_labels, uid_digests
-from skyeye_det.data.scene_files import SceneFiles, complete_pairs
-from skyeye_det.data.split_listing import SplitFiles, doubled_scenes, list_split, list_splits
-from skyeye_det.data.target_faults import target_faults
-from skyeye_det.data.validation import Fault, FaultKind, Severity
-from skyeye_det.data.xbd import Scene, read_scenes
-from skyeye_det.errors import InputError
+from skyeye_det.data.image_faults import image_pair_faults, target_faults
+from skyeye_det.data.scene_files import (
+    SceneFiles,
+    SplitFiles,
+    complete_pairs,
+    doubled_scenes,
+    list_split,
+    list_splits,
+)
+from skyeye_det.data.validation import Fault, FaultKind, Severity, count_faults
+from skyeye_det.data.xbd import Scene, read_scene
+from skyeye_det.errors import printable
 from skyeye_det.progress import progress
+from skyeye_det.text_table import aligned
 from skyeye_det.workers import ordered_map, worker_count
 
-_PAIRS_A_TASK = 8
+FORMAT_VERSION = 1
+"""Of the JSON; raised when a field changes its meaning."""
+
+EXIT_CODES = {Severity.ERROR: 3, Severity.WARNING: 1, Severity.NOTE: 0}
+"""Worst severity -> exit code; 0 without any fault, 2 stays for a command that cannot run."""
+
 _PAIRS_PER_WORKER = 50
 
 
@@ -50,14 +58,8 @@ class DatasetCheck:
     faults: tuple[Fault, ...]
 
 
-class _PairCheck(NamedTuple):
-    """Of one pair: faults, and 8 bytes for the uid of each building."""
-
-    faults: list[Fault]
-    uid_digests: np.ndarray
-
-
-_Task = list[tuple[SceneFiles, tuple[Path | None, Path | None]]]
+_Task = tuple[SceneFiles, tuple[Path | None, Path | None]]
+"""(pair, its pre and post target image)"""
 
 
 def check_dataset(
@@ -69,7 +71,7 @@ def check_dataset(
     """Looks for every fault of an xBD root; changes nothing.
 
     No image is decoded whose header says that it is larger than ``LARGEST_IMAGE``. What stays in memory are
-    the faults, and 8 bytes a building.
+    the faults and the uids.
 
     Args:
         root: with ``<split>/images`` and ``<split>/labels``.
@@ -92,21 +94,22 @@ def check_dataset(
         complete = complete_pairs(files)
         faults += _file_faults(files, complete)
         pairs += complete
-        with_targets = [(pair, files.targets(pair.name)) for pair in complete]
-        tasks += [with_targets[at : at + _PAIRS_A_TASK] for at in range(0, len(complete), _PAIRS_A_TASK)]
+        tasks += [(pair, files.targets(pair.name)) for pair in complete]
     faults += doubled_scenes(
         [(files.split, [pair.name for pair in pairs if pair.split == files.split]) for files in listed]
     )
-    digests: list[np.ndarray] = []
-    for check in progress(_checked(tasks, workers, decode), len(pairs), "check", "pair"):
-        faults += check.faults
-        digests.append(check.uid_digests)
-    faults += _doubled_uids(pairs, digests)
+    count = worker_count(workers, len(tasks), _PAIRS_PER_WORKER)
+    checked = ordered_map(partial(_check_pair, decode=decode), tasks, count, chunk=8)
+    uids: list[list[str]] = []
+    for found, of_pair in progress(checked, len(pairs), "check", "pair"):
+        faults += found
+        uids.append(of_pair)
+    faults += _doubled_uids(pairs, uids)
     return DatasetCheck(
         root=root,
         splits=tuple(files.split for files in listed),
         pairs=len(pairs),
-        buildings=sum(map(len, digests)),
+        buildings=sum(map(len, uids)),
         decoded=decode,
         faults=tuple(sorted(set(faults), key=_order)),
     )
@@ -128,23 +131,15 @@ def _file_faults(files: SplitFiles, pairs: Sequence[SceneFiles]) -> list[Fault]:
     return files.faults + incomplete + files.target_faults({pair.name for pair in pairs})
 
 
-def _checked(tasks: list[_Task], workers: int | None, decode: bool) -> Iterator[_PairCheck]:
-    count = worker_count(workers, sum(map(len, tasks)), _PAIRS_PER_WORKER)
-    for checks in ordered_map(partial(_check_pairs, decode=decode), tasks, count, chunk=1):
-        yield from checks
-
-
-def _check_pairs(task: _Task, decode: bool) -> list[_PairCheck]:
-    checks = []
-    read = read_scenes([files for files, _ in task])
-    for (files, targets), (scene, label_faults) in zip(task, read, strict=True):
-        faults = label_faults + image_pair_faults(files, decode)
-        if scene:
-            faults += _form_faults(scene, files)
-            faults += target_faults(scene, files.root, targets)
-        uids = [building.uid for building in scene.buildings] if scene else []
-        checks.append(_PairCheck(faults, uid_digests(uids)))
-    return checks
+def _check_pair(task: _Task, decode: bool) -> tuple[list[Fault], list[str]]:
+    """Faults of a pair, and the uids of its buildings."""
+    files, targets = task
+    scene, faults = read_scene(files)
+    faults += image_pair_faults(files, decode)
+    if scene is None:
+        return faults, []
+    faults += [*_form_faults(scene, files), *target_faults(scene, files.root, targets)]
+    return faults, [building.uid for building in scene.buildings]
 
 
 def _form_faults(scene: Scene, files: SceneFiles) -> Iterator[Fault]:
@@ -156,28 +151,68 @@ def _form_faults(scene: Scene, files: SceneFiles) -> Iterator[Fault]:
             yield files.fault(FaultKind.HAS_HOLES, files.pre_label, f"{holes} of them", building.uid)
 
 
-def _doubled_uids(pairs: Sequence[SceneFiles], digests: Sequence[np.ndarray]) -> Iterator[Fault]:
+def _doubled_uids(pairs: Sequence[SceneFiles], uids: Sequence[Sequence[str]]) -> Iterator[Fault]:
     """A fault for each two scenes of different names that share uids."""
-    owner = np.repeat(np.arange(len(pairs)), [len(part) for part in digests])
-    every = np.concatenate([np.zeros(0, np.uint64), *digests])
-    order = np.argsort(every, kind="stable")
-    same = np.flatnonzero(every[order][1:] == every[order][:-1])
-    together = zip(owner[order][same].tolist(), owner[order][same + 1].tolist(), strict=True)
-    for first, second in sorted(Counter(together)):
-        one, other = pairs[first], pairs[second]
-        if one.name == other.name:
-            continue
-        shared = _shared_uids(one, other)
-        if shared:
-            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-            found = f"it{more} in {one.place(one.pre_label)} too"
-            yield other.fault(FaultKind.UID_IN_TWO_SCENES, other.pre_label, found, shared[0])
+    owner: dict[str, int] = {}
+    shared: dict[tuple[int, int], list[str]] = {}
+    for second, of_pair in enumerate(uids):
+        for uid in of_pair:
+            if (first := owner.get(uid)) is not None and pairs[first].name != pairs[second].name:
+                shared.setdefault((first, second), []).append(uid)
+            owner[uid] = second
+    for (first, second), both in shared.items():
+        more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+        found = f"it{more} in {pairs[first].place(pairs[first].pre_label)} too"
+        yield pairs[second].fault(FaultKind.UID_IN_TWO_SCENES, pairs[second].pre_label, found, both[0])
 
 
-def _shared_uids(one: SceneFiles, other: SceneFiles) -> list[str]:
-    first, second = (
-        [] if isinstance(read, InputError) else list(read[0].outlines)
-        for read in read_labels([one.pre_label, other.pre_label])
-    )
-    known = set(first)
-    return [uid for uid in second if uid in known]
+def exit_code(check: DatasetCheck) -> int:
+    """Exit code for the worst of the faults: 0 none or notes, 1 warnings, 3 errors."""
+    return max((EXIT_CODES[fault.kind.severity] for fault in check.faults), default=0)
+
+
+def check_table(check: DatasetCheck, limit: int = 50) -> str:
+    """Counts by kind with severity and rule, then the first faults by name.
+
+    Args:
+        check: what was found.
+        limit: how many faults are named.
+    """
+    numbers = {"pair": check.pairs, "building": check.buildings} | _severities(check)
+    sums = ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in numbers.items())
+    lines = [f"{', '.join(map(printable, check.splits))}: {sums}"]
+    if not check.decoded:
+        lines.append("images: headers only, no pixel was decoded")
+    counts = sorted(count_faults(check.faults).items(), key=lambda entry: -EXIT_CODES[entry[0].severity])
+    rows = [("severity", "count", "kind", "rule")]
+    rows += [(kind.severity.value, str(count), kind.value, kind.rule) for kind, count in counts]
+    if counts:
+        lines += ["", aligned(rows, "<><"), ""]
+    lines += [f"{fault.kind.severity.value}: {fault}" for fault in check.faults[:limit]]
+    if (more := len(check.faults) - limit) > 0:
+        lines.append(f"... and {more} more; --json writes them all")
+    return "\n".join(lines)
+
+
+def check_json(check: DatasetCheck) -> dict[str, Any]:
+    """The same with all faults, as plain values: the content of ``--json``."""
+    return {
+        "version": FORMAT_VERSION,
+        "root": printable(str(check.root)),
+        "splits": [printable(split) for split in check.splits],
+        "images": "pixels" if check.decoded else "headers",
+        "pairs": check.pairs,
+        "buildings": check.buildings,
+        "severities": _severities(check),
+        "counts": {
+            kind.value: {"count": count, "severity": kind.severity.value, "rule": kind.rule}
+            for kind, count in count_faults(check.faults).items()
+        },
+        "exit_code": exit_code(check),
+        "faults": [fault.as_json() for fault in check.faults],
+    }
+
+
+def _severities(check: DatasetCheck) -> dict[str, int]:
+    counts = Counter(fault.kind.severity for fault in check.faults)
+    return {severity.value: counts[severity] for severity in Severity}

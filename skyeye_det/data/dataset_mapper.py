@@ -20,9 +20,8 @@ from skyeye_det.data.augmentation import (
     RandomShift,
 )
 from skyeye_det.data.image_reading import read_image
-from skyeye_det.data.instances import seen_instances, training_instances
+from skyeye_det.data.instances import pixel_targets, seen_instances, training_instances
 from skyeye_det.data.photometric import RandomPhotometric
-from skyeye_det.data.pixel_targets import pixel_targets
 from skyeye_det.errors import InputError
 
 

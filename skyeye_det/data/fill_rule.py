@@ -21,7 +21,6 @@ image is ``cv2.fillPoly``'s, as long as it has few vertices.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -70,9 +69,7 @@ def fill_rings(mask: NDArray[np.uint8], rings: Sequence[NDArray[np.int32]], valu
     elif x0 < width and y0 < height and x1 > 0 and y1 > 0:
         corner = np.array([max(x0, 0), max(y0, 0)], np.int32)
         inside = mask[corner[1] : y1, corner[0] : x1]
-        cell = Cells.of_sizes(np.array([inside.shape[::-1]]))
-        between = between_edges([ring - corner for ring in rings], cell, np.zeros(len(rings), np.int64))
-        inside[between[:, :-1]] = value
+        inside[_between_edges([ring - corner for ring in rings], inside.shape)] = value
         cv2.polylines(mask, rings, True, value)
 
 
@@ -92,75 +89,29 @@ def check_opencv() -> None:
         )
 
 
-class Cells(NamedTuple):
-    """Windows of an image laid side by side on one canvas, so that many outlines are worked out at once.
+def _between_edges(rings: Sequence[NDArray[np.int32]], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(height, width) pixels on or between the edges that cross their row, in OpenCV's fixed point.
 
-    Attributes:
-        columns: (N,) int64, first column of each on the canvas; right of a cell one column stays free.
-        widths: (N,) int64, px.
-        heights: (N,) int64, px; they begin at row 0.
+    A pixel is between edges where an odd number of them cross its row on its left. Edges may leave the image.
     """
-
-    columns: NDArray[np.int64]
-    widths: NDArray[np.int64]
-    heights: NDArray[np.int64]
-
-    @classmethod
-    def of_sizes(cls, sizes: NDArray[np.int64]) -> "Cells":
-        """Cells of (N, 2) widths and heights."""
-        return cls(np.cumsum(sizes[:, 0] + 1) - sizes[:, 0] - 1, sizes[:, 0], sizes[:, 1])
-
-    @property
-    def canvas_shape(self) -> tuple[int, int]:
-        """(height, width) of the canvas in px."""
-        return int(self.heights.max()), int(self.columns[-1] + self.widths[-1] + 1)
-
-
-def between_edges(
-    rings: Sequence[NDArray[np.int32]], cells: Cells, owners: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Pixels on or between the edges that cross their row, in OpenCV's fixed point.
-
-    A pixel is between edges where an odd number of them cross its row on its left. Edges may leave their
-    cell.
-
-    Args:
-        rings: int32 (n, 2) of (x, y) in px of their cell.
-        cells: one for each polygon.
-        owners: (R,) cell of each ring; the rings of a cell count together.
-
-    Returns:
-        bool of ``cells.canvas_shape``.
-    """
-    height, width = cells.canvas_shape
+    height, width = shape
     start = np.concatenate(rings).astype(np.int64)
-    end = np.concatenate([piece for ring in rings for piece in (ring[1:], ring[:1])]).astype(np.int64)
-    cell = np.repeat(owners, [len(ring) for ring in rings])
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).astype(np.int64)
     (x, y), (x_end, y_end) = start.T, end.T
     top, x_top = np.minimum(y, y_end), np.where(y < y_end, x, x_end)
     rise, run = np.abs(y_end - y), x + x_end - 2 * x_top
     slope = np.sign(run) * ((np.abs(run) << _FIXED_POINT) // np.maximum(rise, 1))
-    first, last = (np.minimum(np.maximum(row, 0), cells.heights[cell]) for row in (top, top + rise))
-    crossings = np.zeros(height * width, np.int64)
-    on_edge: list[NDArray[np.int64]] = []
+    first, last = (np.clip(row, 0, height) for row in (top, top + rise))
+    crossings = np.zeros((height, width + 1), np.int64)  # the last column counts what crosses further right
+    on_edge = np.zeros(shape, bool)
     edges_at_a_time = max(1, _CROSSINGS // height)
     for begin in range(0, len(top), edges_at_a_time):
         number = (last - first)[begin : begin + edges_at_a_time]
         edge = np.repeat(np.arange(begin, begin + len(number)), number)
-        row = (
-            np.arange(len(edge))
-            + (first[begin : begin + len(number)] - np.cumsum(number) + number)[edge - begin]
-        )
+        row = np.arange(len(edge)) + (first[begin:][: len(number)] - np.cumsum(number) + number)[edge - begin]
         crossing = (x_top << _FIXED_POINT)[edge] + (row - top[edge]) * slope[edge]
-        column, limit = crossing >> _FIXED_POINT, cells.widths[cell[edge]]
-        origin = row * width + cells.columns[cell[edge]]
-        crossings += np.bincount(
-            origin + np.minimum(np.maximum(column + 1, 0), limit), minlength=len(crossings)
-        )
-        exact = (column << _FIXED_POINT == crossing) & (column >= 0) & (column < limit)
-        on_edge.append((origin + column)[exact])
-    # Closed rings cross a row an even number of times: each cell ends as it began.
-    inside = (np.cumsum(crossings.reshape(height, width), axis=1) & 1).astype(bool)
-    inside.reshape(-1)[np.concatenate(on_edge)] = True
-    inside[:, cells.columns + cells.widths] = False
-    return inside
+        column = crossing >> _FIXED_POINT
+        np.add.at(crossings, (row, np.clip(column + 1, 0, width)), 1)
+        exact = (column << _FIXED_POINT == crossing) & (column >= 0) & (column < width)
+        on_edge[row[exact], column[exact]] = True
+    return on_edge | (np.cumsum(crossings[:, :width], axis=1) & 1).astype(bool)

@@ -1,75 +1,21 @@
-"""What is wrong with the images of a pair, every pixel looked at."""
+"""What is wrong with the images of a pair, every pixel looked at, and with its target images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_image
-from skyeye_det.data.image_size import image_size
+from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
+from skyeye_det.data.image_reading import PNG_SIGNATURE, decoded_image, header_fault
 from skyeye_det.data.scene_files import SceneFiles
-from skyeye_det.data.validation import LARGEST_IMAGE, Fault, FaultKind
-from skyeye_det.files import plain_bytes
+from skyeye_det.data.targets import building_mask, scene_targets
+from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE, Fault, FaultKind
+from skyeye_det.data.xbd import Building, Scene
 
-LARGEST_FILE = 2**29
-"""Bytes of an image file that is still read: the largest image with 16 bits in four channels."""
-
-_JPEG = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
-_Found = tuple[FaultKind, str]
-
-
-def header_fault(path: Path) -> _Found | None:
-    """Why an image is not to be decoded, by its header: no pixel is touched.
-
-    Args:
-        path: image file.
-
-    Returns:
-        (kind, what was found), or ``None`` for a header that is in order.
-    """
-    return size_fault(image_size(path))
-
-
-def size_fault(size: tuple[int, int] | None) -> _Found | None:
-    """The same, where ``image_size`` has been asked before."""
-    if size is None:
-        return FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off"
-    if size[0] * size[1] > LARGEST_IMAGE:
-        return FaultKind.IMAGE_TOO_LARGE, f"{size[0]} x {size[1]} px"
-    return None
-
-
-def decoded_image(path: Path) -> tuple[np.ndarray, bytes] | str:
-    """Pixels as stored, and the bytes of the file; or what is wrong with them.
-
-    Decoders forgive much: they give grey or black rows behind the place where a file ends. So the checksums
-    of a PNG and the end mark of a JPEG are looked at first.
-
-    Args:
-        path: image file for which ``header_fault`` finds nothing.
-
-    Returns:
-        (array (h, w) or (h, w, c) in BGR order of the file's own depth, bytes), or what was found.
-    """
-    try:
-        if (length := path.stat().st_size) > LARGEST_FILE:
-            return f"a file of {length} bytes, longer than its pixels can be"
-        content = plain_bytes(path)
-    except OSError as error:
-        return str(error.strerror or error)
-    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
-        return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
-    if content.startswith(_JPEG) and _JPEG_END not in content[-4096:]:
-        return f"a JPEG of {len(content)} bytes without its end"
-    image = _decode(content)
-    if image is None:
-        return f"{len(content)} bytes that cannot be decoded"
-    size = image_size(path)
-    if size != (image.shape[1], image.shape[0]):
-        return f"{image.shape[1]} x {image.shape[0]} px behind a header of {size}"
-    return image, content
+_GRAY_8_BIT = bytes((8, 0))
+_PNG_DEPTH_AND_COLOR = slice(24, 26)
+_NAMED_AREAS = 3
 
 
 def image_pair_faults(files: SceneFiles, decode: bool = True) -> list[Fault]:
@@ -100,16 +46,7 @@ def image_pair_faults(files: SceneFiles, decode: bool = True) -> list[Fault]:
     return faults
 
 
-def _decode(content: bytes) -> np.ndarray | None:
-    """``decode_image`` without what OpenCV itself would say of each damaged file."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        return decode_image(content)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-def _pixel_faults(image: np.ndarray) -> Iterator[_Found]:
+def _pixel_faults(image: np.ndarray) -> Iterator[tuple[FaultKind, str]]:
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype != np.uint8:
         yield FaultKind.NOT_8_BIT, f"{image.dtype}"
@@ -123,3 +60,82 @@ def _same(pre: tuple[np.ndarray, bytes], post: tuple[np.ndarray, bytes]) -> str 
     if pre[1] == post[1]:
         return "the bytes of the pre image"
     return "the pixels of the pre image" if np.array_equal(pre[0], post[0]) else None
+
+
+def target_faults(scene: Scene, root: Path, targets: tuple[Path | None, Path | None]) -> list[Fault]:
+    """Compares the targets of a scene, where they exist, with what its labels paint.
+
+    Args:
+        scene: with its buildings.
+        root: xBD root.
+        targets: (pre, post) target image, or ``None``.
+    """
+    faults: list[Fault] = []
+    painted: tuple[np.ndarray, np.ndarray] | None = None
+    for index, path in enumerate(targets):
+        if path is None:
+            continue
+        file = path.relative_to(root).as_posix()
+        official = _read(path, (scene.height, scene.width), (1, NUM_DAMAGE_CLASSES)[index])
+        if isinstance(official, str):
+            faults.append(Fault(FaultKind.UNUSABLE_TARGET, scene.name, file, None, official))
+            continue
+        painted = painted or scene_targets(scene.buildings, (scene.height, scene.width))
+        faults += [
+            Fault(kind, scene.name, file, uid, found)
+            for kind, uid, found in _differences(scene.buildings, painted[index], official, index == 1)
+        ]
+    return faults
+
+
+def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
+    """The target, or what was found in its place."""
+    if fault := header_fault(path):
+        return fault[1]
+    read = decoded_image(path)
+    if isinstance(read, str):
+        return read
+    image, content = read
+    if not content.startswith(PNG_SIGNATURE) or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
+        return "an image of another kind"
+    if image.shape != shape:
+        return f"{image.shape[1]} x {image.shape[0]} px beside an image of {shape[1]} x {shape[0]} px"
+    if (top := int(image.max())) > highest:
+        return f"values up to {top} where {highest} is the highest"
+    return image
+
+
+def _differences(
+    buildings: Sequence[Building], painted: np.ndarray, official: np.ndarray, is_post: bool
+) -> Iterator[tuple[FaultKind, str | None, str]]:
+    differing = int(np.count_nonzero(painted != official))
+    if not differing:
+        return
+    for building in buildings:
+        if _is_missing(building, painted, official, is_post):
+            yield FaultKind.NOT_IN_TARGET, building.uid, "background there"
+    if differing > LARGEST_TARGET_DIFFERENCE:
+        yield FaultKind.TARGET_DIFFERS, None, f"{differing} px that differ{_unlabelled(painted, official)}"
+
+
+def _is_missing(building: Building, painted: np.ndarray, official: np.ndarray, is_post: bool) -> bool:
+    """The label paints the building, and the target has background in all of its pixels."""
+    if is_post and building.damage == IGNORE_DAMAGE:
+        return False
+    parts = (building.post_parts if is_post else ()) or building.parts
+    mask, (x0, y0) = building_mask(parts, (painted.shape[0], painted.shape[1]))
+    here = slice(y0, y0 + mask.shape[0]), slice(x0, x0 + mask.shape[1])
+    return bool((mask & (painted[here] > 0)).any()) and not (mask & (official[here] > 0)).any()
+
+
+def _unlabelled(painted: np.ndarray, official: np.ndarray) -> str:
+    """Areas of the target under which no label paints anything."""
+    _, areas = cv2.connectedComponents((official > 0).astype(np.uint8))
+    labelled = np.unique(areas[painted > 0])
+    numbers, first = np.unique(areas, return_index=True)
+    alone = ~np.isin(numbers, labelled) & (numbers > 0)
+    if not alone.any():
+        return ""
+    places = [divmod(place, official.shape[1]) for place in first[alone][:_NAMED_AREAS].tolist()]
+    shown = ", ".join(f"({x}, {y})" for y, x in places)
+    return f", {np.count_nonzero(alone)} areas without a building in the label, such as at {shown}"

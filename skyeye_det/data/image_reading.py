@@ -1,16 +1,63 @@
-"""Pixels of image files that may come from strangers."""
+"""Image files that may come from strangers: their size by the header, and their pixels."""
 
 import os
 import zlib
+from pathlib import Path
 
 import cv2
+import imagesize
 import numpy as np
 from numpy.typing import NDArray
 
+from skyeye_det.data.validation import LARGEST_IMAGE, FaultKind
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_bytes
+from skyeye_det.files import open_plain, plain_bytes, read_bytes
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+"""Image files that are read, in order of preference where a stem has several."""
+
+LARGEST_FILE = 2**29
+"""Bytes of an image file that is still read: the largest image with 16 bits in four channels."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_WITH_HEADER = (PNG_SIGNATURE, _JPEG, b"II*\x00", b"MM\x00*")
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Size of a PNG, JPEG or TIFF file from its header; other kinds that OpenCV knows are decoded for it.
+
+    Args:
+        path: image file; its content counts, not its suffix.
+
+    Returns:
+        (width, height) in px, or ``None`` where it is missing or no image. That the pixels behind a good
+        header are whole is not checked.
+    """
+    try:
+        with open_plain(path) as file:
+            if not file.read(8).startswith(_WITH_HEADER):
+                # Not imread: OpenCV 5.0 crashes on a path that is no UTF-8.
+                image = decode_image(plain_bytes(path))
+                return None if image is None else (image.shape[1], image.shape[0])
+            file.seek(0)
+            width, height = imagesize.get(file, exif_rotation=False)
+    except OSError:
+        return None
+    return (width, height) if min(width, height) > 0 else None
+
+
+def sure_image_size(path: Path) -> tuple[int, int]:
+    """``image_size`` of a file that must be an image.
+
+    Raises:
+        InputError: it is missing or none.
+    """
+    size = image_size(path)
+    if size is None:
+        raise InputError(f"{path}: expected a png, jpg or tif image, found none that can be read")
+    return size
 
 
 def decode_image(content: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray | None:
@@ -70,3 +117,64 @@ def broken_png_chunk(content: bytes) -> int | None:
             return None
         place = end + 4
     return min(place, len(content))
+
+
+def header_fault(path: Path) -> tuple[FaultKind, str] | None:
+    """Why an image is not to be decoded, by its header: no pixel is touched.
+
+    Args:
+        path: image file.
+
+    Returns:
+        (kind, what was found), or ``None`` for a header that is in order.
+    """
+    return size_fault(image_size(path))
+
+
+def size_fault(size: tuple[int, int] | None) -> tuple[FaultKind, str] | None:
+    """``header_fault`` of a size that ``image_size`` gave."""
+    if size is None:
+        return FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off"
+    if size[0] * size[1] > LARGEST_IMAGE:
+        return FaultKind.IMAGE_TOO_LARGE, f"{size[0]} x {size[1]} px"
+    return None
+
+
+def decoded_image(path: Path) -> tuple[np.ndarray, bytes] | str:
+    """Pixels as stored, and the bytes of the file; or what is wrong with them.
+
+    Decoders forgive much: they give grey or black rows behind the place where a file ends. So the checksums
+    of a PNG and the end mark of a JPEG are looked at first.
+
+    Args:
+        path: image file for which ``header_fault`` finds nothing.
+
+    Returns:
+        (array (h, w) or (h, w, c) in BGR order of the file's own depth, bytes), or what was found.
+    """
+    try:
+        if (length := path.stat().st_size) > LARGEST_FILE:
+            return f"a file of {length} bytes, longer than its pixels can be"
+        content = plain_bytes(path)
+    except OSError as error:
+        return str(error.strerror or error)
+    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
+        return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
+    if content.startswith(_JPEG) and _JPEG_END not in content[-4096:]:
+        return f"a JPEG of {len(content)} bytes without its end"
+    image = _decode_quietly(content)
+    if image is None:
+        return f"{len(content)} bytes that cannot be decoded"
+    size = image_size(path)
+    if size != (image.shape[1], image.shape[0]):
+        return f"{image.shape[1]} x {image.shape[0]} px behind a header of {size}"
+    return image, content
+
+
+def _decode_quietly(content: bytes) -> np.ndarray | None:
+    """``decode_image`` without what OpenCV itself would say of each damaged file."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return decode_image(content)
+    finally:
+        cv2.utils.logging.setLogLevel(level)

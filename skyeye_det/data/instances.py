@@ -15,7 +15,8 @@ import torch
 from detectron2.data import transforms
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from skyeye_det.data.fill_rule import fill_rings, whole_pixels
+from skyeye_det.damage import IGNORE_DAMAGE, DamageClass
+from skyeye_det.data.fill_rule import whole_pixels
 from skyeye_det.data.targets import Mask, Parts, building_mask
 
 MIN_VISIBLE_AREA = 8
@@ -24,9 +25,16 @@ MIN_VISIBLE_AREA = 8
 MIN_VISIBLE_SHARE = 0.1
 """A building of which the crop keeps less than this share of its px is no instance in training."""
 
+UNCLASSIFIED_PIXEL = 5
+"""Value in ``sem_seg`` of a building without a grade."""
+
+SEAM_WIDTH = 2
+"""px from a building's edge that count as its seam; without them touching buildings come apart."""
+
 _Placed = tuple[Mask, tuple[int, int], bool]
 """Mask in its tightest box, which has a pixel; the box's place in the crop; whether it is an instance."""
 _Box = tuple[int, int, int, int]
+_NONE = np.zeros((0, 0), np.uint8)
 
 
 def training_instances(seen: Instances) -> Instances:
@@ -95,56 +103,18 @@ def _masks(
         return []
     flats = [[np.asarray(flat, np.float64) for flat in each["segmentation"]] for each in annotations]
     points = np.concatenate([flat for building in flats for flat in building]).reshape(-1, 2)
-    ends = iter(np.cumsum([len(flat) // 2 for building in flats for flat in building]).tolist())
-    tile, moved = _in_window(points, (tile_shape[1], tile_shape[0]), window)
+    (left, top, right, bottom), moved = _in_window(points, (tile_shape[1], tile_shape[0]), window)
     sizes = np.array([sum(map(len, building)) // 2 for building in flats])
     starts = np.cumsum(sizes) - sizes
     low, high = np.minimum.reduceat(moved, starts), np.maximum.reduceat(moved, starts)
-    crop = 0, 0, crop_shape[1], crop_shape[0]
-    is_seen, is_whole = _meets(low, high, crop), _lies_in(low, high, crop) & _lies_in(low, high, tile)
+    is_seen = np.all((high >= 0) & (low < crop_shape[::-1]), axis=1)
+    rings = iter(np.split(moved - (left, top), np.cumsum([len(f) // 2 for b in flats for f in b])[:-1]))
     placed: list[_Placed | None] = []
-    first = 0
-    for index, building in enumerate(flats):
-        rings = []
-        for _ in building:
-            last = next(ends)
-            rings.append(moved[first:last])
-            first = last
-        if not is_seen[index]:
-            placed.append(None)
-        elif is_whole[index]:
-            placed.append(_whole_mask(rings, low[index], high[index]))
-        else:
-            placed.append(_cut_mask(rings, tile, crop_shape))
+    for building, seen in zip(flats, is_seen.tolist(), strict=True):
+        parts: Parts = tuple((next(rings).astype(np.float64),) for _ in building)
+        mask, (x0, y0) = building_mask(parts, (bottom - top, right - left)) if seen else (_NONE, (0, 0))
+        placed.append(_cut(mask, x0 + left, y0 + top, crop_shape))
     return placed
-
-
-def _meets(low: np.ndarray, high: np.ndarray, box: _Box) -> np.ndarray:
-    """Which extents (N, 2), both ends included, have a pixel in a box."""
-    return np.all((high >= box[:2]) & (low < box[2:]), axis=1)
-
-
-def _lies_in(low: np.ndarray, high: np.ndarray, box: _Box) -> np.ndarray:
-    """Which extents (N, 2), both ends included, lie in a box altogether."""
-    return np.all((low >= box[:2]) & (high < box[2:]), axis=1)
-
-
-def _whole_mask(rings: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> _Placed:
-    """Mask of a building that nothing cuts; the rule fills its vertices, so they span its tightest box."""
-    width, height = (high - low + 1).tolist()
-    mask = np.zeros((height, width), np.uint8)
-    for ring in rings:
-        fill_rings(mask, [ring - low], 1)
-    x0, y0 = low.tolist()
-    return mask, (x0, y0), cv2.countNonZero(mask) >= MIN_VISIBLE_AREA
-
-
-def _cut_mask(rings: list[np.ndarray], tile: _Box, crop_shape: tuple[int, int]) -> _Placed | None:
-    """Mask of a building that is filled as it lies in the tile, and then cut by the crop."""
-    left, top, right, bottom = tile
-    parts: Parts = tuple((ring - np.array((left, top), np.float64),) for ring in rings)
-    mask, (x0, y0) = building_mask(parts, (bottom - top, right - left))
-    return _cut(mask, x0 + left, y0 + top, crop_shape)
 
 
 def _in_window(
@@ -170,3 +140,28 @@ def _cut(mask: Mask, x0: int, y0: int, crop_shape: tuple[int, int]) -> _Placed |
     tight = visible[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     is_object = area >= max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * cv2.countNonZero(mask))
     return tight, (x0 + left + int(columns[0]), y0 + top + int(rows[0])), is_object
+
+
+def pixel_targets(instances: Instances) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paints the buildings of a crop as pixel targets; of overlapping ones the later wins, as officially.
+
+    Args:
+        instances: of ``seen_instances``: ``gt_boxes`` that fit ``gt_masks`` exactly, and ``gt_damage``.
+
+    Returns:
+        sem_seg: (H, W) uint8, 0 background, 1..4 class, ``UNCLASSIFIED_PIXEL`` un-classified.
+        seams: (H, W) uint8, 1 where a building pixel lies within ``SEAM_WIDTH`` px of the background or of
+            another building.
+    """
+    labels = np.zeros(instances.image_size, np.uint16)
+    masks = instances.gt_masks.tensor.numpy()
+    for index, (x0, y0, x1, y1) in enumerate(instances.gt_boxes.tensor.round().long().tolist()):
+        window = labels[y0:y1, x0:x1]
+        window[masks[index, y0:y1, x0:x1]] = index + 1
+    damage = instances.gt_damage.numpy()
+    values = np.where(damage == IGNORE_DAMAGE, UNCLASSIFIED_PIXEL, damage + DamageClass.NO_DAMAGE.pixel_value)
+    palette = np.concatenate([[0], values]).astype(np.uint8)
+    around = np.ones((2 * SEAM_WIDTH + 1, 2 * SEAM_WIDTH + 1), np.uint8)
+    differs = (cv2.dilate(labels, around) != labels) | (cv2.erode(labels, around) != labels)
+    seams = differs & (labels > 0)
+    return torch.from_numpy(palette[labels]), torch.from_numpy(seams.view(np.uint8))

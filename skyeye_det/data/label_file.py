@@ -1,23 +1,31 @@
-"""One xBD label file: its metadata and its features by uid."""
+"""One xBD label file: its metadata and its features by uid; and what two labels of a pair tell together.
+
+The metadata is held against the file names: labels that are swapped, copied or misdirected show there.
+"""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from skyeye_det.damage import DAMAGE_BY_SUBTYPE, IGNORE_DAMAGE
 from skyeye_det.data.outlines import MOST_VERTICES_OF_A_LABEL, read_outlines
+from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.targets import Parts
-from skyeye_det.data.validation import FaultKind
+from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError, shown
-from skyeye_det.files import parse_json, read_bytes
+from skyeye_det.files import read_json
 
 LabelFault = tuple[FaultKind, str | None, str]
 """(kind, uid, what was found)."""
+
+_COARSEST = 1e6  # m
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass(frozen=True)
@@ -28,148 +36,78 @@ class LabelFile:
         metadata: as in the file.
         outlines: uid -> parts, in file order; empty parts where the outline is unusable.
         subtypes: uid -> ``properties.subtype`` as in the file, None where there is none.
-        size: (width, height) in px that the outlines were drawn on, or ``None`` where it does not say.
+        on_ground: uid -> entry of ``features.lng_lat`` as in the file.
     """
 
     metadata: dict[str, Any]
     outlines: dict[str, Parts]
     subtypes: dict[str, Any]
-    size: tuple[int, int] | None
+    on_ground: dict[str, dict[str, Any]]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) in px that the outlines were drawn on; ``None`` where it does not say."""
+        width, height = self.metadata.get("width"), self.metadata.get("height")
+        if type(width) is int and type(height) is int:  # True is an int, and no width
+            return width, height
+        return None
 
 
-def read_labels(paths: Sequence[Path]) -> list[tuple[LabelFile, list[LabelFault]] | InputError]:
-    """Reads pre or post labels; the outlines of all of them at once, which is several times faster.
-
-    Args:
-        paths: label JSON with ``features.xy`` and ``metadata``; a few dozen at a time.
+def read_label(path: Path) -> tuple[LabelFile, list[LabelFault]]:
+    """Reads a pre or post label: JSON with ``features.xy`` and ``metadata``.
 
     Returns:
-        For each the label and its faults, or why it is no xBD label.
-    """
-    drafts = [_read_draft(path) for path in paths]
-    parts, found = read_outlines([wkt for draft in drafts if isinstance(draft, _Draft) for wkt in draft.wkts])
-    first = 0
-    labels: list[tuple[LabelFile, list[LabelFault]] | InputError] = []
-    for draft in drafts:
-        if isinstance(draft, InputError):
-            labels.append(draft)
-            continue
-        stop = first + len(draft.uids)
-        faults = draft.faults
-        for index in range(first, stop) if found else ():
-            faults += [(kind, draft.uids[index - first], text) for kind, text in found.get(index, ())]
-        outlines = dict(zip(draft.uids, parts[first:stop], strict=True))
-        subtypes = dict(zip(draft.uids, draft.subtypes, strict=True))
-        labels.append((LabelFile(draft.metadata, outlines, subtypes, _size(draft.metadata)), faults))
-        first = stop
-    return labels
-
-
-@dataclass
-class _Draft:
-    """A label whose outlines are still text; ``uids``, ``subtypes`` and ``wkts`` go side by side."""
-
-    metadata: dict[str, Any]
-    faults: list[LabelFault]
-    uids: list[str]
-    subtypes: list[Any]
-    wkts: list[Any]
-
-
-class _Properties(msgspec.Struct):
-    uid: str
-    subtype: Any = None
-    feature_type: Literal["building"] = "building"
-
-
-class _Entry(msgspec.Struct):
-    properties: _Properties
-    wkt: str
-
-
-class _Features(msgspec.Struct):
-    xy: list[_Entry]
-
-
-class _Label(msgspec.Struct):
-    """What is read of a label in which every entry is a building; twice as fast as reading all of it."""
-
-    features: _Features
-    metadata: dict[str, Any]
-
-
-_MUCH_TEXT = 2 * MOST_VERTICES_OF_A_LABEL  # bytes that so many vertices have at the least
-_LABEL = msgspec.json.Decoder(_Label)
-
-
-def _read_draft(path: Path) -> _Draft | InputError:
-    try:
-        content = read_bytes(path)
-        draft = _plain_draft(content) or _careful_draft(path, parse_json(path, content))
-    except InputError as error:
-        return error
-    if len(content) > _MUCH_TEXT:
-        vertices = sum(wkt.count(",") + 1 for wkt in draft.wkts if isinstance(wkt, str))
-        if vertices > MOST_VERTICES_OF_A_LABEL:
-            return InputError(
-                f"{path}: expected at most {MOST_VERTICES_OF_A_LABEL} vertices, found {vertices}"
-            )
-    return draft
-
-
-def _plain_draft(content: bytes) -> _Draft | None:
-    """The draft of a label with nothing but buildings, each with a uid of its own; None for any other."""
-    try:
-        label = _LABEL.decode(content)
-    except (ValueError, RecursionError):
-        return None
-    entries = label.features.xy
-    properties = [entry.properties for entry in entries]
-    uids = [member.uid for member in properties]
-    if len(set(uids)) < len(uids) or "" in uids:
-        return None
-    subtypes = [member.subtype for member in properties]
-    return _Draft(label.metadata, [], uids, subtypes, [entry.wkt for entry in entries])
-
-
-def _careful_draft(path: Path, content: Any) -> _Draft:
-    """The draft of any label, entries that are no buildings noted.
+        The label, and its entries that are no buildings and faults of outlines.
 
     Raises:
-        InputError: it is no label.
+        InputError: it is no xBD label, or has more than ``MOST_VERTICES_OF_A_LABEL`` vertices.
     """
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object, found {type(content).__name__}")
     by_frame, metadata = content.get("features"), content.get("metadata")
     entries = by_frame.get("xy") if isinstance(by_frame, dict) else None
     if not isinstance(entries, list) or not isinstance(metadata, dict):
         raise InputError(f"{path}: a list features.xy or an object metadata is missing")
-    draft = _Draft(metadata, [], [], [], [])
-    known: set[str] = set()
+    drawn, faults = _buildings(entries)
+    wkts = [entry.get("wkt") for entry in drawn.values()]
+    vertices = sum(wkt.count(",") + 1 for wkt in wkts if isinstance(wkt, str))
+    if vertices > MOST_VERTICES_OF_A_LABEL:
+        raise InputError(f"{path}: expected at most {MOST_VERTICES_OF_A_LABEL} vertices, found {vertices}")
+    outlines = dict(zip(drawn, read_outlines(wkts), strict=True))
+    faults += [(kind, uid, found) for uid, outline in outlines.items() for kind, found in outline.faults]
+    placed = by_frame.get("lng_lat") if isinstance(by_frame, dict) else None
+    label = LabelFile(
+        metadata,
+        {uid: outline.parts for uid, outline in outlines.items()},
+        {uid: entry["properties"].get("subtype") for uid, entry in drawn.items()},
+        _buildings(placed if isinstance(placed, list) else [])[0],
+    )
+    return label, faults
+
+
+def _buildings(entries: list[Any]) -> tuple[dict[str, dict[str, Any]], list[LabelFault]]:
+    """Entries of a frame by uid, the first of each, and why the others are no buildings to be read."""
+    found: dict[str, dict[str, Any]] = {}
+    faults: list[LabelFault] = []
     for index, entry in enumerate(entries):
         properties = entry.get("properties") if isinstance(entry, dict) else None
         properties = properties if isinstance(properties, dict) else {}
         uid: Any = properties.get("uid")
-        fault = _feature_fault(properties, uid, index, known)
-        if fault:
-            draft.faults.append(fault)
-            continue
-        known.add(uid)
-        draft.uids.append(uid)
-        draft.subtypes.append(properties.get("subtype"))
-        draft.wkts.append(entry.get("wkt"))
-    return draft
+        if not isinstance(uid, str) or not uid:
+            faults.append((FaultKind.NO_UID, None, f"entry {index} of features.xy without"))
+        elif (kind := properties.get("feature_type", "building")) != "building":
+            faults.append((FaultKind.NOT_A_BUILDING, uid, shown(kind)))
+        elif uid in found:
+            faults.append((FaultKind.REPEATED_UID, uid, f"it again at entry {index} of features.xy"))
+        else:
+            found[uid] = entry
+    return found, faults
 
 
-def _feature_fault(properties: dict[str, Any], uid: Any, index: int, known: set[str]) -> LabelFault | None:
-    """Why an entry of features.xy is no building to be read."""
-    if not isinstance(uid, str) or not uid:
-        return FaultKind.NO_UID, None, f"entry {index} of features.xy without"
-    if (kind := properties.get("feature_type", "building")) != "building":
-        return FaultKind.NOT_A_BUILDING, uid, shown(kind)
-    if uid in known:
-        return FaultKind.REPEATED_UID, uid, f"it again at entry {index} of features.xy"
-    return None
+def damage_of(subtype: Any) -> int:
+    """Damage -1..3 of a ``properties.subtype``; -1 where it is none that is known."""
+    return DAMAGE_BY_SUBTYPE.get(subtype, IGNORE_DAMAGE) if isinstance(subtype, str) else IGNORE_DAMAGE
 
 
 def uid_digests(uids: Sequence[str]) -> NDArray[np.uint64]:
@@ -178,8 +116,92 @@ def uid_digests(uids: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
-def _size(metadata: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = metadata.get("width"), metadata.get("height")
-    if type(width) is int and type(height) is int:  # True is an int, and no width
-        return width, height
+def label_pair_faults(files: SceneFiles, pre: LabelFile, post: LabelFile) -> list[Fault]:
+    """Faults of metadata, of two labels taken together, and of links; some 30 microseconds a pair.
+
+    Args:
+        files: the pair.
+        pre: what the pre label says.
+        post: what the post label says.
+
+    Returns:
+        At most one fault of each kind a file, but for wrong metadata; ``SWAPPED_LABELS`` among them means
+        that the pair is left out.
+    """
+    faults = [
+        files.fault(kind, path, found)
+        for path, label in ((files.pre_label, pre), (files.post_label, post))
+        for kind, found in _metadata_faults(path, label.metadata)
+    ]
+    faults += [files.fault(kind, files.post_label, found) for kind, found in _together(files, pre, post)]
+    return faults
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def is_scale(value: Any) -> bool:
+    """Whether a value can be metres a pixel."""
+    return type(value) in (int, float) and 0 < value < _COARSEST
+
+
+def _is_date(value: Any) -> bool:
+    return isinstance(value, str) and _DAY.match(value) is not None
+
+
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("disaster", _is_text, "text"),
+    ("disaster_type", _is_text, "text"),
+    ("gsd", is_scale, "a number above 0"),
+    ("width", _is_whole, "a whole number"),
+    ("height", _is_whole, "a whole number"),
+    ("capture_date", _is_date, "text that begins with yyyy-mm-dd"),
+    ("img_name", _is_text, "text"),
+)
+
+
+def _metadata_faults(path: Path, metadata: dict[str, Any]) -> Iterator[tuple[FaultKind, str]]:
+    for field, is_right, wanted in _FIELDS:
+        value = metadata.get(field)
+        if value is not None and not is_right(value):
+            yield FaultKind.WRONG_METADATA, f"{field} {shown(value)} in the place of {wanted}"
+    name = metadata.get("img_name")
+    if isinstance(name, str) and name.rpartition(".")[0] != path.stem:
+        leads_out = "a path out of the images folder, " if "/" in name or "\\" in name else ""
+        yield FaultKind.IMG_NAME_ELSEWHERE, leads_out + shown(name)
+
+
+def _together(files: SceneFiles, pre: LabelFile, post: LabelFile) -> Iterator[tuple[FaultKind, str]]:
+    if swapped := _swapped(files, pre, post):
+        yield FaultKind.SWAPPED_LABELS, swapped
+    if pre.outlines and pre.metadata == post.metadata and pre.subtypes == post.subtypes:
+        yield FaultKind.IDENTICAL_LABELS, "the metadata, uids and subtypes of the pre label"
+    days = _day(pre), _day(post)
+    if days[0] and days[1] and days[0] > days[1]:
+        yield FaultKind.DATES_REVERSED, f"the pre image of {days[0]}, the post image of {days[1]}"
+
+
+def _day(label: LabelFile) -> str | None:
+    """Day of capture as ``yyyy-mm-dd``."""
+    match = _DAY.match(str(label.metadata.get("capture_date")))
+    return match[0] if match else None
+
+
+def _swapped(files: SceneFiles, pre: LabelFile, post: LabelFile) -> str | None:
+    pre_name, post_name = (str(label.metadata.get("img_name")).rpartition(".")[0] for label in (pre, post))
+    if pre_name == files.post_label.stem and post_name == files.pre_label.stem:
+        return "each label with the img_name of the other"
+    in_pre, in_post = _graded(pre), _graded(post)
+    if in_pre and post.outlines and not in_post:
+        return f"{in_pre} subtypes in the pre label, none in the post label"
     return None
+
+
+def _graded(label: LabelFile) -> int:
+    """Number of features with a subtype."""
+    return len(label.subtypes) - list(label.subtypes.values()).count(None)

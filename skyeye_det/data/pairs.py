@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyeye_det.data.image_size import IMAGE_SUFFIXES
+from skyeye_det.data.image_reading import IMAGE_SUFFIXES
 from skyeye_det.errors import InputError
 
 ANONYMOUS_EVENT = "anonymous"

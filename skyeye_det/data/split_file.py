@@ -6,20 +6,22 @@ again, and a run with other settings is refused before it changes anything.
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from skyeye_det.data.scene_files import SceneFiles
+from skyeye_det.data.validation import read_as
 from skyeye_det.errors import InputError, shown
-from skyeye_det.files import read_json, write_json
+from skyeye_det.files import write_bytes, write_json
 
-FORMAT = "skyeye-split"
-VERSION = 1
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,99}"
+_MEND = "make the file with python tools/convert_xbd_to_coco.py --split-by"
 _SHOWN = 3
 
 
@@ -49,6 +51,23 @@ class Split:
         return f"{self.name}-{part}"
 
 
+_Name = Annotated[str, Meta(pattern=rf"\A{_NAME}\Z")]
+_Names = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
+
+
+class _SplitFile(Struct):
+    """``Split`` as it is written."""
+
+    format: Literal["skyeye-split"]
+    version: Literal[1]
+    name: _Name
+    folders: _Names
+    made: dict[str, Any]
+    parts: Annotated[dict[_Name, _Names], Meta(min_length=1)]
+    folds: dict[_Name, _Names] = {}
+    counts: dict[str, Any] = {}
+
+
 def check_name(name: Any, place: str) -> str:
     """A name that a file and a data set can bear: letters, digits and ``-``, at most 100.
 
@@ -57,7 +76,7 @@ def check_name(name: Any, place: str) -> str:
     Raises:
         InputError: the name cannot be used.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise InputError(f"{place}: expected a name of letters, digits and '-', found {shown(name)}")
     return name
 
@@ -92,20 +111,17 @@ def write_split(path: Path, split: Split) -> None:
                     f"{coco}: is there already, without {path.name}, so another conversion wrote it; choose "
                     "another name with --name, or remove it"
                 )
-    write_json(
-        path,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": split.name,
-            "made": dict(split.made),
-            "folders": split.folders,
-            "counts": split.counts,
-            "folds": split.folds,
-            "parts": split.parts,
-        },
-        pretty=True,
+    content = _SplitFile(
+        "skyeye-split",
+        1,
+        split.name,
+        split.folders,
+        dict(split.made),
+        dict(split.parts),
+        dict(split.folds),
+        dict(split.counts),
     )
+    write_json(path, content, pretty=True)
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
@@ -114,27 +130,49 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     Raises:
         InputError: no such file, or one that is not as ``write_split`` writes it; a tile in two parts.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _fault(
-            path, "format", repr(FORMAT), content.get("format") if isinstance(content, dict) else content
-        )
-    if type(content.get("version")) is not int or content["version"] != VERSION:
-        raise _fault(path, "version", str(VERSION), content.get("version"))
-    name = check_name(content.get("name"), f"{path}: name")
-    folders = _strings(path, "folders", content.get("folders"))
-    for folder in folders:
+    content, _ = read_as(path, _SplitFile, _MEND)
+    for folder in content.folders:
         if "/" in folder or "\\" in folder or "\0" in folder or folder in (".", ".."):
             raise _fault(path, "folders", "names of folders below the xBD root", folder)
-    made = content.get("made")
-    if not isinstance(made, dict):
-        raise _fault(path, "made", "an object", made)
-    parts = _mapping(path, "parts", content.get("parts"))
-    if not parts:
-        raise _fault(path, "parts", "one part or more", parts)
-    folds = _mapping(path, "folds", content.get("folds", {}), known=set(parts))
-    _check_once(path, parts, folders)
-    return Split(name, folders, made, parts, folds)
+    for place, names in (
+        ("folders", content.folders),
+        *((f"parts.{part}", keys) for part, keys in content.parts.items()),
+        *((f"folds.{event}", tests) for event, tests in content.folds.items()),
+    ):
+        if len(set(names)) < len(names):
+            raise _fault(path, place, "each once", f"{Counter(names).most_common(1)[0][0]} twice")
+    for event, tests in content.folds.items():
+        if unknown := set(tests) - content.parts.keys():
+            raise _fault(path, f"folds.{event}", "names of parts", min(unknown))
+        if set(tests) == content.parts.keys():
+            raise _fault(path, f"folds.{event}", "a part to train on beside these", tests)
+    _check_once(path, content.parts, content.folders)
+    return Split(content.name, content.folders, content.made, content.parts, content.folds)
+
+
+def write_fold_commands(root: Path, output: Path, split: Split) -> Path | None:
+    """One command a fold; none where the data sets cannot be found by their names."""
+    place = Path(os.path.abspath(root))  # noqa: PTH100 - without following links, as the name is meant
+    if not split.folds or Path(os.path.abspath(output)) != place / "annotations":  # noqa: PTH100
+        return None
+    lines = ["#!/bin/sh", "# Trains on all events but one and tests on that one; run in the repository."]
+    for event, tests in split.folds.items():
+        train = tuple(f"{place.name}_{split.coco_name(part)}" for part in split.parts if part not in tests)
+        test = tuple(f"{place.name}_{split.coco_name(part)}" for part in tests)
+        lines.append(
+            f"DETECTRON2_DATASETS={shlex.quote(str(place.parent))} python tools/train_net.py --config-file "
+            f"configs/xbd_mrcnn.yaml DATASETS.TRAIN {_quoted(train)} DATASETS.TEST {_quoted(test)} "
+            f"OUTPUT_DIR output/without-{event}"
+        )
+    path = output / f"folds_{split.name}.sh"
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    """A tuple for the shell and then for Python; readable where the names allow it."""
+    text = repr(names)
+    return f'"{text}"' if re.fullmatch(r"[\w', ().-]*", text) else shlex.quote(text)
 
 
 def check_tiles(path: str | os.PathLike[str], split: Split, found: Mapping[str, SceneFiles]) -> None:
@@ -155,39 +193,7 @@ def check_tiles(path: str | os.PathLike[str], split: Split, found: Mapping[str, 
 
 
 def _fault(path: str | os.PathLike[str], place: str, expected: str, found: Any) -> InputError:
-    return InputError(
-        f"{path}: {place}: expected {expected}, found {shown(found)}; make the file with "
-        "python tools/convert_xbd_to_coco.py --split-by"
-    )
-
-
-def _strings(path: str | os.PathLike[str], place: str, values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not values:
-        raise _fault(path, place, "a list of one or more", values)
-    for value in values:
-        if not isinstance(value, str) or not value:
-            raise _fault(path, place, "texts", value)
-    if len(set(values)) < len(values):
-        twice = Counter(values).most_common(1)[0][0]
-        raise _fault(path, place, "each once", f"{twice} twice")
-    return tuple(values)
-
-
-def _mapping(
-    path: str | os.PathLike[str], place: str, content: Any, known: set[str] | None = None
-) -> dict[str, tuple[str, ...]]:
-    """Lists of texts by name, in the order of the file; they are among ``known`` where it is given."""
-    if not isinstance(content, dict):
-        raise _fault(path, place, "an object", content)
-    found = {}
-    for name, values in content.items():
-        check_name(name, f"{path}: {place}")
-        found[name] = _strings(path, f"{place}.{name}", values)
-        if known is not None and (unknown := set(found[name]) - known):
-            raise _fault(path, f"{place}.{name}", "names of parts", min(unknown))
-        if known is not None and known == set(found[name]):
-            raise _fault(path, f"{place}.{name}", "a part to train on beside these", found[name])
-    return found
+    return InputError(f"{path}: {place}: expected {expected}, found {shown(found)}; {_MEND}")
 
 
 def _check_once(

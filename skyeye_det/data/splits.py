@@ -12,17 +12,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from skyeye_det.data.ground import AMOUNTS, TileFacts, read_tile
-from skyeye_det.data.scene_files import SceneFiles
-from skyeye_det.data.split_file import Split, check_name
-from skyeye_det.data.stratification import stratify
-from skyeye_det.data.tile_groups import (
+from skyeye_det.data.ground import (
+    AMOUNTS,
     NEIGHBOURS,
     SAME_BUILDING,
+    TileFacts,
     group_by_buildings,
     join_events,
     join_neighbours,
+    read_tile,
 )
+from skyeye_det.data.scene_files import SceneFiles
+from skyeye_det.data.split_file import Split, check_name
+from skyeye_det.data.stratification import stratify
 from skyeye_det.errors import InputError
 from skyeye_det.progress import progress
 from skyeye_det.text_table import aligned
@@ -199,6 +201,27 @@ def torn_groups(split: Split, tiles: Sequence[TileFacts]) -> int:
     groups = group_by_buildings(tiles).numbered()
     pairs = np.unique(np.column_stack([groups, parts]), axis=0)
     return int((np.bincount(pairs[:, 0]) > 1).sum())
+
+
+def split_remarks(split: Split, tiles: Sequence[TileFacts]) -> tuple[str, ...]:
+    """Sentences on what a split divides, and on tiles of which too little is known."""
+    remarks = []
+    if torn := torn_groups(split, tiles):
+        remarks.append(f"WARNING: {torn} groups of tiles that share buildings are divided between parts")
+    for event, tests in split.folds.items():
+        if len(tests) > 1:
+            remarks.append(f"fold {event}: {', '.join(tests)} share buildings and are left out together")
+    buildings = sum(tile.amounts[2:].sum() for tile in tiles)
+    placeless = sum(tile.ground is None and tile.amounts[2:].any() for tile in tiles)
+    if buildings and placeless:
+        remarks.append(
+            f"{placeless} tiles have buildings without features.lng_lat: only uids tell what they share"
+        )
+    if unreadable := sum(not tile.readable for tile in tiles):
+        remarks.append(
+            f"{unreadable} pairs have unreadable labels: dealt out as tiles, left out of the files"
+        )
+    return tuple(remarks)
 
 
 def shares_table(split: Split) -> str:

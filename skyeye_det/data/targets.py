@@ -80,14 +80,17 @@ def building_mask(parts: Parts, shape: tuple[int, int]) -> tuple[Mask, tuple[int
     if not rings:
         return np.zeros((0, 0), np.uint8), (0, 0)
     vertices = rings[0] if len(rings) == 1 else np.concatenate(rings)
-    x0, y0 = np.maximum(vertices.min(axis=0), 0).tolist()
-    x1, y1 = np.minimum(vertices.max(axis=0) + 1, (shape[1], shape[0])).tolist()
+    low, high = vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist()
+    x0, y0 = max(low[0], 0), max(low[1], 0)
+    x1, y1 = min(high[0] + 1, shape[1]), min(high[1] + 1, shape[0])
     if x1 <= x0 or y1 <= y0:
         return np.zeros((0, 0), np.uint8), (0, 0)
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     corner = np.array([x0, y0], np.int32)
     for polygon in polygons:
         fill_rings(mask, [ring - corner for ring in polygon], 1)
+    if [x0, y0, x1 - 1, y1 - 1] == [*low, *high]:  # nothing is cut off, and every vertex is filled
+        return mask, (x0, y0)
     return _trimmed(mask, x0, y0)
 
 

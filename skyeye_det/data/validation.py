@@ -1,13 +1,20 @@
 """The faults that a data set can have, the rule by which each is handled, and how they are counted."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
+
+import msgspec
 
 from skyeye_det.damage import UNCLASSIFIED_SUBTYPE, DamageClass
-from skyeye_det.errors import printable
+from skyeye_det.errors import InputError, printable, shown
+from skyeye_det.files import read_json
+
+_Form = TypeVar("_Form")
 
 LARGEST_IMAGE = 2**26
 """px of an image that is still read: 8192 x 8192, 200 MB once decoded."""
@@ -27,66 +34,100 @@ class Severity(Enum):
     """Allowed, but worth knowing."""
 
 
+_ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_PAIR_OUT = "the pair is left out"
+_UNGRADED = f"kept as {UNCLASSIFIED_SUBTYPE}"
+_STOPS = "kept by the conversion, which decodes no image; training and inference stop at it"
+_TARGETS_ONLY = "kept: labels count; targets are read by the scorer's --targets alone"
+_SUBTYPES = f"{', '.join(grade.subtype for grade in DamageClass)} or {UNCLASSIFIED_SUBTYPE}"
+
+
 class FaultKind(Enum):
-    """A kind of fault; the value is its name in tables and lists, ``rule`` says what is done about it."""
+    """A kind of fault; the value is its name in tables and lists.
 
-    INCOMPLETE_PAIR = "incomplete-pair"
-    BAD_NAME = "bad-name"
-    UNREADABLE_LABEL = "unreadable-label"
-    UNREADABLE_IMAGE = "unreadable-image"
-    IMAGE_TOO_LARGE = "image-too-large"
-    SIZES_DIFFER = "sizes-differ"
-    SWAPPED_LABELS = "swapped-labels"
-    IDENTICAL_LABELS = "identical-labels"
-    DATES_REVERSED = "dates-reversed"
-    IMG_NAME_ELSEWHERE = "img-name-elsewhere"
-    WRONG_METADATA = "wrong-metadata"
-    LINK_OUT_OF_ROOT = "link-out-of-root"
-    NO_UID = "no-uid"
-    NOT_A_BUILDING = "not-a-building"
-    REPEATED_UID = "repeated-uid"
-    ONLY_IN_PRE = "only-in-pre"
-    ONLY_IN_POST = "only-in-post"
-    MISSING_SUBTYPE = "missing-subtype"
-    UNKNOWN_SUBTYPE = "unknown-subtype"
-    UNUSABLE_OUTLINE = "unusable-outline"
-    NOT_CLOSED = "not-closed"
-    CROSSES_ITSELF = "crosses-itself"
-    NO_AREA = "no-area"
-    HOLE_OUTSIDE = "hole-outside"
-    BEYOND_IMAGE = "beyond-image"
-    OUTSIDE_IMAGE = "outside-image"
+    Attributes:
+        severity: how much it matters.
+        expected: what would have been right.
+        rule: what is done about it.
+    """
+
+    severity: Severity
+    expected: str
+    rule: str
+
+    def __new__(cls, value: str, severity: Severity, expected: str, rule: str) -> "FaultKind":
+        """Keeps the name alone as the value."""
+        kind = object.__new__(cls)
+        kind._value_ = value
+        kind.severity, kind.expected, kind.rule = severity, expected, rule
+        return kind
+
+    # fmt: off
+    INCOMPLETE_PAIR = "incomplete-pair", _ERROR, "pre and post image and label of the scene", _PAIR_OUT
+    BAD_NAME = "bad-name", _ERROR, "a file name of printable text in UTF-8", _PAIR_OUT
+    UNREADABLE_LABEL = ("unreadable-label", _ERROR,
+        "xBD label JSON with features.xy and metadata, at most 200,000 vertices", _PAIR_OUT)
+    UNREADABLE_IMAGE = "unreadable-image", _ERROR, "a PNG, JPEG or TIFF image", _PAIR_OUT
+    IMAGE_TOO_LARGE = "image-too-large", _ERROR, "an image of at most 8192 x 8192 px", _PAIR_OUT
+    SIZES_DIFFER = "sizes-differ", _ERROR, "pre image, post image and both labels of one size", _PAIR_OUT
+    SWAPPED_LABELS = "swapped-labels", _ERROR, "the post label under the post label's name", _PAIR_OUT
+    IDENTICAL_LABELS = ("identical-labels", _WARNING,
+        "a label of its own for each time", "kept, both as they are")
+    DATES_REVERSED = ("dates-reversed", _WARNING,
+        "a pre image taken no later than the post image", "kept: file names say which is which")
+    IMG_NAME_ELSEWHERE = ("img-name-elsewhere", _WARNING,
+        "img_name of the label's own scene and time",
+        "kept: img_name is not followed, files are found by their own names")
+    WRONG_METADATA = ("wrong-metadata", _WARNING,
+        "metadata of the types of xBD", "kept: the field is taken as absent")
+    LINK_OUT_OF_ROOT = "link-out-of-root", _NOTE, "files inside the xBD root", "kept: the link is followed"
+    NO_UID = "no-uid", _ERROR, "a feature with properties.uid", "the feature is left out"
+    NOT_A_BUILDING = "not-a-building", _WARNING, "feature_type building", "the feature is left out"
+    REPEATED_UID = ("repeated-uid", _ERROR,
+        "each uid once in a file", "the first is kept, the others are left out")
+    ONLY_IN_PRE = "only-in-pre", _WARNING, "the uid in the post label too", _UNGRADED
+    ONLY_IN_POST = "only-in-post", _ERROR, "the uid in the pre label too", "the building is left out"
+    MISSING_SUBTYPE = "missing-subtype", _WARNING, "a subtype in the post label", _UNGRADED
+    UNKNOWN_SUBTYPE = "unknown-subtype", _WARNING, _SUBTYPES, _UNGRADED
+    UNUSABLE_OUTLINE = ("unusable-outline", _ERROR,
+        "POLYGON or MULTIPOLYGON text of finite x and y, at most 10,000 vertices in 40 rings",
+        "the building is left out; where it is the post label's, the pre outline takes its place")
+    NOT_CLOSED = "not-closed", _WARNING, "rings that end at their first vertex", "the ring is closed"
+    CROSSES_ITSELF = ("crosses-itself", _WARNING,
+        "rings that neither meet nor cross", "kept as drawn, filled by the even-odd rule")
+    NO_AREA = ("no-area", _WARNING,
+        "a ring with an area", "kept: the official rule fills the pixels under the ring")
+    HOLE_OUTSIDE = ("hole-outside", _WARNING,
+        "holes inside their exterior", "the hole is left out, the building kept")
+    BEYOND_IMAGE = ("beyond-image", _WARNING,
+        "coordinates from 0 to the image's size, 1 px of slack",
+        "kept as drawn, mask and bbox end at the border")
+    OUTSIDE_IMAGE = ("outside-image", _ERROR,
+        "an outline that fills a pixel of the image", "the building is left out")
     # The rest is seen by tools/check_dataset.py alone.
-    DAMAGED_IMAGE = "damaged-image"
-    NOT_8_BIT = "not-8-bit"
-    NOT_RGB = "not-rgb"
-    ALL_BLACK = "all-black"
-    IDENTICAL_IMAGES = "identical-images"
-    SEVERAL_PARTS = "several-parts"
-    HAS_HOLES = "has-holes"
-    UID_IN_TWO_SCENES = "uid-in-two-scenes"
-    SCENE_IN_TWO_SPLITS = "scene-in-two-splits"
-    STRAY_FILE = "stray-file"
-    MISSING_TARGETS = "missing-targets"
-    LONE_TARGET = "lone-target"
-    UNUSABLE_TARGET = "unusable-target"
-    NOT_IN_TARGET = "not-in-target"
-    TARGET_DIFFERS = "target-differs"
-
-    @property
-    def expected(self) -> str:
-        """What would have been right."""
-        return _RULES[self].expected
-
-    @property
-    def rule(self) -> str:
-        """What is done about it."""
-        return _RULES[self].rule
-
-    @property
-    def severity(self) -> Severity:
-        """How much it matters."""
-        return _RULES[self].severity
+    DAMAGED_IMAGE = "damaged-image", _ERROR, "an image whose pixels can all be decoded", _STOPS
+    NOT_8_BIT = "not-8-bit", _ERROR, "8 bits a channel", _STOPS
+    NOT_RGB = "not-rgb", _NOTE, "three channels", "kept, read as RGB"
+    ALL_BLACK = "all-black", _NOTE, "an image that shows something", "kept"
+    IDENTICAL_IMAGES = ("identical-images", _WARNING,
+        "a pre and a post image that differ", "kept, both as they are")
+    SEVERAL_PARTS = "several-parts", _NOTE, "one outline a building", "kept: each part is filled"
+    HAS_HOLES = "has-holes", _NOTE, "an outline without holes", "kept: the holes stay open"
+    UID_IN_TWO_SCENES = "uid-in-two-scenes", _WARNING, "each uid in one scene", "kept in both"
+    SCENE_IN_TWO_SPLITS = ("scene-in-two-splits", _ERROR,
+        "each scene in one split", "kept in both; a score of both splits together is refused")
+    STRAY_FILE = "stray-file", _NOTE, "files of complete scenes, each once", "passed over"
+    MISSING_TARGETS = ("missing-targets", _NOTE,
+        "a target for every scene of a split that has some", "the scorer's --targets counts these alone")
+    LONE_TARGET = ("lone-target", _WARNING,
+        "pre and post target of a scene", "the scorer's --targets stops at it; labels count")
+    UNUSABLE_TARGET = ("unusable-target", _WARNING,
+        "an 8-bit gray PNG of the image's size, values 0..4",
+        "the scorer's --targets stops at it; labels count")
+    NOT_IN_TARGET = "not-in-target", _WARNING, "pixels of the building in its target", _TARGETS_ONLY
+    TARGET_DIFFERS = ("target-differs", _WARNING,
+        f"the target that the label paints, up to {LARGEST_TARGET_DIFFERENCE} px", _TARGETS_ONLY)
+    # fmt: on
 
     @property
     def drops_pair(self) -> bool:
@@ -96,108 +137,8 @@ class FaultKind(Enum):
     @property
     def only_in_check(self) -> bool:
         """The conversion, which decodes no image and reads no target, does not see it."""
-        return self in _ONLY_IN_CHECK
-
-
-class _Rule(NamedTuple):
-    expected: str
-    rule: str
-    severity: Severity
-
-
-_ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_PAIR_OUT = "the pair is left out"
-_UNGRADED = f"kept as {UNCLASSIFIED_SUBTYPE}"
-_STOPS = "kept by the conversion, which decodes no image; training and inference stop at it"
-_TARGETS_ONLY = "kept: labels count; targets are read by the scorer's --targets alone"
-_SUBTYPES = f"{', '.join(grade.subtype for grade in DamageClass)} or {UNCLASSIFIED_SUBTYPE}"
-_Kind = FaultKind
-_RULES: dict[FaultKind, _Rule] = {
-    _Kind.INCOMPLETE_PAIR: _Rule("pre and post image and label of the scene", _PAIR_OUT, _ERROR),
-    _Kind.BAD_NAME: _Rule("a file name of printable text in UTF-8", _PAIR_OUT, _ERROR),
-    _Kind.UNREADABLE_LABEL: _Rule(
-        "xBD label JSON with features.xy and metadata, at most 200,000 vertices", _PAIR_OUT, _ERROR
-    ),
-    _Kind.UNREADABLE_IMAGE: _Rule("a PNG, JPEG or TIFF image", _PAIR_OUT, _ERROR),
-    _Kind.IMAGE_TOO_LARGE: _Rule("an image of at most 8192 x 8192 px", _PAIR_OUT, _ERROR),
-    _Kind.SIZES_DIFFER: _Rule("pre image, post image and both labels of one size", _PAIR_OUT, _ERROR),
-    _Kind.SWAPPED_LABELS: _Rule("the post label under the post label's name", _PAIR_OUT, _ERROR),
-    _Kind.IDENTICAL_LABELS: _Rule("a label of its own for each time", "kept, both as they are", _WARNING),
-    _Kind.DATES_REVERSED: _Rule(
-        "a pre image taken no later than the post image", "kept: file names say which is which", _WARNING
-    ),
-    _Kind.IMG_NAME_ELSEWHERE: _Rule(
-        "img_name of the label's own scene and time",
-        "kept: img_name is not followed, files are found by their own names",
-        _WARNING,
-    ),
-    _Kind.WRONG_METADATA: _Rule(
-        "metadata of the types of xBD", "kept: the field is taken as absent", _WARNING
-    ),
-    _Kind.LINK_OUT_OF_ROOT: _Rule("files inside the xBD root", "kept: the link is followed", _NOTE),
-    _Kind.NO_UID: _Rule("a feature with properties.uid", "the feature is left out", _ERROR),
-    _Kind.NOT_A_BUILDING: _Rule("feature_type building", "the feature is left out", _WARNING),
-    _Kind.REPEATED_UID: _Rule(
-        "each uid once in a file", "the first is kept, the others are left out", _ERROR
-    ),
-    _Kind.ONLY_IN_PRE: _Rule("the uid in the post label too", _UNGRADED, _WARNING),
-    _Kind.ONLY_IN_POST: _Rule("the uid in the pre label too", "the building is left out", _ERROR),
-    _Kind.MISSING_SUBTYPE: _Rule("a subtype in the post label", _UNGRADED, _WARNING),
-    _Kind.UNKNOWN_SUBTYPE: _Rule(_SUBTYPES, _UNGRADED, _WARNING),
-    _Kind.UNUSABLE_OUTLINE: _Rule(
-        "POLYGON or MULTIPOLYGON text of finite x and y, at most 10,000 vertices in 40 rings",
-        "the building is left out; where it is the post label's, the pre outline takes its place",
-        _ERROR,
-    ),
-    _Kind.NOT_CLOSED: _Rule("rings that end at their first vertex", "the ring is closed", _WARNING),
-    _Kind.CROSSES_ITSELF: _Rule(
-        "rings that neither meet nor cross", "kept as drawn, filled by the even-odd rule", _WARNING
-    ),
-    _Kind.NO_AREA: _Rule(
-        "a ring with an area", "kept: the official rule fills the pixels under the ring", _WARNING
-    ),
-    _Kind.HOLE_OUTSIDE: _Rule(
-        "holes inside their exterior", "the hole is left out, the building kept", _WARNING
-    ),
-    _Kind.BEYOND_IMAGE: _Rule(
-        "coordinates from 0 to the image's size, 1 px of slack",
-        "kept as drawn, mask and bbox end at the border",
-        _WARNING,
-    ),
-    _Kind.OUTSIDE_IMAGE: _Rule(
-        "an outline that fills a pixel of the image", "the building is left out", _ERROR
-    ),
-    _Kind.DAMAGED_IMAGE: _Rule("an image whose pixels can all be decoded", _STOPS, _ERROR),
-    _Kind.NOT_8_BIT: _Rule("8 bits a channel", _STOPS, _ERROR),
-    _Kind.NOT_RGB: _Rule("three channels", "kept, read as RGB", _NOTE),
-    _Kind.ALL_BLACK: _Rule("an image that shows something", "kept", _NOTE),
-    _Kind.IDENTICAL_IMAGES: _Rule("a pre and a post image that differ", "kept, both as they are", _WARNING),
-    _Kind.SEVERAL_PARTS: _Rule("one outline a building", "kept: each part is filled", _NOTE),
-    _Kind.HAS_HOLES: _Rule("an outline without holes", "kept: the holes stay open", _NOTE),
-    _Kind.UID_IN_TWO_SCENES: _Rule("each uid in one scene", "kept in both", _WARNING),
-    _Kind.SCENE_IN_TWO_SPLITS: _Rule(
-        "each scene in one split", "kept in both; a score of both splits together is refused", _ERROR
-    ),
-    _Kind.STRAY_FILE: _Rule("files of complete scenes, each once", "passed over", _NOTE),
-    _Kind.MISSING_TARGETS: _Rule(
-        "a target for every scene of a split that has some",
-        "the scorer's --targets counts these alone",
-        _NOTE,
-    ),
-    _Kind.LONE_TARGET: _Rule(
-        "pre and post target of a scene", "the scorer's --targets stops at it; labels count", _WARNING
-    ),
-    _Kind.UNUSABLE_TARGET: _Rule(
-        "an 8-bit gray PNG of the image's size, values 0..4",
-        "the scorer's --targets stops at it; labels count",
-        _WARNING,
-    ),
-    _Kind.NOT_IN_TARGET: _Rule("pixels of the building in its target", _TARGETS_ONLY, _WARNING),
-    _Kind.TARGET_DIFFERS: _Rule(
-        f"the target that the label paints, up to {LARGEST_TARGET_DIFFERENCE} px", _TARGETS_ONLY, _WARNING
-    ),
-}
-_ONLY_IN_CHECK = frozenset(list(FaultKind)[list(FaultKind).index(FaultKind.DAMAGED_IMAGE) :])
+        kinds = list(FaultKind)
+        return kinds.index(self) >= kinds.index(FaultKind.DAMAGED_IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,3 +194,36 @@ def fault_table(counts: dict[FaultKind, int]) -> str:
     """Lines of ``count  kind  rule``, for one kind of fault or more."""
     width = max(len(kind.value) for kind in counts)
     return "\n".join(f"{count:8d}  {kind.value:{width}s}  {kind.rule}" for kind, count in counts.items())
+
+
+def read_as(path: str | os.PathLike[str], form: type[_Form], mend: str) -> tuple[_Form, Any]:
+    """Reads a JSON file that may come from a stranger.
+
+    Args:
+        path: the file.
+        form: ``msgspec.Struct`` that says what is expected; members that it does not name are let be.
+        mend: what to do about a file that is not so.
+
+    Returns:
+        The content by ``form``, and the same as plain values.
+
+    Raises:
+        InputError: no such file, or the first value that is not as expected, with its place and uid.
+    """
+    content = read_json(path)
+    try:
+        return msgspec.convert(content, form), content
+    except msgspec.ValidationError as error:
+        expected, _, steps = str(error).partition(" - at `$")
+        found, place = content, ""
+        for key, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", steps):
+            place += f"[{index}]" if index else f".{key}"
+            if index == "...":  # one member of an object, msgspec does not say which
+                break
+            found = found[int(index)] if index else found[key]
+            if isinstance(found, dict) and isinstance(found.get("uid"), str):
+                place += f" (uid {shown(found['uid'])})"
+        expected = re.sub(", got .*", "", expected[0].lower() + expected[1:])
+        raise InputError(
+            f"{path}: {place.lstrip('.') or 'the file'}: {expected}, found {shown(found)}; {mend}"
+        ) from error

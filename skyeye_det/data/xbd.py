@@ -5,26 +5,19 @@ image; both are joined by ``uid``. Every fault is handled by the rule of its ``F
 Neither torch nor detectron2 is needed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from skyeye_det.damage import DAMAGE_BY_SUBTYPE, IGNORE_DAMAGE
-from skyeye_det.data.image_faults import size_fault
-from skyeye_det.data.image_size import image_size
-from skyeye_det.data.label_file import LabelFault, LabelFile, read_labels
-from skyeye_det.data.label_metadata import is_scale, label_pair_faults
+from skyeye_det.damage import DAMAGE_BY_SUBTYPE
+from skyeye_det.data.image_reading import image_size, size_fault
+from skyeye_det.data.label_file import LabelFile, damage_of, is_scale, label_pair_faults, read_label
+from skyeye_det.data.outlines import border_faults
 from skyeye_det.data.pairs import scene_event
-from skyeye_det.data.ring_checks import border_faults
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.targets import Parts
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError, shown
-
-_ReadLabel = tuple[LabelFile, list[LabelFault]] | InputError
 
 
 class Building(NamedTuple):
@@ -82,21 +75,9 @@ def read_scene(files: SceneFiles) -> tuple[Scene | None, list[Fault]]:
     Returns:
         The scene, or ``None`` where the pair is left out, and its faults: of the pair, then in file order.
     """
-    return read_scenes([files])[0]
-
-
-def read_scenes(pairs: Sequence[SceneFiles]) -> list[tuple[Scene | None, list[Fault]]]:
-    """Reads several pairs as ``read_scene`` does; a few at a time are faster than one by one."""
-    labels = iter(read_labels([path for files in pairs for path in (files.pre_label, files.post_label)]))
-    return _on_images(pairs, [_read_pair(files, next(labels), next(labels)) for files in pairs])
-
-
-def _read_pair(
-    files: SceneFiles, pre_read: _ReadLabel, post_read: _ReadLabel
-) -> tuple[Scene | None, list[Fault]]:
     faults: list[Fault] = []
-    pre = _label(files, files.pre_label, pre_read, faults)
-    post = _label(files, files.post_label, post_read, faults)
+    pre = _label(files, files.pre_label, faults)
+    post = _label(files, files.post_label, faults)
     size = _common_size(files, pre, post, faults)
     if pre is None or post is None:
         return None, faults
@@ -104,14 +85,15 @@ def _read_pair(
     faults += odd
     if size is None or any(fault.kind is FaultKind.SWAPPED_LABELS for fault in odd):
         return None, faults
-    buildings = _join(files, pre, post, faults)
-    metadata = pre.metadata
+    buildings = _on_image(files, _join(files, pre, post, faults), size, faults)
+    disaster, kind = pre.metadata.get("disaster"), pre.metadata.get("disaster_type")
+    gsd: Any = pre.metadata.get("gsd")
     scene = Scene(
         name=files.name,
         split=files.split,
-        disaster=_text(metadata.get("disaster"), scene_event(files.name)),
-        disaster_type=_text(metadata.get("disaster_type"), "unknown"),
-        gsd=_scale(metadata.get("gsd")),
+        disaster=disaster if isinstance(disaster, str) and disaster else scene_event(files.name),
+        disaster_type=kind if isinstance(kind, str) and kind else "unknown",
+        gsd=float(gsd) if is_scale(gsd) else None,
         width=size[0],
         height=size[1],
         pre_image=files.pre_image,
@@ -123,15 +105,14 @@ def _read_pair(
     return scene, faults
 
 
-def _label(files: SceneFiles, path: Path, read: _ReadLabel, faults: list[Fault]) -> LabelFile | None:
-    if isinstance(read, InputError):
-        text = "none: " + str(read).removeprefix(f"{path}: ")
+def _label(files: SceneFiles, path: Path, faults: list[Fault]) -> LabelFile | None:
+    try:
+        label, found = read_label(path)
+    except InputError as error:
+        text = "none: " + str(error).removeprefix(f"{path}: ")
         faults.append(files.fault(FaultKind.UNREADABLE_LABEL, path, text))
         return None
-    label, found = read
-    if found:
-        place = files.place(path)
-        faults += [Fault(kind, files.name, place, uid, text) for kind, uid, text in found]
+    faults += [files.fault(kind, path, text, uid) for kind, uid, text in found]
     return label
 
 
@@ -166,19 +147,15 @@ def _join(files: SceneFiles, pre: LabelFile, post: LabelFile, faults: list[Fault
     buildings = []
     for uid, parts in pre.outlines.items():
         subtype = post.subtypes.get(uid)
-        damage = DAMAGE_BY_SUBTYPE.get(subtype) if isinstance(subtype, str) else None
-        if damage is None:
-            damage = IGNORE_DAMAGE
+        if not isinstance(subtype, str) or subtype not in DAMAGE_BY_SUBTYPE:
             faults.append(_ungraded(files, uid, subtype, uid in post.subtypes))
         if parts:
-            buildings.append(Building(uid, parts, damage, post.outlines.get(uid, ())))
-    if post.outlines.keys() - pre.outlines.keys():
-        post_file = files.place(files.post_label)
-        faults += [
-            Fault(FaultKind.ONLY_IN_POST, files.name, post_file, uid, "it in the post label alone")
-            for uid in post.outlines
-            if uid not in pre.outlines
-        ]
+            buildings.append(Building(uid, parts, damage_of(subtype), post.outlines.get(uid, ())))
+    faults += [
+        files.fault(FaultKind.ONLY_IN_POST, files.post_label, "it in the post label alone", uid)
+        for uid in post.outlines
+        if uid not in pre.outlines
+    ]
     return buildings
 
 
@@ -191,32 +168,12 @@ def _ungraded(files: SceneFiles, uid: str, subtype: Any, is_in_post: bool) -> Fa
     return files.fault(kind, files.post_label, found, uid)
 
 
-def _on_images(
-    pairs: Sequence[SceneFiles], read: list[tuple[Scene | None, list[Fault]]]
-) -> list[tuple[Scene | None, list[Fault]]]:
-    """Leaves out buildings that fill no pixel, and notes those that reach beyond their image."""
-    owners = [number for number, (scene, _) in enumerate(read) if scene for _ in scene.buildings]
-    scenes = [scene for scene, _ in read if scene]
-    sizes = np.repeat([(s.width, s.height) for s in scenes], [len(s.buildings) for s in scenes], axis=0)
-    buildings = [building for scene in scenes for building in scene.buildings]
-    lost: dict[int, set[str]] = {}
-    for index, (kind, text) in border_faults([building.parts for building in buildings], sizes).items():
-        number, uid = owners[index], buildings[index].uid
-        files = pairs[number]
-        read[number][1].append(files.fault(kind, files.pre_label, text, uid))
-        if kind is FaultKind.OUTSIDE_IMAGE:
-            lost.setdefault(number, set()).add(uid)
-    for number, uids in lost.items():
-        scene, faults = read[number]
-        if scene:
-            kept = tuple(building for building in scene.buildings if building.uid not in uids)
-            read[number] = replace(scene, buildings=kept), faults
-    return read
-
-
-def _text(value: Any, default: str) -> str:
-    return value if isinstance(value, str) and value else default
-
-
-def _scale(value: Any) -> float | None:
-    return float(value) if is_scale(value) else None
+def _on_image(
+    files: SceneFiles, buildings: list[Building], size: tuple[int, int], faults: list[Fault]
+) -> list[Building]:
+    """Leaves out buildings that fill no pixel, and notes those that reach beyond the image."""
+    found = border_faults([building.parts for building in buildings], size)
+    for index, (kind, text) in found.items():
+        faults.append(files.fault(kind, files.pre_label, text, buildings[index].uid))
+    lost = {index for index, (kind, _) in found.items() if kind is FaultKind.OUTSIDE_IMAGE}
+    return [building for index, building in enumerate(buildings) if index not in lost]

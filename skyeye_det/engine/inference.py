@@ -12,7 +12,7 @@ from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.footprint_file import FootprintFile
-from skyeye_det.data.image_size import sure_image_size
+from skyeye_det.data.image_reading import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide

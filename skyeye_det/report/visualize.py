@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skyeye_det.data.image_size import sure_image_size
+from skyeye_det.data.image_reading import sure_image_size
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
 from skyeye_det.report.gallery import PanelLook, write_gallery

@@ -1,6 +1,7 @@
 """Writes an xBD root of sample scenes."""
 
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +9,20 @@ from typing import Any
 
 import cv2
 import numpy as np
+import shapely
+from numpy.random import Generator
 
-from skyeye_det.data.targets import scene_targets
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE
+from skyeye_det.data.targets import Parts, scene_targets
+from skyeye_det.data.xbd import Building
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, write_bytes, write_json
 from skyeye_det.progress import progress
-from skyeye_det.sample.labels import label_contents, tile_buildings
-from skyeye_det.sample.scene import LABEL_STREAM, draw_recipe, draw_scene
-from skyeye_det.sample.texture import scene_rng
+from skyeye_det.sample.layout import MARGIN
+from skyeye_det.sample.roofs import Sun
+from skyeye_det.sample.scene import LABEL_STREAM, Recipe, SampleScene, draw_recipe, draw_scene
+from skyeye_det.sample.streets import House
+from skyeye_det.sample.texture import cos_sin, scene_rng, whole
 from skyeye_det.workers import ordered_map, worker_count
 
 GENERATOR_VERSION = 1
@@ -26,7 +33,8 @@ MANIFEST = "sample.json"
 
 DEFAULT_SPLITS: Mapping[str, float] = {"train": 0.8, "val": 0.2}
 
-_SMALLEST_SIZE, _LARGEST_SIZE, _MOST_PAIRS = 128, 4096, 10**8
+SMALLEST_AREA = 14.0
+"""px²: less of a building inside the tile than this gets no label, as in xBD."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,10 @@ class _Task:
 
     def paths(self) -> dict[tuple[str, str], Path]:
         """(``"image"``, ``"label"`` or ``"target"``; ``"pre"`` or ``"post"``) -> file."""
-        folder = self.root / self.split
-        kinds = (
-            ("image", "images", ".png"),
-            ("target", "targets", "_target.png"),
-            ("label", "labels", ".json"),
-        )
+        folder, endings = self.root / self.split, {"image": ".png", "target": "_target.png", "label": ".json"}
         return {
-            (kind, time): folder / place / f"{self.name}_{time}_disaster{suffix}"
-            for kind, place, suffix in kinds
+            (kind, time): folder / f"{kind}s" / f"{self.name}_{time}_disaster{ending}"
+            for kind, ending in endings.items()
             for time in ("pre", "post")
         }
 
@@ -119,14 +122,14 @@ def split_of_each(pairs: int, splits: Mapping[str, float]) -> list[str]:
 
 
 def _check(pairs: int, seed: int, size: int, workers: int | None) -> None:
-    if not 1 <= pairs <= _MOST_PAIRS:
-        raise InputError(f"--pairs: expected 1 to {_MOST_PAIRS}, found {pairs}")
-    if seed < 0:
-        raise InputError(f"--seed: expected 0 or more, found {seed}")
-    if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
-        raise InputError(f"--size: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE} px, found {size}")
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers: expected 1 or more, found {workers}")
+    for option, found, is_right, expected in (
+        ("--pairs", pairs, 1 <= pairs <= 10**8, "1 to 100000000"),
+        ("--seed", seed, seed >= 0, "0 or more"),
+        ("--size", size, 128 <= size <= 4096, "128 to 4096 px"),
+        ("--workers", workers, workers is None or workers >= 1, "1 or more"),
+    ):
+        if not is_right:
+            raise InputError(f"{option}: expected {expected}, found {found}")
 
 
 def _claim(root: Path, making: dict[str, Any], pairs: int) -> None:
@@ -168,8 +171,8 @@ def _write_in_worker(task: _Task) -> None:
 def _write_scene(task: _Task) -> None:
     scene = draw_scene(task.seed, task.index, task.size)
     rng = scene_rng(task.seed, task.index, LABEL_STREAM)
-    buildings = tile_buildings(rng, scene, task.size)
-    pre_label, post_label = label_contents(rng, scene, buildings, task.name, task.size)
+    buildings = _tile_buildings(rng, scene, task.size)
+    pre_label, post_label = _label_contents(rng, scene, buildings, task.name, task.size)
     localization, damage = scene_targets(buildings, (task.size, task.size))
     paths = task.paths()
     for time, image, target in (("pre", scene.pre, localization), ("post", scene.post, damage)):
@@ -184,3 +187,84 @@ def _png(image: np.ndarray) -> bytes:
     settings = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT,
                 cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]  # fmt: skip
     return cv2.imencode(".png", image, settings)[1].tobytes()
+
+
+def _tile_buildings(rng: Generator, scene: SampleScene, size: int) -> list[Building]:
+    """The labelled buildings of a scene, outlines cut at the tile's border.
+
+    Args:
+        rng: draws the uids.
+        scene: the scene.
+        size: edge of the tile in px.
+    """
+    buildings = []
+    for house, grade in zip(scene.houses, scene.grades, strict=True):
+        uid = str(uuid.UUID(bytes=rng.bytes(16), version=4))
+        parts = _on_tile(house, size)
+        if parts:
+            buildings.append(Building(uid, parts, grade))
+    return buildings
+
+
+def _on_tile(house: House, size: int) -> Parts:
+    rings = [ring - MARGIN for ring in house.rings]
+    low, high = rings[0].min(), rings[0].max()
+    if low < 0 or high > size - 1:
+        polygon = shapely.Polygon(rings[0], rings[1:])
+        inside = shapely.intersection(polygon, shapely.box(0, 0, size - 1, size - 1))
+        whole_parts = [part for part in shapely.get_parts(inside) if part.geom_type == "Polygon"]
+        if not whole_parts:
+            return ()
+        largest = max(whole_parts, key=lambda part: part.area)
+        if largest.area < SMALLEST_AREA:
+            return ()
+        rings = [np.array(ring.coords)[:-1] for ring in (largest.exterior, *largest.interiors)]
+    return (tuple(np.round(ring, 3) for ring in rings),)
+
+
+def _label_contents(
+    rng: Generator, scene: SampleScene, buildings: list[Building], name: str, size: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """JSON contents of the pre and the post label; ``subtype`` stands in the post one only, as in xBD."""
+    west, north = whole(rng, -1_200_000, 1_200_000) / 10_000, whole(rng, -450_000, 450_000) / 10_000
+    # Metres a degree, on a sphere: enough for an affine fit of xy to lng_lat.
+    gsd = whole(rng, 440, 560) / 1000
+    scale = gsd / (111_320 * cos_sin(round(north))[0]), -gsd / 110_540
+    geography = (west, north), scale
+    pre_day = whole(rng, 1, 28)
+    contents = []
+    for time, sun, year in (("pre", scene.suns[0], 2016), ("post", scene.suns[1], 2018)):
+        features: dict[str, list] = {"lng_lat": [], "xy": []}
+        for building in buildings:
+            properties = {"feature_type": "building"}
+            if time == "post":
+                properties["subtype"] = SUBTYPE_BY_DAMAGE[building.damage]
+            properties["uid"] = building.uid
+            polygon = building.parts[0]
+            degrees = [np.round(geography[0] + ring * geography[1], 12) for ring in polygon]
+            features["lng_lat"].append({"properties": dict(properties), "wkt": _wkt(degrees)})
+            features["xy"].append({"properties": properties, "wkt": _wkt(list(polygon))})
+        date = f"{year}-{whole(rng, 1, 12):02d}-{pre_day:02d}T16:{whole(rng, 0, 59):02d}:00.000Z"
+        metadata = _metadata(rng, scene.recipe, sun, (gsd, date), f"{name}_{time}_disaster.png", size)
+        contents.append({"features": features, "metadata": metadata})
+    return contents[0], contents[1]
+
+
+def _wkt(rings: list[np.ndarray]) -> str:
+    texts = (", ".join(f"{x} {y}" for x, y in [*ring.tolist(), ring[0].tolist()]) for ring in rings)
+    return f"POLYGON ({', '.join(f'({text})' for text in texts)})"
+
+
+def _metadata(
+    rng: Generator, recipe: Recipe, sun: Sun, taken: tuple[float, str], image: str, size: int
+) -> dict[str, Any]:
+    gsd, date = taken
+    return {
+        "sensor": "SAMPLE", "provider_asset_type": "SAMPLE", "gsd": gsd, "capture_date": date,
+        "off_nadir_angle": whole(rng, 20, 300) / 10, "pan_resolution": gsd,
+        "sun_azimuth": float(sun.azimuth), "sun_elevation": float(sun.elevation),
+        "target_azimuth": whole(rng, 0, 3599) / 10, "disaster": recipe.hazard.event,
+        "disaster_type": recipe.hazard.disaster_type, "catalog_id": rng.bytes(8).hex().upper(),
+        "original_width": size, "original_height": size, "width": size, "height": size,
+        "id": rng.bytes(12).hex(), "img_name": image,
+    }  # fmt: skip

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from skyeye_det.damage import DamageClass
 from skyeye_det.sample import texture
-from skyeye_det.sample.footprints import House
+from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import Color, blend, whole
 
 REACH = 12
@@ -120,14 +120,12 @@ def wreck(rng: Generator, image: np.ndarray, houses: list[House], grades: list[i
             continue
         rows, columns, footprint = _cells(house, image, REACH)
         view = image[rows, columns]
-        _spill(
-            view,
-            footprint,
-            rubble[rows, columns],
-            scatter[rows, columns],
-            clumps[rows, columns],
-            look.spill[grade - 1],
-        )
+        # Debris on the ground, denser close to the walls and in clumps.
+        reach = cv2.dilate(footprint, np.ones((REACH, REACH), np.uint8)) * np.uint8(255)
+        odds = cv2.blur(reach, (REACH, REACH)).astype(np.int32) * look.spill[grade - 1]
+        odds = odds * (64 + clumps[rows, columns].astype(np.int32)) >> 15
+        lying = (scatter[rows, columns] < odds) & (footprint == 0)
+        view[lying] = rubble[rows, columns][lying]
         if grade == DamageClass.DESTROYED:
             _raze(rng, view, footprint, rubble[rows, columns], noise[rows, columns], kind)
             continue
@@ -140,24 +138,6 @@ def wreck(rng: Generator, image: np.ndarray, houses: list[House], grades: list[i
             blend(view, (116, 100, 78), footprint * np.uint8(whole(rng, 80, 130)))
         if kind == "wind" and grade == DamageClass.MINOR_DAMAGE and whole(rng, 0, 99) < 40:
             blend(view, (66, 96, 168), alpha * footprint)
-
-
-def _spill(
-    view: np.ndarray,
-    footprint: np.ndarray,
-    rubble: np.ndarray,
-    scatter: np.ndarray,
-    clumps: np.ndarray,
-    percent: int,
-) -> None:
-    """Debris on the ground, denser close to the walls and in clumps."""
-    size = 2 * REACH + 1
-    near = cv2.blur(
-        cv2.dilate(footprint, np.ones((REACH, REACH), np.uint8)) * np.uint8(255), (size // 2, size // 2)
-    )
-    odds = near.astype(np.int32) * percent * (64 + clumps.astype(np.int32)) >> 15
-    lying = (scatter < odds) & (footprint == 0)
-    view[lying] = rubble[lying]
 
 
 def _raze(

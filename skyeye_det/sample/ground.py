@@ -7,8 +7,8 @@ import numpy as np
 from numpy.random import Generator
 
 from skyeye_det.sample import texture
+from skyeye_det.sample.kinds import SETTLEMENTS
 from skyeye_det.sample.layout import Plan
-from skyeye_det.sample.settlements import SETTLEMENTS
 from skyeye_det.sample.texture import Color, blend, fixed, pick_color, whole
 
 

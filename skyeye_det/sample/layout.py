@@ -7,9 +7,8 @@ import numpy as np
 from numpy.random import Generator
 
 from skyeye_det.sample import streets, texture
-from skyeye_det.sample.footprints import House, build
-from skyeye_det.sample.settlements import SETTLEMENTS, Settlement
-from skyeye_det.sample.streets import Frame, Grid, Lot
+from skyeye_det.sample.kinds import SETTLEMENTS, Settlement
+from skyeye_det.sample.streets import Frame, Grid, House, Lot, build
 from skyeye_det.sample.texture import Color, fixed, pick, pick_color, uniform, whole
 
 MARGIN = 10
@@ -134,7 +133,7 @@ def _settle(rng: Generator, plan: Plan, grid: Grid, style: Settlement) -> None:
     for j, k in grid.segments():
         built = False
         for lot in grid.lots(rng, j, k, style.lot):
-            x, y = (int(c) for c in grid.frame.to_canvas(np.array([lot.point(0.5, lot.depth / 2)]))[0])
+            x, y = (int(c) for c in grid.frame.place(*lot.point(0.5, lot.depth / 2)))
             inside = 0 <= x < plan.side and 0 <= y < plan.side
             if inside and open_land[y, x] <= limit and whole(rng, 0, 99) < style.built:
                 built |= _build_on(rng, plan, grid.frame, lot, style)
@@ -160,23 +159,11 @@ def _build_on(rng: Generator, plan: Plan, frame: Frame, lot: Lot, style: Settlem
     share = 0.5 if style.fill[1] > 0.9 else uniform(rng, 0.42, 0.58)
     middle = lot.point(share, setback + depth / 2)
     house = _place(rng, plan, frame, middle, (shape, width, depth), style)
-    corners = [
-        lot.point(0.02, 0),
-        lot.point(0.98, 0),
-        lot.point(0.98, lot.depth - 1),
-        lot.point(0.02, lot.depth - 1),
-    ]
-    plan.lots.append(frame.to_canvas(np.array(corners)))
+    plan.lots.append(frame.to_canvas(lot.area(0.02, 0.98, 0, lot.depth - 1)))
     if house is None:
         return False
     if plan.settlement == "works":
-        yard = [
-            lot.point(0.06, 2),
-            lot.point(0.94, 2),
-            lot.point(0.94, lot.depth * 0.8),
-            lot.point(0.06, lot.depth * 0.8),
-        ]
-        plan.parkings.append(frame.to_canvas(np.array(yard)))
+        plan.parkings.append(frame.to_canvas(lot.area(0.06, 0.94, 2, lot.depth * 0.8)))
         _park(plan, frame, lot, setback + depth)
     elif not style.paved:
         _outfit_yard(rng, plan, frame, lot, (share, setback, width))
@@ -195,9 +182,7 @@ def _place(
     """Adds a building unless it would touch another, a road, water, or leave the tile."""
     shape, width, depth = form
     looks = (pick(rng, style.roofs), pick_color(rng, plan.palette, 14), uniform(rng, *style.height))
-    x, y = frame.to_canvas(np.array([middle]))[0]
-    direction = frame.along(*middle)
-    house = build(rng, shape, (width, depth), (float(x), float(y)), direction, looks)
+    house = build(rng, shape, (width, depth), frame.place(*middle), frame.along(*middle), looks)
     left, top, right, bottom = house.box
     low, high = MARGIN, plan.side - MARGIN
     if min(right, high) - max(left, low) < SMALLEST or min(bottom, high) - max(top, low) < SMALLEST:
@@ -221,26 +206,25 @@ def _outfit_yard(
     if whole(rng, 0, 99) < 72:
         offset = (width / 2 - 6) / (lot.u1 - lot.u0) * (1 if whole(rng, 0, 1) else -1)
         half = uniform(rng, 3.0, 5.5) / (lot.u1 - lot.u0)
-        a, b = share + offset - half, share + offset + half
-        drive = [lot.point(a, -2), lot.point(b, -2), lot.point(b, setback + 1), lot.point(a, setback + 1)]
-        plan.drives.append(frame.to_canvas(np.array(drive)))
-        spot = lot.point(share + offset, setback * 0.55)
-        x, y = frame.to_canvas(np.array([spot]))[0]
-        across = frame.along(*spot)
-        plan.berths.append((float(x), float(y), -across[1], across[0]))
+        drive = lot.area(share + offset - half, share + offset + half, -2, setback + 1)
+        plan.drives.append(frame.to_canvas(drive))
+        plan.berths.append(_berth(frame, *lot.point(share + offset, setback * 0.55)))
     if whole(rng, 0, 99) < 6 and lot.depth > 45:
-        x, y = frame.to_canvas(np.array([lot.point(uniform(rng, 0.3, 0.7), lot.depth - 9)]))[0]
-        plan.pools.append((float(x), float(y), uniform(rng, 3.5, 6.0)))
+        middle = frame.place(*lot.point(uniform(rng, 0.3, 0.7), lot.depth - 9))
+        plan.pools.append((*middle, uniform(rng, 3.5, 6.0)))
 
 
 def _park(plan: Plan, frame: Frame, lot: Lot, first: float) -> None:
     """Rows of parked cars behind a large building."""
     for depth in np.arange(first + 12, lot.depth * 0.78, 17.0).tolist():
         for u in np.arange(lot.u0 + 12, lot.u1 - 12, 7.0).tolist():
-            point = (u, lot.edge + lot.side * depth)
-            x, y = frame.to_canvas(np.array([point]))[0]
-            across = frame.along(*point)
-            plan.berths.append((float(x), float(y), -across[1], across[0]))
+            plan.berths.append(_berth(frame, u, lot.edge + lot.side * depth))
+
+
+def _berth(frame: Frame, u: float, v: float) -> tuple[float, float, float, float]:
+    """A place for a car that stands across the street."""
+    along_x, along_y = frame.along(u, v)
+    return (*frame.place(u, v), -along_y, along_x)
 
 
 def _berths_along(line: np.ndarray, width: float) -> list[tuple[float, float, float, float]]:
@@ -249,10 +233,8 @@ def _berths_along(line: np.ndarray, width: float) -> list[tuple[float, float, fl
     for start, step in zip(line[:-1], steps, strict=True):
         length = float(np.sqrt(step[0] * step[0] + step[1] * step[1]))
         dx, dy = float(step[0]) / length, float(step[1]) / length
-        for side in (-0.28, 0.28):
-            x = float(start[0]) - dy * width * side
-            y = float(start[1]) + dx * width * side
-            berths.append((x, y, dx, dy))
+        x, y = float(start[0]), float(start[1])
+        berths += [(x - dy * width * side, y + dx * width * side, dx, dy) for side in (-0.28, 0.28)]
     return berths
 
 
@@ -264,12 +246,8 @@ def _is_dry(plan: Plan, berth: tuple[float, float, float, float]) -> bool:
 def _draw_fields(rng: Generator, plan: Plan) -> None:
     grid = streets.draw_grid(rng, plan.field_frame, plan.side, (90, 260), (120, 340), 0)
     for j, k in ((j, k) for j in range(len(grid.v_lines) - 1) for k in range(len(grid.u_lines) - 1)):
-        u0, u1, v0, v1 = (
-            grid.u_lines[k] + 2,
-            grid.u_lines[k + 1] - 2,
-            grid.v_lines[j] + 2,
-            grid.v_lines[j + 1] - 2,
-        )
+        u0, u1 = grid.u_lines[k] + 2, grid.u_lines[k + 1] - 2
+        v0, v1 = grid.v_lines[j] + 2, grid.v_lines[j + 1] - 2
         plan.fields.append(plan.field_frame.to_canvas(np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])))
 
 
@@ -277,10 +255,7 @@ def _plant(rng: Generator, plan: Plan, style: Settlement) -> np.ndarray:
     """Trees: close together in the woods, single ones in yards; float64 ``(n, 3)`` of x, y, radius."""
     count = plan.side * plan.side // 70
     spots = rng.random((count, 3))
-    x, y = (
-        np.floor(spots[:, 0] * plan.side).astype(np.intp),
-        np.floor(spots[:, 1] * plan.side).astype(np.intp),
-    )
+    x, y = np.floor(spots[:, :2] * plan.side).astype(np.intp).T
     # Some lands are wooded all over, some bare.
     density = np.clip((plan.wooded.astype(np.int16) - whole(rng, 70, 200)) * 4, whole(rng, 2, 12), 250)
     near = cv2.dilate((plan.occupied == 1).astype(np.uint8), np.ones((5, 5), np.uint8))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from skyeye_det.sample import texture
-from skyeye_det.sample.footprints import House
+from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import SHIFT, Color, cos_sin, fixed, pick_color, whole
 
 CAR_COLORS: tuple[Color, ...] = (

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.random import Generator
 
 from skyeye_det.damage import IGNORE_DAMAGE
-from skyeye_det.sample import destruction, disaster, ground, photometry, roofs, texture
-from skyeye_det.sample.disaster import HAZARDS, Hazard
-from skyeye_det.sample.footprints import House
+from skyeye_det.sample import destruction, ground, kinds, roofs, texture
+from skyeye_det.sample.kinds import HAZARDS, Hazard
 from skyeye_det.sample.layout import MARGIN, Plan, draw_plan
 from skyeye_det.sample.roofs import Sun
+from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import scene_rng, whole
 
 # Streams of random numbers: one more draw in one part leaves the others as they are.
@@ -78,50 +78,44 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
     recipe = draw_recipe(seed, index)
     rngs = [scene_rng(seed, index, stream) for stream in range(_SKY + 1)]
     sky, side = rngs[_SKY], size + 2 * MARGIN
-    blank = photometry.draw_blank(sky, side) if whole(sky, 0, 99) < 9 else None
+    blank = texture.draw_blank(sky, side) if whole(sky, 0, 99) < 9 else None
     plan = draw_plan(rngs[_PLAN], size, recipe.settlement, blank)
     base = ground.paint_ground(rngs[_GROUND], plan, ground.BIOMES[recipe.biome])
     crowns = _crown_colors(rngs[_GROUND], plan, recipe.biome)
     suns = roofs.draw_sun(rngs[_PRE]), roofs.draw_sun(rngs[_POST])
-    severity = disaster.severity_field(rngs[_DAMAGE], side)
-    grades = disaster.grade_houses(rngs[_DAMAGE], plan.houses, severity, recipe.level)
+    severity = kinds.severity_field(rngs[_DAMAGE], side)
+    grades = kinds.grade_houses(rngs[_DAMAGE], plan.houses, severity, recipe.level)
     pre = base.copy()
     _build_up(rngs[_PRE], pre, plan, suns[0], scene_rng(seed, index, _ROOFS), plan.trees, crowns)
     _hide(pre, blank)
-    pre = photometry.expose(rngs[_PRE], pre, photometry.draw_exposure(rngs[_PRE], False))
+    pre = texture.expose(rngs[_PRE], pre, texture.draw_exposure(rngs[_PRE], False))
     _hide(pre, blank)
 
-    struck = disaster.struck(severity, recipe.level)
+    struck = kinds.struck(severity, recipe.level)
     struck[plan.water > 60] = 0
-    after = _Aftermath(recipe, grades, struck)
-    post = _draw_post(rngs, base, plan, suns[1], scene_rng(seed, index, _ROOFS), crowns, after)
+    post = _draw_post(
+        rngs, base, plan, suns[1], scene_rng(seed, index, _ROOFS), crowns, recipe.kind, grades, struck
+    )
     hidden = np.zeros((side, side), np.uint8)
     if whole(sky, 0, 99) < 24:
-        hidden = photometry.draw_clouds(sky, side, [house.center for house in plan.houses])
+        hidden = texture.draw_clouds(sky, side, [house.center for house in plan.houses])
         veiled = _veiled(plan.houses, grades, hidden).count(IGNORE_DAMAGE)
         if veiled > 1 and veiled * 8 > len(plan.houses):
             # Thin enough to judge through: few real tiles lose more than some of their buildings.
             hidden = (hidden.astype(np.uint16) * 9 // 16).astype(np.uint8)
-        photometry.lay_clouds(sky, post, hidden)
-    post = photometry.expose(rngs[_POST], post, photometry.draw_exposure(rngs[_POST], True))
+        texture.lay_clouds(sky, post, hidden)
+    post = texture.expose(rngs[_POST], post, texture.draw_exposure(rngs[_POST], True))
     if blank is None and whole(sky, 0, 99) < 2:
-        blank = photometry.draw_blank(sky, side)
+        blank = texture.draw_blank(sky, side)
     _hide(post, blank)
     if blank is not None:
         hidden = np.maximum(hidden, blank)
-    right, down = photometry.draw_shift(sky)
+    right, down = texture.draw_shift(sky)
     cut = slice(MARGIN, MARGIN + size)
     return SampleScene(
         recipe, np.ascontiguousarray(pre[cut, cut]), texture.shifted(post, right, down, MARGIN), plan.houses,
         _veiled(plan.houses, grades, hidden), suns,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Aftermath:
-    recipe: Recipe
-    grades: list[int]
-    struck: np.ndarray
 
 
 def _build_up(
@@ -137,35 +131,28 @@ def _build_up(
 
 def _draw_post(
     rngs: list[Generator], base: np.ndarray, plan: Plan, sun: Sun, roof_rng: Generator, crowns: np.ndarray,
-    after: _Aftermath,
+    kind: str, grades: list[int], struck: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    rng, kind = rngs[_POST], after.recipe.kind
-    image = base.copy()
-    shape = (plan.side, plan.side)
-    _change_season(rng, image)
+    rng, image, shape = rngs[_POST], base.copy(), (plan.side, plan.side)
+    # Another day: the land a little greener or drier.
+    tint = ((96, 104, 58), (132, 118, 84), (84, 92, 56))[int(rng.integers(3))]
+    alpha = texture.value_noise(rng, shape, 90).astype(np.uint16)
+    texture.blend(image, tint, (alpha * whole(rng, 0, 56) // 255).astype(np.uint8))
     water = None
     if kind == "flood":
-        water = destruction.flood_water(rngs[_DAMAGE], after.struck, plan.houses, after.grades)
-    destruction.hurt_ground(rngs[_DAMAGE], image, after.struck, water, kind)
+        water = destruction.flood_water(rngs[_DAMAGE], struck, plan.houses, grades)
+    destruction.hurt_ground(rngs[_DAMAGE], image, struck, water, kind)
     roofs.park_cars(rng, image, plan.berths, whole(rng, 2, 12))
-    trees, crowns = _surviving_trees(rng, plan, crowns, after)
+    trees, crowns = _surviving_trees(rng, plan, crowns, kind, struck)
     # A standing house casts its shadow, a half collapsed one half of it, rubble none.
-    heights = [
-        house.height * (1.0, 1.0, 0.6, 0.0)[g] for house, g in zip(plan.houses, after.grades, strict=True)
-    ]
+    shares = (1.0, 1.0, 0.6, 0.0)
+    heights = [house.height * shares[grade] for house, grade in zip(plan.houses, grades, strict=True)]
     roofs.cast_shadows(image, plan.houses, heights, trees, sun)
     roofs.raise_roofs(roof_rng, image, plan.houses, sun)
-    destruction.wreck(rngs[_DAMAGE], image, plan.houses, after.grades, kind)
+    destruction.wreck(rngs[_DAMAGE], image, plan.houses, grades, kind)
     roofs.grow_trees(rng, image, trees, crowns, sun)
     texture.modulate(image, texture.grain(rng, shape, 100))
     return image
-
-
-def _change_season(rng: Generator, image: np.ndarray) -> None:
-    """Another day: the land a little greener or drier."""
-    tint = ((96, 104, 58), (132, 118, 84), (84, 92, 56))[int(rng.integers(3))]
-    alpha = texture.value_noise(rng, (image.shape[0], image.shape[1]), 90)
-    texture.blend(image, tint, (alpha.astype(np.uint16) * whole(rng, 0, 56) // 255).astype(np.uint8))
 
 
 def _crown_colors(rng: Generator, plan: Plan, biome: str) -> np.ndarray:
@@ -175,17 +162,17 @@ def _crown_colors(rng: Generator, plan: Plan, biome: str) -> np.ndarray:
 
 
 def _surviving_trees(
-    rng: Generator, plan: Plan, crowns: np.ndarray, after: _Aftermath
+    rng: Generator, plan: Plan, crowns: np.ndarray, kind: str, struck: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trees of the post image: wind fells some, fire scorches them."""
     places = np.clip(np.floor(plan.trees[:, :2]), 0, plan.side - 1).astype(np.intp)
-    hurt = after.struck[places[:, 1], places[:, 0]].astype(np.int64)
+    hurt = struck[places[:, 1], places[:, 0]].astype(np.int64)
     luck = rng.integers(0, 256, len(hurt))
-    if after.recipe.kind == "fire":
+    if kind == "fire":
         scorched = np.array([(58, 46, 36)]) + rng.integers(-8, 9, (len(hurt), 1))
         share = np.where(luck < hurt, 200, 20)[:, None]
         crowns = (crowns * (256 - share) + scorched * share) // 256
-    standing = luck * 2 >= hurt if after.recipe.kind == "wind" else luck * 8 >= hurt
+    standing = luck * 2 >= hurt if kind == "wind" else luck * 8 >= hurt
     return plan.trees[standing], crowns[standing]
 
 

@@ -1,11 +1,13 @@
-"""Street grids: a bent, rotated frame, its streets and the lots along them."""
+"""Street grids with the lots along them, and the outlines and roof wings of the buildings there."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-from skyeye_det.sample.texture import cos_sin, uniform, whole
+from skyeye_det.sample.texture import Color, cos_sin, uniform, whole
+
+Rect = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Frame:
         x = self.origin[0] + self.cos * u - self.sin * v
         y = self.origin[1] + self.sin * u + self.cos * v
         return np.stack([x, y], 1)
+
+    def place(self, u: float, v: float) -> tuple[float, float]:
+        """Canvas (x, y) of one point."""
+        x, y = self.to_canvas(np.array([(u, v)]))[0].tolist()
+        return x, y
 
     def along(self, u: float, v: float) -> tuple[float, float]:
         """Unit vector on the canvas in which u grows at (u, v)."""
@@ -65,6 +72,11 @@ class Lot:
     def point(self, u_share: float, depth: float) -> tuple[float, float]:
         """(u, v) at a share of the lot's width and px from the street's edge."""
         return self.u0 + (self.u1 - self.u0) * u_share, self.edge + self.side * depth
+
+    def area(self, left: float, right: float, near: float, far: float) -> np.ndarray:
+        """Float64 ``(4, 2)`` of (u, v): from one share of the width to another, and depth to depth in px."""
+        corners = ((left, near), (right, near), (right, far), (left, far))
+        return np.array([self.point(share, depth) for share, depth in corners])
 
 
 @dataclass(frozen=True)
@@ -116,3 +128,115 @@ def draw_grid(
         return tuple(positions)
 
     return Grid(frame, lines(crosses), lines(rows), width)
+
+
+@dataclass(frozen=True)
+class House:
+    """One building, in canvas px.
+
+    Attributes:
+        rings: float64 ``(n, 2)``: the outline, then its courtyard if it has one; first vertex not repeated.
+        wings: float64 ``(4, 2)`` rectangles that the roof is built of; corners 0 -> 1 run along the ridge.
+        roof: ``"gable"``, ``"hip"``, ``"flat"`` or ``"ribbed"``.
+        color: RGB of the roof.
+        height: px that its shadow is long at a sun elevation of 45 degrees.
+    """
+
+    rings: tuple[np.ndarray, ...]
+    wings: tuple[np.ndarray, ...]
+    roof: str
+    color: Color
+    height: float
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom in whole px, all pixels of the outline inside."""
+        low, high = self.rings[0].min(0), self.rings[0].max(0)
+        return int(low[0]) - 1, int(low[1]) - 1, int(high[0]) + 2, int(high[1]) + 2
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Middle of the bounding box, px."""
+        low, high = self.rings[0].min(0), self.rings[0].max(0)
+        return float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
+
+    def pixel_rings(self, left: int = 0, top: int = 0) -> list[np.ndarray]:
+        """Rings in whole px by the official rounding, seen from ``(left, top)``: int32 ``(n, 2)``."""
+        return [np.round(ring).astype(np.int32) - np.array([left, top], np.int32) for ring in self.rings]
+
+
+def outline(rng: Generator, shape: str, width: float, depth: float) -> tuple[list[list], list[Rect]]:
+    """Rings and wings of a building about (0, 0), in px.
+
+    Args:
+        rng: draws the cuts and which way round it stands.
+        shape: ``"block"``, ``"ell"``, ``"tee"``, ``"horseshoe"``, ``"zed"`` or ``"courtyard"``.
+        width: px along the street.
+        depth: px away from it.
+    """
+    x, y = width / 2, depth / 2
+    # Where the cut begins, as a share of the half width and half depth.
+    p, q = x * uniform(rng, -0.35, 0.35), y * uniform(rng, -0.3, 0.3)
+    if shape == "ell":
+        rings = [[(-x, -y), (x, -y), (x, q), (p, q), (p, y), (-x, y)]]
+        wings = [(-x, -y, x, q), (-x, -y, p, y)]
+    elif shape == "tee":
+        a, b = -x * uniform(rng, 0.3, 0.65), x * uniform(rng, 0.3, 0.65)
+        rings = [[(-x, -y), (x, -y), (x, q), (b, q), (b, y), (a, y), (a, q), (-x, q)]]
+        wings = [(-x, -y, x, q), (a, q - (q + y) / 2, b, y)]
+    elif shape == "horseshoe":
+        a, b = -x * uniform(rng, 0.25, 0.45), x * uniform(rng, 0.25, 0.45)
+        rings = [[(-x, -y), (x, -y), (x, y), (b, y), (b, q), (a, q), (a, y), (-x, y)]]
+        wings = [(-x, -y, x, q), (-x, -y, a, y), (b, -y, x, y)]
+    elif shape == "zed":
+        step = y * uniform(rng, 0.2, 0.45)
+        rings = [
+            [(-x, -y), (p, -y), (p, step - y), (x, step - y), (x, y), (p, y), (p, y - step), (-x, y - step)]
+        ]
+        wings = [(-x, -y, p, y - step), (p, step - y, x, y)]
+    elif shape == "courtyard":
+        a, b = x * uniform(rng, 0.3, 0.5), y * uniform(rng, 0.3, 0.5)
+        rings = [[(-x, -y), (x, -y), (x, y), (-x, y)], [(-a, -b), (-a, b), (a, b), (a, -b)]]
+        wings = [(-x, -y, x, -b), (-x, b, x, y), (-x, -b, -a, b), (a, -b, x, b)]
+    else:
+        rings = [[(-x, -y), (x, -y), (x, y), (-x, y)]]
+        wings = [(-x, -y, x, y)]
+    return rings, wings
+
+
+def build(
+    rng: Generator,
+    shape: str,
+    size: tuple[float, float],
+    place: tuple[float, float],
+    direction: tuple[float, float],
+    looks: tuple[str, Color, float],
+) -> House:
+    """A building on its place.
+
+    Args:
+        rng: draws cuts and mirroring.
+        shape: see ``outline``.
+        size: width along ``direction`` and depth, px.
+        place: centre, canvas px.
+        direction: unit vector of the width.
+        looks: roof, colour, height of ``House``.
+    """
+    rings, wings = outline(rng, shape, *size)
+    flip = np.where(rng.integers(0, 2, 2) == 1, 1.0, -1.0)
+    across = (-direction[1], direction[0])
+
+    def placed(points: list) -> np.ndarray:
+        local = np.array(points, np.float64) * flip
+        x = place[0] + local[:, 0] * direction[0] + local[:, 1] * across[0]
+        y = place[1] + local[:, 0] * direction[1] + local[:, 1] * across[1]
+        return np.round(np.stack([x, y], 1), 3)
+
+    quads = []
+    for x0, y0, x1, y1 in wings:
+        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        if x1 - x0 < y1 - y0:
+            corners = corners[1:] + corners[:1]
+        quads.append(placed(corners))
+    roof, color, height = looks
+    return House(tuple(placed(ring) for ring in rings), tuple(quads), roof, color, height)

@@ -1,4 +1,4 @@
-"""Random fields, blends and rotations that give the same numbers on every machine.
+"""Random fields and blends that give the same numbers on every machine; and what the sensor does to an image.
 
 Everything here is integer arithmetic, IEEE-exact float64 (one operation at a time), or an OpenCV call that
 is exact on uint8. numpy's vectorised sin, exp and pow, BLAS sums, and OpenCV's float filters differ in the
@@ -7,6 +7,7 @@ last bit between processors, so none of them is used anywhere in this package.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -150,3 +151,96 @@ def shifted(image: np.ndarray, right: int, down: int, margin: int) -> np.ndarray
                 top, left = margin + row, margin + column
                 total += image[top : top + height, left : left + width] * np.uint32(weight)
     return (total >> 8).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How one image is taken.
+
+    Attributes:
+        gain: brightness of red, green, blue in 1/256.
+        lift: 0..255 added to black, by the air's scatter.
+        haze: strongest share of white haze, 0..255.
+        softness: 0 sharp, 1 or 2 for a wider blur.
+        noise: sensor noise, standard deviation in 1/16.
+    """
+
+    gain: tuple[int, int, int]
+    lift: int
+    haze: int
+    softness: int
+    noise: int
+
+
+def draw_exposure(rng: Generator, hazy: bool) -> Exposure:
+    """An exposure; ``hazy`` ones have more air in them, as images after a disaster often do."""
+    light = whole(rng, 192, 276)
+    gain = (light + whole(rng, -14, 10), light + whole(rng, -6, 8), light + whole(rng, -14, 8))
+    haze = whole(rng, 20, 84) if hazy and whole(rng, 0, 2) == 0 else whole(rng, 0, 22)
+    softness = (0, 0, 0, 0, 1, 1, 1, 1, 2)[int(rng.integers(9))]
+    return Exposure(gain, whole(rng, 0, 10), haze, softness, whole(rng, 22, 52))
+
+
+def draw_shift(rng: Generator) -> tuple[int, int]:
+    """Misregistration of the post image, 0 to 6 px in any direction: (right, down) in 1/16 px."""
+    length = uniform(rng, 0.0, 6.0)
+    cos, sin = cos_sin(whole(rng, 0, 359))
+    return round(length * cos * 16), round(length * sin * 16)
+
+
+def expose(rng: Generator, image: np.ndarray, exposure: Exposure) -> np.ndarray:
+    """The image as the sensor sees it: uint8 ``(h, w, 3)``, same shape as ``image``."""
+    shape = image.shape[:2]
+    if exposure.haze:
+        drift = fractal_noise(rng, shape, 220, 3).astype(np.uint16)
+        veil = ((drift + 64) * np.uint16(exposure.haze) // 320).astype(np.uint8)
+        blend(image, (188, 192, 196), veil)
+    if exposure.softness == 2:
+        image = cv2.GaussianBlur(image, (5, 5), 0)
+    elif exposure.softness == 1:
+        image = cv2.GaussianBlur(image, (3, 3), 0)
+    else:
+        image = ((cv2.GaussianBlur(image, (3, 3), 0).astype(np.uint16) + image) >> 1).astype(np.uint8)
+    levels = np.arange(256)
+    curves = [
+        np.clip(levels * gain // 256 + exposure.lift, 0, 255).astype(np.uint8) for gain in exposure.gain
+    ]
+    noise = grain(rng, shape, exposure.noise)
+    channels = [curve[image[..., c]].astype(np.int16) + noise for c, curve in enumerate(curves)]
+    return np.clip(np.stack(channels, -1), 0, 255).astype(np.uint8)
+
+
+def draw_clouds(rng: Generator, side: int, places: list[tuple[float, float]]) -> np.ndarray:
+    """One to three clouds, the first near one of ``places`` (px): opacity uint8 ``(side, side)``."""
+    puffs = np.zeros((side, side), np.uint8)
+    for number in range(whole(rng, 1, 2)):
+        x, y = whole(rng, 0, side - 1), whole(rng, 0, side - 1)
+        if number == 0 and places:
+            x, y = (int(c) for c in places[int(rng.integers(len(places)))])
+        for _ in range(whole(rng, 2, 5)):
+            spot = (
+                x + whole(rng, -side // 16 - 12, side // 16 + 12),
+                y + whole(rng, -side // 16 - 12, side // 16 + 12),
+            )
+            cv2.circle(puffs, spot, whole(rng, side // 30 + 8, side // 18 + 12), 255, -1)
+    soft = cv2.GaussianBlur(cv2.GaussianBlur(puffs, (61, 61), 0), (61, 61), 0).astype(np.int32)
+    wisps = fractal_noise(rng, (side, side), 110, 5).astype(np.int32)
+    return np.clip(soft * (wisps + 150) // 210 - 24, 0, 244).astype(np.uint8)
+
+
+def lay_clouds(rng: Generator, image: np.ndarray, opacity: np.ndarray) -> None:
+    """Covers ``image`` in place with clouds and their shadow beside them."""
+    shadow = np.roll(opacity, (whole(rng, 20, 50), whole(rng, -40, 40)), (0, 1))
+    blend(image, (26, 30, 36), (shadow.astype(np.uint16) * 3 // 8).astype(np.uint8))
+    white = np.empty_like(image)
+    white[...] = (226, 228, 230)
+    modulate(white, (fractal_noise(rng, opacity.shape, 56).astype(np.int16) - 150) // 8)
+    blend(image, white, opacity)
+
+
+def draw_blank(rng: Generator, side: int) -> np.ndarray:
+    """The side of a tile that the satellite's strip did not cover: uint8 ``(side, side)``, 255 there."""
+    cos, sin = cos_sin(whole(rng, 0, 3) * 90 + whole(rng, -9, 9))
+    rows = np.arange(side, dtype=np.int64) - side // 2
+    across = rows[None, :] * round(cos * 4096) + rows[:, None] * round(sin * 4096)
+    return np.where(across > side * whole(rng, 10, 38) * 4096 // 100, 255, 0).astype(np.uint8)

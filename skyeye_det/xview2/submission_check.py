@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_size import sure_image_size
+from skyeye_det.data.image_reading import sure_image_size
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes

@@ -148,7 +148,7 @@ def _building(key: str, value: Any):
         (_building("uid", 4), r"annotations\[0\]\.uid"),
         (_building("image_id", 99), r"annotations\[0\] \(uid 'b0'\)\.image_id"),
         (_building("image_id", [1]), "image_id"),
-        (_building("damage", 4), r"damage: expected -1\.\.3, found 4"),
+        (_building("damage", 4), r"damage: expected `int` <= 3, found 4"),
         (_building("damage", True), "damage"),
         (_building("area", float("nan")), "expected JSON"),
         (_building("area", None), "area"),

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from sound_files import SCENE, labels, write_sound_pair
 
-from skyeye_det.data.dataset_check import check_dataset
-from skyeye_det.data.dataset_report import check_json, check_table, exit_code
+from skyeye_det.data.dataset_check import check_dataset, check_json, check_table, exit_code
 from skyeye_det.data.validation import Fault, FaultKind, Severity, printable
 
 REPOSITORY = Path(__file__).resolve().parents[2]

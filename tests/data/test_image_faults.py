@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from sound_files import SCENE, kinds, kinds_in_conversion, write_image, write_sound_pair
 
-from skyeye_det.data.image_faults import LARGEST_FILE, decoded_image, header_fault, image_pair_faults
+from skyeye_det.data.image_faults import image_pair_faults
+from skyeye_det.data.image_reading import LARGEST_FILE, decoded_image, header_fault
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.validation import LARGEST_IMAGE, Fault, FaultKind
 

@@ -8,8 +8,7 @@ import pytest
 from sound_files import DATES, SCENE, kinds, kinds_in_conversion, labels, metadata, write_sound_pair
 from xbd_files import SQUARE, feature, label
 
-from skyeye_det.data.label_file import LabelFile, read_labels
-from skyeye_det.data.label_metadata import label_pair_faults
+from skyeye_det.data.label_file import LabelFile, label_pair_faults, read_label
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError
@@ -18,7 +17,7 @@ from skyeye_det.errors import InputError
 def pair(root: Path, *contents: Any) -> tuple[SceneFiles, LabelFile, LabelFile]:
     write_sound_pair(root, contents=contents or None)
     ((files,), _) = find_scenes(root, "train")
-    read = read_labels([files.pre_label, files.post_label])
+    read = [read_label(path) for path in (files.pre_label, files.post_label)]
     pre, post = (found[0] for found in read if not isinstance(found, InputError))
     return files, pre, post
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from skyeye_det.data.pixel_targets import SEAM_WIDTH, UNCLASSIFIED_PIXEL, pixel_targets
+from skyeye_det.data.instances import SEAM_WIDTH, UNCLASSIFIED_PIXEL, pixel_targets
 
 SIDE = 32
 Rectangle = tuple[int, int, int, int]

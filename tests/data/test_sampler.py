@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 import torch
 
-from skyeye_det.data.sampler import DamageBalancedSampler, damage_repeat_factors
+from skyeye_det.data.loading import DamageBalancedSampler, damage_repeat_factors
 
 
 def _tiles(*damages):

@@ -13,8 +13,7 @@ import pytest
 from ground_tiles import write_events, write_tile
 
 from skyeye_det.data.coco_file import read_xbd_json
-from skyeye_det.data.conversion import convert_xbd
-from skyeye_det.data.conversion_options import ConversionOptions
+from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 from skyeye_det.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

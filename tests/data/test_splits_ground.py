@@ -8,9 +8,16 @@ import pytest
 from ground_tiles import SIZE, TILE, ground_wkt, wkt, write_tile
 from xbd_files import feature, label, write_pair
 
-from skyeye_det.data.ground import AMOUNTS, METRES_A_DEGREE, TileFacts, read_tile
+from skyeye_det.data.ground import (
+    AMOUNTS,
+    METRES_A_DEGREE,
+    TileFacts,
+    group_by_buildings,
+    join_events,
+    join_neighbours,
+    read_tile,
+)
 from skyeye_det.data.scene_files import find_scenes
-from skyeye_det.data.tile_groups import group_by_buildings, join_events, join_neighbours
 
 HOUSE = (20.0, 20.0, 10.0, 10.0)
 

@@ -8,8 +8,8 @@ import pytest
 from sound_files import kinds, metadata, write_sound_pair, write_target
 from xbd_files import SQUARE, feature, label
 
+from skyeye_det.data.image_faults import target_faults
 from skyeye_det.data.scene_files import find_scenes
-from skyeye_det.data.target_faults import target_faults
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.data.xbd import Scene, read_scene

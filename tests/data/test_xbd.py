@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
-from skyeye_det.data.image_size import image_size
+from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.data.xbd import Building, Scene, read_scene

@@ -10,8 +10,7 @@ import cv2
 from pycocotools import mask as coco_mask
 
 from skyeye_det.data.coco import convert_split
-from skyeye_det.data.conversion import convert_xbd
-from skyeye_det.data.conversion_options import ConversionOptions
+from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import building_mask, scene_targets
 from skyeye_det.data.xbd import read_scene

@@ -11,10 +11,8 @@ from sandbox import Sandbox
 from skyeye_det.commands.make_targets import checked_table, made_table
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.coco_file import read_xbd_json
-from skyeye_det.data.conversion import convert_xbd
-from skyeye_det.data.conversion_options import ConversionOptions
-from skyeye_det.data.dataset_check import check_dataset
-from skyeye_det.data.dataset_report import check_json, check_table
+from skyeye_det.data.conversion import ConversionOptions, convert_xbd
+from skyeye_det.data.dataset_check import check_dataset, check_json, check_table
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_json

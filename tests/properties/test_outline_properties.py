@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from scene_strategies import free_polygon, official_mask, outlines, polygon_with_holes, quick
 
-from skyeye_det.data.image_size import image_size
+from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.targets import (
     Parts,
     building_mask,

@@ -17,7 +17,7 @@ from skyeye_det.data.xbd import Scene, read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.sample.dataset import MANIFEST, make_sample_xbd, split_of_each
 from skyeye_det.sample.destruction import WRECKAGE
-from skyeye_det.sample.disaster import HAZARDS
+from skyeye_det.sample.kinds import HAZARDS
 from skyeye_det.sample.layout import MARGIN, draw_plan
 from skyeye_det.sample.scene import SampleScene, draw_recipe, draw_scene
 from skyeye_det.sample.texture import equalized, scene_rng, shifted, value_noise
