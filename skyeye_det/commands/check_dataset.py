@@ -11,7 +11,7 @@ from skyeye_det.data.dataset_check import check_dataset, check_json, check_table
 from skyeye_det.files import write_json
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(words: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,12 +31,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=positive, help="processes (default: one for each 50 pairs, at most one a CPU)"
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args(words)
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Checks and prints the table."""
-    arguments = parse_arguments(arguments)
+    arguments = parse_arguments(words)
     check = check_dataset(
         arguments.xbd_root, arguments.splits, arguments.workers, decode=arguments.images == "pixels"
     )

@@ -16,7 +16,7 @@ from skyeye_det.arguments import named_path, positive, report_file
 from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(words: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -51,12 +51,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--leave-one-event-out", action="store_true", help="one part an event, and a fold for each"
     )
     new.add_argument("--split-file", type=named_path, help="convert the parts of this split_<name>.json")
-    return parser.parse_args(arguments)
+    return parser.parse_args(words)
 
 
-def main(arguments: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Converts and prints the report."""
-    given = vars(parse_arguments(arguments))
+    given = vars(parse_arguments(words))
     root, report_file = given.pop("xbd_root"), given.pop("json")
     options = ConversionOptions(folders=tuple(given.pop("splits")), **given)
     print(convert_xbd(root, options, report_file))

@@ -10,7 +10,7 @@ from skyeye_det.arguments import named_path
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(words: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -25,12 +25,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--splits", type=_splits, default=DEFAULT_SPLITS, help="name=share,... (default: train=.8,val=.2)"
     )
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    return parser.parse_args(arguments)
+    return parser.parse_args(words)
 
 
-def main(arguments: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Writes the scenes."""
-    arguments = parse_arguments(arguments)
+    arguments = parse_arguments(words)
     make_sample_xbd(**vars(arguments))
 
 

@@ -1,138 +1,137 @@
-"""Time and memory of a piece of work, worker processes included. Linux: memory is read from ``/proc``."""
+"""Time and memory of pieces of work, the machine that they ran on, and the table and JSON of all."""
 
+import argparse
 import os
-import resource
-import threading
+import platform
+import subprocess
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import distributions
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
-MIB = 2**20
-_SECONDS_BETWEEN_SAMPLES = 0.05
+from skyeye_det.arguments import named_path, positive, report_file
+from skyeye_det.files import write_json
+from skyeye_det.text_table import aligned
+
+_PACKAGES = ("numpy", "opencv-python-headless", "shapely", "msgspec", "orjson", "torch")
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Seconds of a piece of work: by the clock, and of CPU over all processes."""
+class Row:
+    """One thing held against the least that it has to do, or against another's way to do it.
 
-    wall: float
-    cpu: float
+    Attributes:
+        name: such as ``"conversion"``, with the unit where it is not seconds.
+        what: what was done, on what, and what ``floor`` did.
+        ours: measurements, one a run.
+        floor: those of the floor.
+        memory: MiB, of ``in_own_process`` unless ``what`` names another kind.
+        notes: further numbers, and what must hold.
+    """
 
-
-@dataclass
-class Peak:
-    """Largest memory seen, in bytes."""
-
-    bytes: int = 0
+    name: str
+    what: str
+    ours: Sequence[float]
+    floor: Sequence[float]
+    memory: float | None = None
+    notes: Mapping[str, float | bool] = field(default_factory=dict)
 
     @property
-    def mib(self) -> float:
-        """The same in MiB."""
-        return self.bytes / MIB
+    def ratio(self) -> float:
+        """Best run of ours to the best of the floor."""
+        return min(self.ours) / min(self.floor)
 
 
-def interleaved(
-    ours: Callable[[], Any], floor: Callable[[], Any], repeats: int
-) -> tuple[Cost, Cost, tuple[Any, Any]]:
+def command_line(description: str | None, tiles: int) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has; ``tiles`` is the default of ``--tiles``."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form)
+    add = parser.add_argument
+    add("--xbd-root", type=named_path, metavar="DIR", help="root with PNG images and labels")
+    add("--tiles", type=positive, default=tiles, help=f"tiles that are measured on (default: {tiles})")
+    add("--repeats", type=positive, default=3, help="runs of each, the best counts (default: 3)")
+    add("--json", type=report_file, metavar="FILE", help="write the table here too")
+    return parser
+
+
+def report(rows: Sequence[Row], settings: Mapping[str, Any], json_file: Path | None) -> None:
+    """Prints the table of all rows and writes it as JSON, with ``settings`` and the machine."""
+    about = machine()
+    if json_file is not None:
+        content = {"machine": about, "settings": {key: str(value) for key, value in settings.items()}}
+        write_json(json_file, content | {"rows": [asdict(row) for row in rows]}, pretty=True)
+    table, notes = [["row", "ours", "floor", "ratio", "MiB"]], []
+    for row in rows:
+        ratio = f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"1/{1 / row.ratio:.1f}"
+        memory = "-" if row.memory is None else f"{row.memory:.1f}"
+        table.append([row.name, f"{min(row.ours):.4g}", f"{min(row.floor):.4g}", ratio, memory])
+        notes.append(f"{row.name}: {row.what}; best of {len(row.ours)}")
+        notes += [f"  {name}: {value:.4g}" for name, value in row.notes.items()]
+    print("\n".join([aligned(table), *notes, ", ".join(f"{key} {value}" for key, value in about.items())]))
+
+
+def in_turns(
+    ours: Callable[[], Any], floor: Callable[[], Any], repeats: int, warm_ups: int = 1
+) -> tuple[list[float], list[float]]:
     """Runs ours, floor, ours, floor, ..., so that a slow spell of the machine meets both.
 
-    Args:
-        ours: what is judged; run before, so that files lie in the page cache.
-        floor: what it is held against.
-        repeats: runs of each.
+    ``repeats`` runs of each count, after ``warm_ups``: files come into the page cache, kernels are chosen.
 
     Returns:
-        (best cost of ours, best cost of floor, what the last run of each gave); clock and CPU are each the
-        best of the runs.
+        Seconds of each run: ours, floor.
     """
-    costs: tuple[list[Cost], list[Cost]] = ([], [])
-    results: list[Any] = [None, None]
-    for _ in range(repeats):
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(warm_ups + repeats):
         for side, work in enumerate((ours, floor)):
-            cost, results[side] = measured(work)
-            costs[side].append(cost)
-    best_ours, best_floor = (
-        Cost(min(cost.wall for cost in of_side), min(cost.cpu for cost in of_side)) for of_side in costs
-    )
-    return best_ours, best_floor, (results[0], results[1])
+            start = time.perf_counter()
+            work()
+            if number >= warm_ups:
+                seconds[side].append(time.perf_counter() - start)
+    return seconds
 
 
-def measured(work: Callable[[], Any]) -> tuple[Cost, Any]:
-    """Cost and result of one run; CPU time of worker processes counts where they have ended by then."""
-    wall, cpu = time.perf_counter(), _cpu_seconds()
-    result = work()
-    return Cost(time.perf_counter() - wall, _cpu_seconds() - cpu), result
+def in_own_process(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """Runs ``work``, which can be imported by name, in a new process.
 
-
-@contextmanager
-def tree_memory() -> Iterator[Peak]:
-    """Samples, 20 times a second, the memory of this process and all below it while the block runs.
-
-    It is the proportional set size: a page that several processes share counts once.
+    Returns:
+        (its result, peak resident memory in MiB of the process and its workers, each by itself, in sum).
     """
-    peak, done = Peak(), threading.Event()
+    peaks: dict[str, int] = {}
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        future, done = pool.submit(work, *arguments), False
+        root = str(active_children()[0].pid)
+        while not done:
+            done = bool(wait([future], timeout=0.05).done)  # and a last look
+            tasks = Path("/proc", root, "task").glob("*/children")
+            for pid in (root, *(child for task in tasks for child in _text(task).split())):
+                words = _text(Path("/proc", pid, "status")).split()
+                if "VmHWM:" in words:
+                    peaks[pid] = int(words[words.index("VmHWM:") + 1])
+    return future.result(), sum(peaks.values()) / 1024
 
-    def watch() -> None:
-        while True:
-            peak.bytes = max(peak.bytes, sum(memory_of(pid)["Pss"] for pid in process_tree()))
-            if done.wait(_SECONDS_BETWEEN_SAMPLES):
-                return
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+def _text(path: Path) -> str:
     try:
-        yield peak
-    finally:
-        done.set()
-        watcher.join()
+        return path.read_text()
+    except OSError:  # a thread or process that has just ended
+        return ""
 
 
-def traced_peak(work: Callable[[], Any]) -> Peak:
-    """Most memory that Python and numpy hold at a time during ``work``, beyond what they held before it."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        work()
-        return Peak(tracemalloc.get_traced_memory()[1] - before)
-    finally:
-        tracemalloc.stop()
-
-
-def process_tree(pid: int | None = None) -> list[int]:
-    """Ids of a process, this one by default, and of all below it that are alive."""
-    pid = os.getpid() if pid is None else pid
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except OSError:  # a thread or process that has just ended
-            continue
-        for child in children:
-            found += process_tree(int(child))
-    return found
-
-
-def memory_of(pid: int) -> dict[str, int]:
-    """Bytes of a process: ``Private`` and ``Shared`` pages, and ``Pss``, which counts a page by its sharers.
-
-    Zeros where the process has just ended.
-    """
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    except OSError:
-        lines = []
-    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    both = {
-        kind: sizes.get(f"{kind}_Clean", 0) + sizes.get(f"{kind}_Dirty", 0) for kind in ("Private", "Shared")
+def machine() -> dict[str, Any]:
+    """Commit (``+`` where files were changed), processor, its load, and versions."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    models = [line for line in _text(Path("/proc/cpuinfo")).splitlines() if line.startswith("model name")]
+    versions = {package.name: package.version for package in distributions()}
+    return {
+        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+        or "unknown",
+        "cpu": models[0].partition(": ")[2] if models else platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        **{name: versions[name] for name in _PACKAGES if name in versions},
     }
-    return both | {"Pss": sizes.get("Pss", 0)}
-
-
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
