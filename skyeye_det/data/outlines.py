@@ -134,7 +134,7 @@ def _judged(polygons: Sequence[Polygon]) -> tuple[NDArray[np.bool_], NDArray[np.
     with_area, valid = np.zeros(len(polygons), bool), np.zeros(len(polygons), bool)
     whole = np.flatnonzero([len(polygon[0]) >= 3 for polygon in polygons])
     if whole.size:
-        rings = [(place, ring) for place in whole for ring in polygons[place] if len(ring) >= 3]
+        rings = [(place, ring) for place in whole.tolist() for ring in polygons[place] if len(ring) >= 3]
         owner = np.repeat(np.arange(len(rings)), [len(ring) for _, ring in rings])
         linear = shapely.linearrings(np.concatenate([ring for _, ring in rings]), indices=owner)
         of_polygon = np.searchsorted(whole, [place for place, _ in rings])
