@@ -128,13 +128,6 @@ def list_split(root: Path, split: str, kinds: tuple[str, ...] = (IMAGES, LABELS,
     return files
 
 
-def link_target_outside(path: Path, root: Path) -> str | None:
-    """Where a symbolic link leads, or ``None`` where it stays inside the root."""
-    target = os.path.realpath(path)
-    inside = os.path.join(os.path.realpath(root), "")  # noqa: PTH118 - the separator at its end is meant
-    return None if target.startswith(inside) else f"a link to {target}"
-
-
 def list_splits(root: Path, kinds: tuple[str, ...] = (IMAGES, LABELS)) -> list[str]:
     """Folders of the root that hold ``images`` or ``labels``, or one of other ``kinds``.
 
@@ -166,7 +159,7 @@ def _entries(folder: Path, kind: str) -> list["os.DirEntry[str]"]:
 
 def _sort_in(files: SplitFiles, kind: str, entry: "os.DirEntry[str]") -> None:
     file = f"{files.split}/{kind}/{entry.name}"
-    if not _is_file(entry):
+    if not os.path.isfile(entry.path):  # noqa: PTH113 - a link to itself is none, without an error
         note = "a folder" if Path(entry.path).is_dir() else "a link to nothing, or no plain file"
         files.faults.append(Fault(FaultKind.STRAY_FILE, "", file, None, note))
         return
@@ -189,13 +182,6 @@ def _sort_in(files: SplitFiles, kind: str, entry: "os.DirEntry[str]") -> None:
         _note_link(files, Path(entry.path), file, scene)
 
 
-def _is_file(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link to itself
-        return False
-
-
 def _scene_and_time(kind: str, name: str) -> tuple[str, str] | None:
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
     if name.startswith(".") or suffix.lower() not in _SUFFIXES[kind]:
@@ -206,8 +192,9 @@ def _scene_and_time(kind: str, name: str) -> tuple[str, str] | None:
 
 
 def _note_link(files: SplitFiles, path: Path, file: str, scene: str = "") -> None:
-    if path.is_symlink() and (target := link_target_outside(path, files.root)):
-        files.faults.append(Fault(FaultKind.LINK_OUT_OF_ROOT, scene, file, None, target))
+    """Notes a symbolic link that leads out of the root."""
+    if path.is_symlink() and not Path(target := os.path.realpath(path)).is_relative_to(files.root.resolve()):
+        files.faults.append(Fault(FaultKind.LINK_OUT_OF_ROOT, scene, file, None, f"a link to {target}"))
 
 
 def doubled_scenes(splits: list[tuple[str, list[str]]]) -> Iterator[Fault]:

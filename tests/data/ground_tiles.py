@@ -1,10 +1,8 @@
 """Tiles of buildings that have a place on the ground, for the tests of splits."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from xbd_files import feature, label, write_pair
 
@@ -50,7 +48,7 @@ def write_tile(
         drawn = [
             feature(uid, wkt(*box), subtype if time == "post" else None) for uid, box, subtype in buildings
         ]
-        content = label(drawn, size=SIZE)
+        content = label(drawn, size=SIZE, disaster=name.rpartition("_")[0])
         if place is not None:
             content["features"]["lng_lat"] = [
                 feature(uid, ground_wkt(box, place)) for uid, box, _ in buildings
@@ -62,23 +60,15 @@ def write_tile(
 def write_events(root: Path, tiles: dict[str, int], split: str = "train", north: float = 0) -> None:
     """Writes ``tiles`` of each event, far apart, with none to three buildings of changing damage each."""
     grades = ("no-damage", "minor-damage", "major-damage", "destroyed", "un-classified")
-    (root / split / "images").mkdir(parents=True, exist_ok=True)
-    (root / split / "labels").mkdir(parents=True, exist_ok=True)
-    black = cv2.imencode(".png", np.zeros((SIZE, SIZE, 3), np.uint8))[1].tobytes()
     for far, (event, count) in enumerate(tiles.items()):
         for number in range(count):
+            buildings = [
+                (
+                    f"{split}-{event}-{number}-{index}",
+                    (5.0 + 20 * index, 5.0, 10.0, 10.0),
+                    grades[(number + index) % 5],
+                )
+                for index in range(number % 4)
+            ]
             place = (1000.0 * number, 100_000.0 * far + north)
-            boxes = [(5.0 + 20 * index, 5.0, 10.0, 10.0) for index in range(number % 4)]
-            for time in ("pre", "post"):
-                stem = f"{event}_{number:08d}_{time}_disaster"
-                uids = [f"{split}-{event}-{number}-{index}" for index in range(len(boxes))]
-                drawn = [
-                    feature(uid, wkt(*box), grades[(number + index) % 5] if time == "post" else None)
-                    for index, (uid, box) in enumerate(zip(uids, boxes, strict=True))
-                ]
-                content = label(drawn, size=SIZE, disaster=event)
-                content["features"]["lng_lat"] = [
-                    feature(uid, ground_wkt(box, place)) for uid, box in zip(uids, boxes, strict=True)
-                ]
-                (root / split / "labels" / f"{stem}.json").write_text(json.dumps(content))
-                (root / split / "images" / f"{stem}.png").write_bytes(black)
+            write_tile(root, f"{event}_{number:08d}", buildings, place, split)

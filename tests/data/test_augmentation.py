@@ -14,7 +14,6 @@ from skyeye_det.data.augmentation import (
     WindowTransform,
 )
 from skyeye_det.data.photometric import RandomPhotometric
-from skyeye_det.data.targets import fill_polygons
 
 SHAPE = (40, 64)
 RECTANGLE = np.array([[5.0, 7.0], [21.0, 7.0], [21.0, 30.0], [5.0, 30.0]])
@@ -51,22 +50,6 @@ def test_pixels_and_coordinates_move_alike(transform):
     assert np.array_equal(moved, np.round(moved))
     x, y = moved.astype(int).T
     assert np.array_equal(transform.apply_image(picture)[y, x], picture[ys.ravel(), xs.ravel()])
-
-
-@pytest.mark.parametrize(
-    "transform",
-    [
-        transforms.HFlipTransform(64),
-        transforms.VFlipTransform(40),
-        *(QuarterTurnTransform(40, 64, turns) for turns in range(4)),
-        WindowTransform(3, 5, 32, 32),
-    ],
-)
-def test_the_mask_of_a_moved_rectangle_is_the_moved_mask(transform):
-    expected = transform.apply_segmentation(fill_polygons(((RECTANGLE,),), SHAPE))
-    found = fill_polygons(((_moved(transform, RECTANGLE),),), expected.shape)
-    assert np.array_equal(found, expected)
-    assert found.any()
 
 
 def test_a_turn_of_many_images_is_the_turn_of_each():
@@ -190,18 +173,6 @@ def test_light_changes_values_but_neither_size_nor_black_pixels():
         assert np.array_equal(changed, change.apply_image(picture))
 
 
-def test_a_black_image_stays_black():
-    black = np.zeros((16, 16, 3), np.uint8)
-    assert not any(RandomPhotometric(1.0).get_transform(black).apply_image(black).any() for _ in range(20))
-
-
 def test_strength_zero_changes_nothing():
     picture = _picture()
     assert np.array_equal(RandomPhotometric(0.0).get_transform(picture).apply_image(picture), picture)
-
-
-def test_small_strength_changes_little():
-    picture = _picture()
-    for _ in range(20):
-        changed = RandomPhotometric(0.05).get_transform(picture).apply_image(picture)
-        assert np.abs(changed.astype(float).mean() - picture.mean()) < 20

@@ -67,19 +67,6 @@ def test_command_prints_the_table_and_writes_all_faults(tmp_path: Path) -> None:
     assert [fault["severity"] for fault in content["faults"]] == ["error", "error", "warning", "note"]
 
 
-def test_wrong_root_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    done = run("--xbd-root", tmp_path / "nowhere")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-
-
-def test_json_that_cannot_be_written_is_wrong_input(tmp_path: Path) -> None:
-    write_sound_pair(tmp_path)
-    (tmp_path / "file").write_text("")
-    assert run("--xbd-root", tmp_path, "--json", tmp_path / "file" / "faults.json").returncode == 2
-
-
 def test_headers_alone_say_so(tmp_path: Path) -> None:
     check = check_dataset(damaged(tmp_path, None), decode=False)
     assert "headers only" in check_table(check)

@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +97,6 @@ def test_box_and_area_end_at_the_border_and_coordinates_stay_as_drawn(tmp_path: 
     assert {fault.kind for fault in summary.faults} == {FaultKind.BEYOND_IMAGE}
 
 
-def test_one_pixel_building_has_a_box_of_one_pixel(tmp_path: Path) -> None:
-    write_buildings(tmp_path, ("a", "POLYGON ((7 8, 7.2 8, 7.2 8.3, 7 8))", "destroyed"))
-    summary, content = convert(tmp_path)
-    assert (content["annotations"][0]["bbox"], content["annotations"][0]["area"]) == ([7, 8, 1, 1], 1)
-    assert summary.faults == ()
-
-
 def test_tiles_without_buildings_stay_in(tmp_path: Path) -> None:
     write_buildings(tmp_path)
     write_buildings(tmp_path, ("a", SQUARE, "un-classified"), name="test-flood_00000000")
@@ -147,11 +143,6 @@ def test_strict_writes_the_list_and_no_coco_file(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "annotations").iterdir()] == ["xbd_train.faults.json"]
 
 
-def test_strict_passes_where_there_is_no_fault(tmp_path: Path) -> None:
-    write_buildings(tmp_path, ("a", SQUARE, "no-damage"))
-    assert convert(tmp_path, strict=True)[0].faults == ()
-
-
 def test_split_whose_pairs_are_all_left_out_is_an_input_error(tmp_path: Path) -> None:
     write_pair(tmp_path, "{", "{")
     with pytest.raises(InputError, match="no pair is left"):
@@ -167,3 +158,56 @@ def test_table_counts_classes_and_names_the_first_faults(tmp_path: Path) -> None
     assert sum("expected POLYGON" in line for line in lines) == 10
     assert "20 more" in lines[-1]
     assert lines[-1].endswith("xbd_train.faults.json")
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, str(REPOSITORY / "tools" / "convert_xbd_to_coco.py")]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_command_converts_splits_beside_the_data(tmp_path: Path) -> None:
+    for split in ("train", "tier3"):
+        write_buildings(tmp_path, ("a", SQUARE, "no-damage"), split=split)
+    done = run("--xbd-root", tmp_path, "--splits", "train", "tier3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in (tmp_path / "annotations").iterdir()} == {
+        f"xbd_{split}{suffix}" for split in ("train", "tier3") for suffix in (".json", ".faults.json")
+    }
+    assert "tier3" in done.stdout
+
+
+def test_wrong_root_and_strict_fault_exit_with_2_and_one_sentence(tmp_path: Path) -> None:
+    wrong = run("--xbd-root", tmp_path / "nowhere", "--splits", "train")
+    write_buildings(tmp_path, ("a", "POINT (1 1)", "no-damage"))
+    strict = run("--xbd-root", tmp_path, "--splits", "train", "--strict")
+    for failed in (wrong, strict):
+        assert failed.returncode == 2
+        assert failed.stderr.startswith("error: ")
+        assert failed.stderr.count("\n") == 1
+        assert failed.stdout == ""
+
+
+def test_kill_in_the_middle_of_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    write_buildings(tmp_path, ("a", SQUARE, "no-damage"))
+    assert run("--xbd-root", tmp_path, "--splits", "train").returncode == 0
+    written = tmp_path / "annotations" / "xbd_train.json"
+    before = written.read_bytes()
+    write_buildings(tmp_path, ("a", SQUARE, "destroyed"))
+    dying = (
+        "import os, signal\nfrom pathlib import Path\n"
+        "from skyeye_det.data.coco import convert_split\n"
+        "def replace(old, new):\n"
+        "    if new.name == 'xbd_train.json': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Path.replace = replace\n"
+        f"convert_split({str(tmp_path)!r}, 'train', {str(tmp_path / 'annotations')!r})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", dying], cwd=REPOSITORY, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert written.read_bytes() == before
+    assert run("--xbd-root", tmp_path, "--splits", "train").returncode == 0
+    assert json.loads(written.read_bytes())["annotations"][0]["damage"] == 3
+    assert not [path for path in written.parent.iterdir() if path.name.endswith(".partial")]

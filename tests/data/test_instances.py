@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import transforms
+from detectron2.structures import BitMasks, Boxes, Instances
 from pair_tiles import building, rectangle
 
 from skyeye_det.data.augmentation import QuarterTurnTransform, WindowTransform
-from skyeye_det.data.instances import seen_instances, training_instances
+from skyeye_det.data.instances import (
+    SEAM_WIDTH,
+    UNCLASSIFIED_PIXEL,
+    pixel_targets,
+    seen_instances,
+    training_instances,
+)
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import fill_polygons, parts_from_segmentation, segmentation_from_parts
 from skyeye_det.data.xbd import read_scene
@@ -71,14 +78,6 @@ def test_a_building_of_too_few_pixels_is_left_out():
     assert training_instances(seen).gt_damage.tolist() == [2]
 
 
-@pytest.mark.parametrize("degenerate", [[[30.0, 30.0]], [[30.0, 30.0, 44.0, 30.0]]])
-def test_an_outline_without_area_is_filled_as_the_rule_does(degenerate):
-    instances = objects([building(degenerate)], SHAPE, STILL, STILL, (64, 64))
-    official = _official(degenerate)
-    assert len(instances) == (official.sum() >= 8)
-    assert all(np.array_equal(mask, official > 0) for mask in instances.gt_masks.tensor.numpy())
-
-
 @pytest.mark.parametrize(("visible", "kept"), [(1, False), (3, False), (4, True), (40, True)])
 def test_a_building_is_left_out_where_the_crop_keeps_under_a_tenth(visible, kept):
     tall = building(rectangle(10, 0, 24, 39))
@@ -136,3 +135,69 @@ def test_all_masks_of_a_real_tile_together_are_its_official_target(xbd_root):
         pytest.skip("no target images in this root")
     assert max(differences) <= 15
     assert sum(difference == 0 for difference in differences) >= len(differences) - 1
+
+
+SIDE = 32
+Rectangle = tuple[int, int, int, int]
+
+
+def crop(buildings: list[tuple[Rectangle, int]], side: int = SIDE) -> Instances:
+    """A crop with rectangles x0, y0, x1, y1 (the last outside) and their damage."""
+    instances = Instances((side, side))
+    masks = torch.zeros(len(buildings), side, side, dtype=torch.bool)
+    for mask, ((x0, y0, x1, y1), _) in zip(masks, buildings, strict=True):
+        mask[y0:y1, x0:x1] = True
+    boxes = torch.tensor([box for box, _ in buildings], dtype=torch.float32).reshape(-1, 4)
+    instances.gt_boxes, instances.gt_masks = Boxes(boxes), BitMasks(masks)
+    instances.gt_damage = torch.tensor([damage for _, damage in buildings], dtype=torch.int64)
+    return instances
+
+
+def painted(buildings: list[tuple[Rectangle, int]]) -> tuple[np.ndarray, np.ndarray]:
+    sem_seg, seams = pixel_targets(crop(buildings))
+    assert sem_seg.dtype == seams.dtype == torch.uint8
+    assert sem_seg.shape == seams.shape == (SIDE, SIDE)
+    return sem_seg.numpy(), seams.numpy()
+
+
+def test_each_grade_has_its_value_and_a_building_without_one_has_five() -> None:
+    grades = (0, 1, 2, 3, -1)
+    sem_seg, _ = painted([((1 + 6 * n, 3, 5 + 6 * n, 9), grade) for n, grade in enumerate(grades)])
+    expected = np.zeros((SIDE, SIDE), np.uint8)
+    for number, value in enumerate((1, 2, 3, 4, UNCLASSIFIED_PIXEL)):
+        expected[3:9, 1 + 6 * number : 5 + 6 * number] = value
+    assert UNCLASSIFIED_PIXEL == 5
+    np.testing.assert_array_equal(sem_seg, expected)
+
+
+def test_the_rim_of_the_crop_is_no_seam_of_a_building_that_it_cuts() -> None:
+    _, seams = painted([((0, 0, 10, 10), 1)])
+    assert not seams[:8, :8].any()
+    assert seams[8:10, :10].all()
+    assert seams[:10, 8:10].all()
+    _, whole = painted([((0, 0, SIDE, SIDE), 1)])
+    assert not whole.any()
+
+
+def test_crop_without_buildings_is_zero() -> None:
+    sem_seg, seams = painted([])
+    assert not sem_seg.any()
+    assert not seams.any()
+
+
+def test_random_crops_equal_a_pixel_by_pixel_reading() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        corners = generator.integers(0, SIDE - 8, (6, 2))
+        sizes = generator.integers(1, 9, (6, 2))
+        rectangles = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+        owner = np.zeros((SIDE, SIDE), int)
+        for number, (x0, y0, x1, y1) in enumerate(rectangles, start=1):
+            owner[y0:y1, x0:x1] = number
+        expected = np.zeros((SIDE, SIDE), np.uint8)
+        for y, x in zip(*np.nonzero(owner), strict=True):
+            rows, columns = (slice(max(0, at - SEAM_WIDTH), at + SEAM_WIDTH + 1) for at in (y, x))
+            expected[y, x] = (owner[rows, columns] != owner[y, x]).any()
+        sem_seg, seams = painted([(rectangle, 3) for rectangle in rectangles])
+        np.testing.assert_array_equal(seams, expected)
+        np.testing.assert_array_equal(sem_seg, np.where(owner, 4, 0))

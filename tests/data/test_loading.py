@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import Counter
 from itertools import islice
 
 import cv2
@@ -13,7 +14,13 @@ from pair_tiles import pair_config, write_root
 
 from skyeye_det.data import loading
 from skyeye_det.data.dataset_mapper import PairMapper
-from skyeye_det.data.loading import PairDataset, build_pair_test_loader, build_pair_train_loader
+from skyeye_det.data.loading import (
+    DamageBalancedSampler,
+    PairDataset,
+    build_pair_test_loader,
+    build_pair_train_loader,
+    damage_repeat_factors,
+)
 from skyeye_det.errors import InputError
 
 
@@ -81,14 +88,6 @@ def test_a_tile_is_augmented_anew_at_each_draw():
     assert not any(torch.equal(images[0], image) for image in images[1:])
 
 
-def test_another_seed_gives_another_sequence():
-    cfg = pair_config()
-    first = _batches(cfg, 4)
-    cfg.SEED = 6
-    other = _batches(cfg, 4)
-    assert not all(torch.equal(a[0]["image"], b[0]["image"]) for a, b in zip(first, other, strict=True))
-
-
 def test_sampling_leaves_the_global_generator_alone():
     dataset = PairDataset(loading._dataset_dicts(["xbd_train"]), PairMapper(pair_config(), True), seed=1)
     np.random.seed(11)  # noqa: NPY002 - the state that must not change
@@ -126,3 +125,59 @@ def test_no_data_set_and_a_missing_one_are_refused():
         build_pair_train_loader(pair_config(), [])
     with pytest.raises(InputError, match="convert_xbd_to_coco"):
         build_pair_test_loader(pair_config(), "xbd_val")
+
+
+def _tiles(*damages):
+    return [{"annotations": [{"damage": damage} for damage in tile]} for tile in damages]
+
+
+def _take(count, factors=(1.0,) * 7, **arguments):
+    return list(islice(DamageBalancedSampler(torch.tensor(factors), **({"seed": 1} | arguments)), count))
+
+
+def test_factors_are_those_of_hand():
+    # Grade 0 in 5 of 10 tiles, grade 2 in 2, grade 3 in 1; threshold 0.4.
+    tiles = _tiles([0], [0, 0, -1], [0, 2], [0, 3, 2], [0], [], [-1], [], [], [])
+    factors = damage_repeat_factors(tiles, 0.4)
+    assert factors.tolist() == pytest.approx([1, 1, 2**0.5, 2, 1, 1, 1, 1, 1, 1])
+
+
+def test_a_set_without_any_building_is_drawn_evenly():
+    assert damage_repeat_factors(_tiles([], [], [-1]), 0.5).tolist() == [1, 1, 1]
+
+
+def test_tiles_come_in_proportion_to_their_factors():
+    factors = (1.0, 1.0, 1.5, 3.25)
+    counts = Counter(number % 4 for number in _take(27_000, factors))
+    for tile, factor in enumerate(factors):
+        assert counts[tile] == pytest.approx(27_000 * factor / 6.75, rel=0.03)
+
+
+def test_each_pass_holds_every_tile_once_without_repeats():
+    indices = [number % 7 for number in _take(70)]
+    assert all(sorted(indices[start : start + 7]) == list(range(7)) for start in range(0, 70, 7))
+    assert len({tuple(indices[start : start + 7]) for start in range(0, 70, 7)}) > 5
+
+
+def test_numbers_carry_their_position():
+    assert [number // 7 for number in _take(40)] == list(range(40))
+    assert [number // 7 for number in _take(5, start=33)] == [33, 34, 35, 36, 37]
+
+
+@pytest.mark.parametrize("start", [0, 1, 6, 7, 8, 9, 50, 101])
+def test_a_resumed_order_goes_on_where_it_stopped(start):
+    factors = (1.0, 1.3, 2.6, 1.0, 1.9)
+    assert _take(60, factors, start=start) == _take(60 + start, factors)[start:]
+
+
+def test_processes_share_one_order():
+    whole = _take(60, (1.0, 2.5, 1.2))
+    shares = [_take(20, (1.0, 2.5, 1.2), rank=rank, world_size=3) for rank in range(3)]
+    assert [number for turn in zip(*shares, strict=True) for number in turn] == whole
+    later = [_take(18, (1.0, 2.5, 1.2), rank=rank, world_size=3, start=6) for rank in range(3)]
+    assert [number for turn in zip(*later, strict=True) for number in turn] == whole[6:]
+
+
+def test_the_seed_decides_the_order():
+    assert _take(50) == _take(50)
+    assert _take(50) != _take(50, seed=2)

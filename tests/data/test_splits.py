@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ground_tiles import TILE, write_events, write_tile
 
@@ -16,6 +17,7 @@ from skyeye_det.data.splits import (
     shares_table,
     torn_groups,
 )
+from skyeye_det.data.stratification import stratify
 from skyeye_det.errors import InputError
 
 HOUSE = (20.0, 20.0, 10.0, 10.0)
@@ -123,12 +125,6 @@ def test_one_tile_cannot_be_split(tmp_path: Path, split_by: str, message: str) -
         make_split(facts(tmp_path), "n", ["train"], split_by, FRACTIONS, 0)
 
 
-def test_one_part_takes_all(tmp_path: Path) -> None:
-    write_tile(tmp_path, "a_00000001", [])
-    split = make_split(facts(tmp_path), "n", ["train"], "random", {"all": 1.0}, 0)
-    assert split.parts == {"all": ("train/a_00000001",)}
-
-
 def test_leaving_out_one_event_trains_on_all_others(tiles: list[TileFacts]) -> None:
     split = leave_one_event_out(tiles, "event", ["train"])
     assert {part: len(keys) for part, keys in split.parts.items()} == EVENTS
@@ -215,3 +211,57 @@ def test_real_tiles_are_split_in_shares(xbd_root: Path) -> None:
             assert split.counts[part][kind] == pytest.approx(fraction * total, abs=max(1.01, 0.01 * total))
     assert 0 < split.made["groups"] < len(tiles)  # houses on the border of two tiles
     assert torn_groups(split, tiles) == 0
+
+
+def names(count: int) -> list[str]:
+    return [f"train/e_{number:08d}" for number in range(count)]
+
+
+def shares(amounts: np.ndarray, parts: np.ndarray, part: int) -> np.ndarray:
+    return amounts[parts == part].sum(axis=0) / amounts.sum(axis=0)
+
+
+@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.5, 0.5), (0.6, 0.2, 0.1, 0.1)])
+@pytest.mark.parametrize("count", [300, 1200])
+def test_every_column_gets_its_fraction_though_classes_are_rare_and_uneven(
+    fractions: tuple[float, ...], count: int
+) -> None:
+    rng = np.random.default_rng(1)
+    amounts = rng.poisson(rng.gamma(0.3, (3, 30, 6, 2, 0.5), (count, 5))).astype(np.int64)
+    amounts = np.column_stack([np.ones(count, np.int64), amounts])
+    parts = stratify(amounts, fractions, names(count), 0)
+    for part, fraction in enumerate(fractions):
+        np.testing.assert_allclose(shares(amounts, parts, part), fraction, atol=0.02)
+
+
+def test_result_depends_on_the_seed_and_not_on_the_order() -> None:
+    amounts = np.random.default_rng(2).integers(1, 9, (60, 3))
+    order = np.random.default_rng(3).permutation(60)
+    first = stratify(amounts, (0.7, 0.3), names(60), 0)
+    again = stratify(amounts[order], (0.7, 0.3), [names(60)[index] for index in order], 0)
+    other = stratify(amounts, (0.7, 0.3), names(60), 1)
+    np.testing.assert_array_equal(first[order], again)
+    assert (first != other).sum() > 10
+
+
+def test_few_large_groups_are_dealt_as_well_as_they_can_be() -> None:
+    amounts = np.array([[50], [30], [10], [10]], np.int64)
+    parts = stratify(amounts, (0.5, 0.4, 0.1), names(4), 0)
+    assert sorted(amounts[parts == part].sum() for part in range(3)) == [10, 40, 50]
+
+
+@pytest.mark.parametrize("count", [3, 4, 600])
+def test_every_part_gets_a_group_however_small_its_fraction(count: int) -> None:
+    parts = stratify(np.ones((count, 1), np.int64), (0.999, 0.0005, 0.0005), names(count), 0)
+    assert set(parts.tolist()) == {0, 1, 2}
+
+
+def test_as_many_parts_as_groups_and_columns_of_nothing() -> None:
+    amounts = np.array([[1, 0, 0], [1, 0, 0]], np.int64)
+    assert sorted(stratify(amounts, (0.9, 0.1), names(2), 5).tolist()) == [0, 1]
+    assert stratify(amounts[:1], (1.0,), names(1), 5).tolist() == [0]
+
+
+def test_groups_without_difference_are_dealt_by_their_number() -> None:
+    parts = stratify(np.ones((100, 2), np.int64), (0.8, 0.1, 0.1), names(100), 7)
+    assert np.bincount(parts).tolist() == [80, 10, 10]

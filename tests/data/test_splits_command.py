@@ -191,13 +191,6 @@ def test_options_that_make_no_sense_are_refused(root: Path, given: dict[str, Any
     assert not (root / "annotations").exists()
 
 
-def test_command_shows_a_wrong_combination_in_one_line(root: Path) -> None:
-    failed = run("--xbd-root", root, "--splits", "train", "--seed", 1)
-    assert (failed.returncode, failed.stdout) == (2, "")
-    assert failed.stderr.startswith("error: --seed")
-    assert failed.stderr.count("\n") == 1
-
-
 def test_killed_run_is_started_again_by_the_same_command(root: Path) -> None:
     arguments = ["--xbd-root", root, "--splits", "train", "--split-by", "random", "--fractions", FRACTIONS]
     dying = (

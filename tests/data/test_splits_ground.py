@@ -94,21 +94,6 @@ def test_unreadable_label_makes_a_tile_without_buildings(tmp_path: Path, text: s
     assert tile.amounts.tolist() == [1, 0, 0, 0, 0, 0, 0]
 
 
-def test_odd_entries_are_left_out(tmp_path: Path) -> None:
-    odd = [
-        5,
-        {},
-        {"properties": []},
-        feature("", wkt(*HOUSE)),
-        feature("t", wkt(*HOUSE), feature_type="tree"),
-    ]
-    content = label([*odd, feature("a", wkt(*HOUSE)), feature("a", wkt(*HOUSE))])
-    content["features"]["lng_lat"] = {"not": "a list"}
-    write_pair(tmp_path, content, content)
-    (tile,) = facts(tmp_path)
-    assert (tile.amounts[2:].sum(), len(tile.uids), len(tile.boxes)) == (1, 1, 0)
-
-
 def test_tiles_with_a_common_uid_stay_together(tmp_path: Path) -> None:
     for number, uid in enumerate("aba"):
         write_tile(tmp_path, f"e_{number:08d}", [(uid, HOUSE, "no-damage")], place=(1e4 * number, 0))
@@ -121,27 +106,6 @@ def test_the_two_halves_of_a_building_on_the_cut_stay_together(tmp_path: Path) -
     write_tile(tmp_path, "e_00000002", [("right", (0.0, 22.0, 9.0, 6.0), "no-damage")], place=(TILE, 0))
     write_tile(tmp_path, "e_00000003", [("other", (3.0, 40.0, 9.0, 6.0), "no-damage")], place=(TILE, 0))
     assert groups(facts(tmp_path)) == [0, 0, 1]
-
-
-def test_tiles_that_overlap_without_a_common_building_do_not_stay_together(tmp_path: Path) -> None:
-    write_tile(tmp_path, "e_00000001", [("a", HOUSE, "no-damage")])
-    write_tile(tmp_path, "e_00000002", [("b", (40.0, 40.0, 9.0, 9.0), "no-damage")], place=(1, 0))
-    assert groups(facts(tmp_path)) == [0, 1]
-
-
-def test_groups_are_transitive_whatever_the_order(tmp_path: Path) -> None:
-    for number in range(6):
-        write_tile(
-            tmp_path,
-            f"e_{number:08d}",
-            [(f"{number}", HOUSE, "no-damage"), (f"{number + 1}", HOUSE, "no-damage")],
-            place=(1e4 * number, 0),
-        )
-    tiles = facts(tmp_path)
-    order = np.random.default_rng(0).permutation(6)
-    assert len(set(groups(tiles))) == 1
-    assert len(set(groups([tiles[index] for index in order]))) == 1
-    assert len(set(groups([tiles[0], tiles[1], tiles[4], tiles[3]]))) == 2
 
 
 @pytest.mark.parametrize(("distance", "expected"), [(0, [0, 1, 2]), (30, [0, 0, 1]), (100, [0, 0, 0])])

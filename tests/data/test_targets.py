@@ -1,6 +1,5 @@
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import shapely
@@ -133,17 +132,6 @@ def test_keyholes_fill_as_the_rings_do_with_many_holes() -> None:
         assert len(segmentation) == 1
         mask = fill_polygons(parts_from_segmentation(segmentation), (101, 101))
         np.testing.assert_array_equal(mask, fill_polygons(parts, (101, 101)))
-
-
-def test_hole_and_several_parts_survive_as_opencv_fills_the_rings() -> None:
-    parts = ((box(1, 1, 12, 12), box(4, 4, 8, 9)), (box(14, 2, 18, 6),))
-    segmentation = segmentation_from_parts(parts)
-    assert len(segmentation) == 2
-    expected = np.zeros((20, 20), np.uint8)
-    cv2.fillPoly(expected, [polygon.astype(np.int32) for polygon in parts[0]], 1)
-    cv2.fillPoly(expected, [parts[1][0].astype(np.int32)], 1)
-    assert expected[6, 6] == 0
-    np.testing.assert_array_equal(fill_polygons(parts_from_segmentation(segmentation), (20, 20)), expected)
 
 
 def test_segmentation_without_holes_returns_the_same_coordinates() -> None:
