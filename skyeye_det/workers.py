@@ -51,23 +51,27 @@ def ordered_map(
         return
     chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
     # spawn: forking a process that has threads (OpenCV's, torch's) can lock up.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as pool:
-        waiting: deque[Future[list[Result]]] = deque()
-        try:
-            for ahead in islice(chunks, workers * _CHUNKS_AHEAD):
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin)
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        for ahead in islice(chunks, workers * _CHUNKS_AHEAD):
+            waiting.append(_submitted(pool, function, ahead))
+        while waiting:
+            done = waiting.popleft().result()
+            for ahead in islice(chunks, 1):
                 waiting.append(_submitted(pool, function, ahead))
-            while waiting:
-                done = waiting.popleft().result()
-                for ahead in islice(chunks, 1):
-                    waiting.append(_submitted(pool, function, ahead))
-                yield from done
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process was killed, probably for want of memory; run again with --workers 1"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+            yield from done
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process was killed, probably for want of memory; run again with --workers 1"
+        ) from error
+    finally:
+        for future in waiting:
+            future.cancel()
+        # Python takes a thread whose joining was interrupted for ended, and leaves a worker that still
+        # starts without the semaphores that it looks for.
+        with _signals_held_back():
+            pool.shutdown()
 
 
 def _submitted(
@@ -82,16 +86,21 @@ def _submitted(
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Lets a signal wait for the end of the block: a worker started by half says so by a traceback."""
+    """Lets a signal wait for the end of the block: a worker started by half says so by a traceback.
+
+    What is started inside never sees the terminal's Ctrl-C, which is meant for its parent.
+    """
     come: list[int] = []
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main}
     handled = {number: handler for number, handler in before.items() if callable(handler)}
     for number in handled:
         signal.signal(number, lambda received, _: come.append(received))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by processes and threads
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in handled.items():
             signal.signal(number, handler)
         if come:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fault_inputs import Command, commands, make_root, one_sentence, run
-from kill_runs import processes_of_session
+from test_kills import processes_of_session
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import write_json
