@@ -1,6 +1,7 @@
 """``import skyeye_det``: what a notebook uses, and the notebook itself."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,8 +109,13 @@ def test_configs_are_found_by_name_wherever_one_stands(tmp_path: Path, monkeypat
 
 
 def test_a_wheel_brings_the_configs_and_the_command(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("skyeye_det", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "README.md"):
+        shutil.copy(ROOT / name, source / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, timeout=300)
+    subprocess.run([*build, "--wheel-dir", str(tmp_path), str(source)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(tmp_path / "x")], check=True)
     installed = tmp_path / "x" / "skyeye_det" / "configs"
