@@ -22,7 +22,7 @@ def convert(root: Path, workers: int) -> Path:
 
 
 def find_labels(*folders: Path, with_images: bool) -> list[tuple[Path, Path]]:
-    """Labels, (pre, post), of each scene in folders; if asked, of those that have both PNGs in ``../images``."""
+    """Labels (pre, post) of each scene in folders; ``with_images``: of those that have PNGs too."""
     found = []
     for pre in (path for folder in folders for path in sorted(folder.glob("[!.]*_*_pre_disaster.json"))):
         pair = pre, pre.with_name(pre.name.replace("_pre_disaster.", "_post_disaster."))

@@ -77,13 +77,7 @@ def report(rows: Sequence[Row], settings: Mapping[str, Any], json_file: Path | N
 def in_turns(
     ours: Callable[[], Any], floor: Callable[[], Any], repeats: int, warm_ups: int = 1
 ) -> tuple[list[float], list[float]]:
-    """Runs ours, floor, ours, floor, ..., so that a slow spell of the machine meets both.
-
-    ``repeats`` runs of each count, after ``warm_ups``: files come into the page cache, kernels are chosen.
-
-    Returns:
-        Seconds of each run: ours, floor.
-    """
+    """Seconds of ``repeats`` runs of ours and of the floor, in turns: a slow spell of the machine meets both."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(warm_ups + repeats):
         for side, work in enumerate((ours, floor)):
