@@ -77,7 +77,7 @@ def report(rows: Sequence[Row], settings: Mapping[str, Any], json_file: Path | N
 def in_turns(
     ours: Callable[[], Any], floor: Callable[[], Any], repeats: int, warm_ups: int = 1
 ) -> tuple[list[float], list[float]]:
-    """Seconds of ``repeats`` runs of ours and of the floor, in turns: a slow spell of the machine meets both."""
+    """Seconds of ``repeats`` runs of ours and of the floor, in turns: a slow spell meets both."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(warm_ups + repeats):
         for side, work in enumerate((ours, floor)):
