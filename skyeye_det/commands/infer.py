@@ -5,9 +5,9 @@
   python tools/infer.py --config-file F --weights W PRE POST LOC_OUT DMG_OUT
 
 The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*,
-test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second decides anew, by
-another rule, what the first has predicted. The third is the competition's container entry; its paths come
-last.
+test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second decides anew what the
+first has predicted, by another rule, --outline or --fill. The third is the competition's container entry; its
+paths come last.
 Several --weights are an ensemble, with one --config-file or as many.
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from skyeye_det.arguments import named_path, positive, whole
 from skyeye_det.data.footprint_file import FootprintFile
-from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder, recorded_rule
 from skyeye_det.decision.rule import FILLS, OUTLINES, DecisionRule, read_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
@@ -81,7 +81,9 @@ def main(arguments: list[str]) -> None:
     args = parse_arguments(arguments)
     _check(args)
     if args.decide_only:
-        rule = _changed(read_rule(args.decisions or ""), args)
+        PredictionStore.read(args.output / PREDICTIONS_FOLDER)  # whether there is one, before its rule
+        rule = recorded_rule(args.output) if args.decisions is None else read_rule(args.decisions)
+        rule = _changed(rule, args)
         count = _decide(args, rule)
         print(f"{count} pairs decided; {args.output} holds their PNGs and instances.json")
         return

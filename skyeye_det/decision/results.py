@@ -63,6 +63,21 @@ def decide_image(
     return replace(decide_footprints(outlines, probs, shape, rule), uids=uids)
 
 
+def recorded_rule(folder: Path) -> DecisionRule:
+    """The rule that a folder's results were decided by last.
+
+    Raises:
+        InputError: none is recorded, or it is no rule.
+    """
+    path = folder / SETTINGS_FILE
+    found = read_json(path)
+    try:
+        values = dict(found["rule"])
+        return DecisionRule(**values | {"damage_weights": tuple(values["damage_weights"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected the rule of its results, found none; give --decisions") from error
+
+
 class ResultFolder:
     """Writes the results of images, those that an earlier run by the same rule has left out.
 

@@ -44,6 +44,7 @@ class Model:
         Raises:
             InputError: arrays of another shape or dtype, or of two sizes.
         """
+        pre, post = np.asarray(pre), np.asarray(post)
         for name, image in (("pre", pre), ("post", post)):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
                 raise InputError(

@@ -80,9 +80,11 @@ def ensemble(
     """Puts configs, checkpoints and views together: one config and one choice of views for all, or one each.
 
     Raises:
-        InputError: neither as many configs or views as checkpoints nor a single one.
+        InputError: no checkpoint, or neither as many configs or views as checkpoints nor a single one.
     """
     count = len(weights)
+    if not count:
+        raise InputError("--weights: expected a checkpoint, found none; name a .pth that training wrote")
     views = views or [ModelFiles.views]
     for option, given in (("--config-file", config_files), ("--tta", views)):
         if len(given) not in (1, count):

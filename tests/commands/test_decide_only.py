@@ -100,6 +100,17 @@ def test_outlines_and_fills_are_options(tmp_path: Path, outline: str) -> None:
     assert np.bincount(shares.ravel(), minlength=5)[1:].tolist() == [48, 48, 1456, 48]
 
 
+def test_without_another_rule_the_last_one_stands(tmp_path: Path) -> None:
+    keep(tmp_path, square_prediction([(4, 4, 24, 24), (40, 4, 60, 24)], [0.9, 0.5]))
+    assert len(decide(tmp_path, score_threshold=0.95)[1]) == 0
+    infer.main(["--decide-only", "--output", str(tmp_path), "--outline", "mask"])
+    settings = json.loads((tmp_path / "inference.json").read_text())
+    assert (settings["rule"]["score_threshold"], settings["rule"]["outline"]) == (0.95, "mask")
+    (tmp_path / "inference.json").write_text('{"rule": {"score_threshold": "x"}}')
+    with pytest.raises(InputError, match="expected the rule of its results"):
+        infer.main(["--decide-only", "--output", str(tmp_path)])
+
+
 def test_what_is_not_predicted_is_not_decided(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected kept predictions"):
         decide(tmp_path)
