@@ -39,4 +39,4 @@ def _refuse(name: str) -> None:
 def _summary(name: str) -> str:
     """A command and the first line of its help, read without importing it."""
     first = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8").partition("\n")[0]
-    return f"{name:22}{first.strip(chr(34))}"
+    return f"{name:22}{first.removeprefix('r').strip(chr(34))}"
