@@ -137,7 +137,10 @@ class Buildings:
         Args:
             kind: of ``outlines``.
             transform: (a, b, c, d, e, f) from px to coordinates, x' = a x + b y + c, y' = d x + e y + f;
-                None: px, with y pointing down.
+                (0, 0) is the corner of the first pixel, as in rasterio. None: px, with y pointing down.
+
+        Returns:
+            A feature a building, along the outer edges of its pixels: a house of 20 x 20 px has 400 px².
         """
         a, b, c, d, e, f = transform or (1, 0, 0, 0, 1, 0)
         features = []

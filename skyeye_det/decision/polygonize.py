@@ -70,19 +70,23 @@ def polygonize(
 
 
 def outline_geometry(parts: Parts) -> "shapely.Polygon | shapely.MultiPolygon":
-    """Valid geometry with an area, as GIS programs want it, of outlines that need not have one.
-
-    What has no area, a piece one pixel wide, is given half a pixel to each side; a ring that touches or
-    crosses itself is split there.
+    """The ground that outlines enclose, along the outer edges of their pixels, as GIS programs draw it.
 
     Args:
-        parts: outlines in px.
+        parts: outlines in px, through the centres of border pixels.
 
     Returns:
-        A valid polygon or multipolygon in the same frame; empty where there are no outlines.
+        A valid polygon or multipolygon in px of the frame in which pixel ``k`` covers ``k..k + 1``, so that a
+        GDAL geotransform applies; of an exact outline its area is that of the mask.
     """
-    pieces = [_with_area(polygon) for polygon in parts]
-    return pieces[0] if len(pieces) == 1 else shapely.union_all(np.array(pieces, object))
+    pieces = []
+    for exterior, *holes in parts:
+        moved = [ring + _HALF_PIXEL for ring in (exterior, *holes)]
+        line = shapely.LineString(moved[0]) if len(exterior) > 1 else shapely.Point(moved[0][0])
+        piece = shapely.Polygon(moved[0], moved[1:]) if len(exterior) > 2 else line
+        piece = shapely.make_valid(piece)
+        pieces.append(piece.buffer(_HALF_PIXEL, cap_style="square", join_style="mitre"))
+    return shapely.union_all(np.array(pieces, object))
 
 
 def geometry_parts(geometry: "shapely.Geometry") -> Parts:
@@ -272,11 +276,3 @@ def _mended(polygon: Polygon) -> "shapely.Polygon | shapely.MultiPolygon":
         return whole
     pieces = shapely.get_parts(shapely.get_parts(shapely.make_valid(whole)))  # a collection may hold several
     return shapely.union_all(pieces[shapely.get_type_id(pieces) == shapely.GeometryType.POLYGON])
-
-
-def _with_area(polygon: Polygon) -> "shapely.Polygon | shapely.MultiPolygon":
-    ring = polygon[0]
-    if len(ring) >= 3 and (whole := _mended(polygon)).area > 0:
-        return whole
-    line = shapely.LineString(ring) if len(ring) > 1 else shapely.Point(ring[0])
-    return shapely.buffer(line, _HALF_PIXEL, cap_style="square", join_style="mitre")

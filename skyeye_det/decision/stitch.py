@@ -1,8 +1,8 @@
 """Buildings of overlapping windows become those of the whole image: none lost, cut or doubled at a seam.
 
 Each building is taken from the window that sees it whole and most centrally; what another window sees of the
-same building is left out. One that no window sees whole, since it is larger than the overlap, is joined from
-its parts.
+same building is left out, and so is what another window sees where that one sees none. A building that no
+window sees whole, since it is larger than the overlap, is joined from its parts.
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,9 @@ CUT = 1.5
 MOST_SHARED = 0.5
 """Share of the smaller of two masks, within both windows, from which they are the same building."""
 
+MARGIN = 32
+"""px by which another window must see a place more centrally, to be asked alone what stands there."""
+
 _CELL = 256  # px of the grid in which neighbours are looked up
 
 
@@ -37,6 +40,7 @@ class _Part:
     left_out: str | None
     window: Window
     distance: float
+    is_central: bool = True
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -63,12 +67,15 @@ def stitch(
     """
     parts: list[_Part] = []
     candidates: list[_Part] = []
+    seen: list[Window] = []
     for window, buildings in found:
+        seen.append(window)
         if (window.height, window.width) == tuple(shape):
             return buildings
         parts += _parts(window, buildings)
         if buildings.candidates is not None:
             candidates += _parts(window, buildings.candidates)
+    _mark_central([*parts, *candidates], seen)
     taken = _Taken()
     kept = taken.take(parts, rule)
     return replace(
@@ -94,6 +101,16 @@ def _parts(window: Window, buildings: Buildings) -> list[_Part]:
     ]
 
 
+def _mark_central(parts: list[_Part], windows: list[Window]) -> None:
+    """Notes which parts no other window sees more centrally by ``MARGIN``."""
+    boxes = np.array([part.box for part in parts], np.float64).reshape(-1, 4)
+    best = np.full(len(parts), -np.inf)
+    for window in windows:
+        best = np.maximum(best, window.edge_distance(boxes - [window.x, window.y, window.x, window.y]))
+    for part, distance in zip(parts, best.tolist(), strict=True):
+        part.is_central = part.distance >= distance - MARGIN
+
+
 def _moved(crop: Crop, window: Window) -> Crop:
     (x, y), part = crop
     return (x + window.x, y + window.y), part
@@ -111,10 +128,10 @@ class _Taken:
         for part in sorted(parts, key=lambda part: (part.distance < CUT, -part.distance, -part.score)):
             same = [one for one in self._near(part.box) if _is_same(one, part)]
             whole = [one for one in same if one.distance >= CUT]
-            if not same:
+            if not same and part.is_central:
                 kept.append(part)
                 self._add(part)
-            elif not whole:
+            elif same and not whole:
                 first, *others = same
                 for other in [part, *others]:
                     _join(first, other, rule)

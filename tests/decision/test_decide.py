@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import shapely
+import shapely.geometry
 from made_up import map_of, square_prediction
 
 from skyeye_det.decision.decide import decide, decide_footprints
@@ -67,6 +69,18 @@ def test_a_window_without_anything_is_decided(kind: str) -> None:
     assert found.to_coco() == found.to_geojson()["features"] == []
     assert not np.any(found.rasterize())
     assert "0 buildings" in found._repr_html_()
+
+
+@pytest.mark.parametrize("kind", ["mask", "simplified", "right-angled"])
+@pytest.mark.parametrize("box", [(7, 9, 8, 10), (7, 9, 8, 20), (7, 9, 27, 24)])
+def test_geojson_runs_along_the_outer_edges_of_the_pixels(kind: str, box: tuple[int, int, int, int]) -> None:
+    found = decide(square_prediction([box], [0.9]), DecisionRule())
+    (feature,) = found.to_geojson(kind, transform=(0.5, 0, 100, 0, -0.5, 50))["features"]
+    shape = shapely.geometry.shape(feature["geometry"])
+    x0, y0, x1, y1 = box
+    assert shape.bounds == (100 + x0 / 2, 50 - y1 / 2, 100 + x1 / 2, 50 - y0 / 2)
+    assert shape.area == (x1 - x0) * (y1 - y0) / 4
+    assert shape.is_valid
 
 
 def test_a_building_of_one_pixel_is_one() -> None:
