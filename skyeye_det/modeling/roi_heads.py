@@ -132,10 +132,6 @@ class BuildingROIHeads(StandardROIHeads):
         self.damage_head.inference(*self._damage(features, boxes, masks), instances)
         return instances
 
-    def mask_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
-        """The mask head's losses of proposals matched to buildings: ``proposal_boxes`` and ``gt_*``."""
-        return self._forward_mask(features, proposals)
-
     def damage_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
         """``loss_damage`` of proposals matched to buildings: ``proposal_boxes`` and ``gt_*``."""
         foreground, _ = select_foreground_proposals(proposals, self.num_classes)
