@@ -1,5 +1,6 @@
 """Files that appear whole: written beside their place under another name, then renamed."""
 
+import codecs
 import errno
 import fcntl
 import hashlib
@@ -240,18 +241,29 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def utf8(content: bytes) -> bytes:
+    """The text of a file as UTF-8 without its byte-order mark; UTF-16 is known by its own, as of Windows.
+
+    Raises:
+        UnicodeDecodeError: it begins as UTF-16 and is none.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16").encode()
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
 def parse_json(path: str | os.PathLike[str], content: bytes) -> Any:
     """Value of JSON text; NaN and infinity are no JSON.
 
     Args:
         path: the file that it is of, for the message.
-        content: UTF-8.
+        content: UTF-8 or UTF-16, see ``utf8``.
 
     Raises:
         InputError: no JSON.
     """
     try:
-        return msgspec.json.decode(content)
+        return msgspec.json.decode(utf8(content))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, found something else ({error})") from error
 

@@ -217,3 +217,16 @@ def test_the_next_writer_waits_for_the_processes_of_a_killed_one(tmp_path, monke
     with sole_writer(tmp_path):
         assert time.monotonic() - start < 15
     assert holder.wait() == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_text_of_other_systems_is_read_with_its_mark(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding[-3:] in ("-le", "-be") else ""
+    (tmp_path / "a.json").write_bytes(f'{mark}{{"a": "é"}}'.encode(encoding))
+    assert read_json(tmp_path / "a.json") == {"a": "é"}
+
+
+def test_half_a_letter_of_utf_16_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes('{"a": 1}'.encode("utf-16")[:-1])
+    with pytest.raises(InputError, match="expected JSON"):
+        read_json(tmp_path / "a.json")

@@ -1,5 +1,7 @@
 """``skyeye <command>``, and the same commands by the names of ``tools/``."""
 
+import getpass
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +19,7 @@ def run(name: str) -> None:
     Args:
         name: of ``COMMANDS``.
     """
+    _name_user()
     run_command(lambda: import_module(f"skyeye_det.commands.{name}").main(sys.argv[1:]))
 
 
@@ -30,6 +33,14 @@ def main() -> None:
         run_command(lambda: _refuse(name))
     sys.argv[:2] = [f"skyeye {name}"]
     run(name)
+
+
+def _name_user() -> None:
+    """Containers run as users without an entry in passwd, whom torch asks for a name."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"uid{os.getuid()}"
 
 
 def _refuse(name: str) -> None:

@@ -42,11 +42,8 @@ def register_xbd_split(
         InputError: the name has no split, the file does not exist, or the name stands for other paths.
     """
     place_given = annotations is not None or image_root is not None
-    folder, _, split = name.rpartition("_")
-    if not folder or not split:
-        raise InputError(f"data set {name!r}: expected <root folder>_<split>, such as xbd_train")
-    root = Path(image_root or Path(os.environ.get("DETECTRON2_DATASETS", "datasets"), folder)).resolve()
-    file = Path(annotations or root / "annotations" / f"xbd_{split}.json").resolve()
+    root, split = _root_and_split(name, image_root)
+    file = Path(annotations or _annotations(root, split)).resolve()
     if name in DatasetCatalog:
         known = MetadataCatalog.get(name)
         if known.get("place_given") and not place_given:
@@ -82,6 +79,35 @@ def _conversion_of(root: Path, split: str) -> str:
     if kept:
         return f"--split-file {kept[-1]}"
     return "--splits FOLDER ... --split-by random|event|location (datasets/README.md, Splits)"
+
+
+def _root_and_split(name: str, image_root: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    """The xBD root and the split of a name; folders and splits may have underscores themselves.
+
+    Raises:
+        InputError: no division, or more than one of which the annotations are there.
+    """
+    words = name.split("_")
+    halves = [("_".join(words[:count]), "_".join(words[count:])) for count in range(len(words) - 1, 0, -1)]
+    base = os.environ.get("DETECTRON2_DATASETS", "datasets")
+    options = [
+        (Path(image_root or Path(base, folder)).resolve(), split)
+        for folder, split in halves
+        if folder and split
+    ]
+    if not options:
+        raise InputError(f"data set {name!r}: expected <root folder>_<split>, such as xbd_train")
+    there = [option for option in options if _annotations(*option).is_file()]
+    if len(there) > 1:
+        raise InputError(
+            f"data set {name}: expected one root folder and split, found {_annotations(*there[0])} and"
+            f" {_annotations(*there[1])}; rename one"
+        )
+    return (there or options)[0]
+
+
+def _annotations(root: Path, split: str) -> Path:
+    return root / "annotations" / f"xbd_{split}.json"
 
 
 def load_xbd_json(

@@ -23,7 +23,7 @@ from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_image
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.errors import InputError
-from skyeye_det.files import plain_bytes, write_bytes
+from skyeye_det.files import plain_bytes, utf8, write_bytes
 
 NUMBERING_FILE = "numbering.csv"
 LOCALIZATION, DAMAGE = "localization", "damage"
@@ -113,7 +113,7 @@ def read_numbering(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        rows = list(csv.reader(io.StringIO(plain_bytes(path).decode())))
+        rows = list(csv.reader(io.StringIO(utf8(plain_bytes(path)).decode())))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not rows or rows[0] != _COLUMNS:

@@ -1,5 +1,7 @@
 """``skyeye COMMAND``."""
 
+import getpass
+import os
 import sys
 
 import pytest
@@ -30,3 +32,18 @@ def test_an_unknown_command_is_refused_in_a_sentence(monkeypatch, capsys) -> Non
     error = capsys.readouterr().err
     assert error.startswith("error: skyeye: expected one of")
     assert error.count("\n") == 1
+
+
+def test_a_user_without_a_passwd_entry_gets_a_name(monkeypatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
+        monkeypatch.delenv(name)
+
+    def lacking(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", lacking)
+    monkeypatch.setattr(sys, "argv", ["skyeye", "check_dataset", "--xbd-root", "nowhere"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert getpass.getuser() == f"uid{os.getuid()}"

@@ -42,6 +42,22 @@ def test_the_place_is_datasets_where_the_variable_is_not_set(tmp_path, monkeypat
     assert MetadataCatalog.get("xbd_train").json_file == str(file)
 
 
+@pytest.mark.parametrize(("root", "split"), [("xbd", "santa_rosa"), ("my_own_xbd", "train"), ("a_b", "c_d")])
+def test_folders_and_splits_may_have_underscores(tmp_path, monkeypatch, root: str, split: str):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    file = write_root(tmp_path / root, split)
+    register_datasets([f"{root}_{split}"])
+    assert MetadataCatalog.get(f"{root}_{split}").json_file == str(file)
+
+
+def test_a_name_of_two_places_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_root(tmp_path / "a", "b_c")
+    write_root(tmp_path / "a_b", "c")
+    with pytest.raises(InputError, match="expected one root folder and split"):
+        register_xbd_split("a_b_c")
+
+
 def test_tiles_and_buildings_arrive_as_detectron2_wants_them(tmp_path):
     file = write_root(tmp_path / "xbd", "train")
     tiles = load_xbd_json(file, tmp_path / "xbd")
