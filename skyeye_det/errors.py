@@ -28,7 +28,7 @@ def shown(value: object, length: int = 60) -> str:
 
 
 class InputError(Exception):
-    """A fault of the input, told in one sentence: file, uid, expected, found, and what mends it.
+    """A fault of the input, in one sentence: file, uid, expected, found, and what mends it.
 
     Its text is one line of bounded length whatever names and values the input holds.
     """

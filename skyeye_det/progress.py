@@ -27,12 +27,12 @@ def progress(items: Iterable[T], total: int, description: str, unit: str) -> Ite
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=description, unit=unit)
         return
-    start = told = time.monotonic()
+    start = reported = time.monotonic()
     done = 0
     for done, item in enumerate(items, start=1):
         yield item
-        if (now := time.monotonic()) - told >= _SECONDS_A_LINE or (done == total and told > start):
-            told = now
+        if (now := time.monotonic()) - reported >= _SECONDS_A_LINE or (done == total and reported > start):
+            reported = now
             print(
                 f"{description}: {done} of {total} {unit}s, {now - start:.0f} s", file=sys.stderr, flush=True
             )

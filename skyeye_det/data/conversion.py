@@ -213,9 +213,9 @@ def _convert_parts(root: Path, output: Path, options: ConversionOptions) -> Conv
         pairs = [found[key] for key in keys]
         coco_name = split.coco_name(part)
         # Incomplete pairs are in no part; they are reported once, with the first.
-        told = () if summaries else missing
+        reported = () if summaries else missing
         summaries.append(
-            convert_scenes(root, pairs, coco_name, output, options.strict, options.workers, told)
+            convert_scenes(root, pairs, coco_name, output, options.strict, options.workers, reported)
         )
     return ConversionReport(
         summaries=tuple(summaries),

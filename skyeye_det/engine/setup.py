@@ -98,8 +98,8 @@ def _checked_decisions(config_file: Path, depth: int = 0) -> str | None:
     try:
         content = parse_yaml(config_file.read_bytes())
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        told = one_line(error)
-        raise InputError(f"config {config_file}: expected plain YAML, found other ({told})") from error
+        reported = one_line(error)
+        raise InputError(f"config {config_file}: expected plain YAML, found other ({reported})") from error
     if not isinstance(content, dict):
         raise InputError(
             f"config {config_file}: expected a YAML mapping of keys, found {type(content).__name__}; configs/"

@@ -87,7 +87,7 @@ def make_sample_xbd(
     root = Path(output)
     _check(pairs, seed, size, workers)
     assigned = split_of_each(pairs, splits)
-    _claim(root, {"seed": seed, "size": size, "splits": dict(splits)}, pairs)
+    _lock(root, {"seed": seed, "size": size, "splits": dict(splits)}, pairs)
     for split in splits:
         for folder in ("images", "labels", "targets"):
             (root / split / folder).mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _check(pairs: int, seed: int, size: int, workers: int | None) -> None:
             raise InputError(f"{option}: expected {expected}, found {found}")
 
 
-def _claim(root: Path, making: dict[str, Any], pairs: int) -> None:
+def _lock(root: Path, making: dict[str, Any], pairs: int) -> None:
     """Writes the manifest, or compares it with the one that is there."""
     path = root / MANIFEST
     making = {"generator": GENERATOR_VERSION, **making}

@@ -148,7 +148,7 @@ def severity_field(rng: Generator, side: int) -> np.ndarray:
     return texture.equalized(((ramp * 5 + patches * 4) // 9).astype(np.uint8))
 
 
-def grade_houses(rng: Generator, houses: list[House], severity: np.ndarray, level: str) -> list[int]:
+def damage_houses(rng: Generator, houses: list[House], severity: np.ndarray, level: str) -> list[int]:
     """Damage 0..3 of every building, in ``SHARES[level]``: by rank of the severity at its place, and luck."""
     if not houses:
         return []

@@ -84,7 +84,7 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
     crowns = _crown_colors(rngs[_GROUND], plan, recipe.biome)
     suns = roofs.draw_sun(rngs[_PRE]), roofs.draw_sun(rngs[_POST])
     severity = kinds.severity_field(rngs[_DAMAGE], side)
-    grades = kinds.grade_houses(rngs[_DAMAGE], plan.houses, severity, recipe.level)
+    grades = kinds.damage_houses(rngs[_DAMAGE], plan.houses, severity, recipe.level)
     pre = base.copy()
     _build_up(rngs[_PRE], pre, plan, suns[0], scene_rng(seed, index, _ROOFS), plan.trees, crowns)
     _hide(pre, blank)

@@ -128,7 +128,7 @@ def target_paths(files: SceneFiles) -> Paths:
     return folder / f"{files.name}_pre{_SUFFIX}", folder / f"{files.name}_post{_SUFFIX}"
 
 
-def paint_pair(files: SceneFiles) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[Fault]]:
+def rasterize_pair(files: SceneFiles) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[Fault]]:
     """Both target images of a pair, uint8 (height, width), and its faults.
 
     None where a fault leaves the pair out; that fault is then the only one.
@@ -154,7 +154,7 @@ def _make(
         write_bytes(paths[index], read_bytes(sources[index]))
     done = Counter(copied=len(copied), kept=len(paths) - len(missing))
     painted = [index for index in missing if index not in copied]
-    images, faults = paint_pair(files) if painted else ((), [])
+    images, faults = rasterize_pair(files) if painted else ((), [])
     if images is None:
         return done, faults, {}
     for index in painted:
@@ -274,7 +274,7 @@ def worst_first(differences: Iterable[TargetDifference]) -> list[TargetDifferenc
 
 
 def _compare(files: SceneFiles) -> list[TargetDifference]:
-    images, faults = paint_pair(files)
+    images, faults = rasterize_pair(files)
     found = []
     for index, path in enumerate(target_paths(files)):
         if path.exists():
