@@ -76,16 +76,7 @@ FUSIONS: dict[str, Callable[[int, int], ConcatFusion | AttentionFusion]] = {
 
 
 def build_fusion(name: str, channels: int, resolution: int) -> ConcatFusion | AttentionFusion:
-    """Builds a fusion by name.
-
-    Args:
-        name: a key of ``FUSIONS``.
-        channels: C.
-        resolution: R.
-
-    Raises:
-        InputError: there is no fusion of that name.
-    """
+    """A fusion of ``FUSIONS`` for C ``channels`` and R ``resolution``; InputError for other names."""
     if name not in FUSIONS:
         raise InputError(f"MODEL.DAMAGE_HEAD.FUSION: expected one of {tuple(FUSIONS)}, found {name!r}")
     return FUSIONS[name](channels, resolution)
@@ -131,10 +122,7 @@ class ObjectContext(nn.Module):
     does not offer.
 
     Args:
-        dim: D, length of the feature vector of a building.
-
-    Raises:
-        InputError: D is not a multiple of ``HEADS``.
+        dim: D, length of the feature vector of a building; InputError unless a multiple of ``HEADS``.
     """
 
     def __init__(self, dim: int):
@@ -153,15 +141,7 @@ class ObjectContext(nn.Module):
         self.slopes = nn.Parameter(2.0 ** -torch.arange(HEADS).float())
 
     def forward(self, features: Tensor, boxes: list[Tensor]) -> Tensor:
-        """Lets the buildings of each image see each other.
-
-        Args:
-            features: (M, D), image by image.
-            boxes: an image's M_i boxes, (M_i, 4) XYXY px; M_i may be 0, the sum of all M_i is M.
-
-        Returns:
-            (M, D).
-        """
+        """Maps (M, D), image by image, to (M, D); ``boxes`` are an image's (M_i, 4) XYXY px, M_i may be 0."""
         counts = [len(found) for found in boxes]
         padded = pad_sequence(list(self.qkv(self.norm(features)).split(counts)), batch_first=True)
         real = pad_sequence([features.new_ones(each, dtype=torch.bool) for each in counts], batch_first=True)
