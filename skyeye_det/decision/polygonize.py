@@ -24,7 +24,6 @@ LEAST_IOU = 0.8
 """With the polygon's mask; below it the right-angled outline is given up for the simplified one."""
 
 _FEWEST = 4  # edges of a right-angled ring
-_HALF_PIXEL = 0.5
 
 Mask = NDArray[np.bool_]
 
@@ -73,13 +72,7 @@ def outline_geometry(parts: Parts) -> "shapely.Polygon | shapely.MultiPolygon":
     """Valid geometry with an area, as GIS programs want it, of outlines that need not have one.
 
     What has no area, a piece one pixel wide, is given half a pixel to each side; a ring that touches or
-    crosses itself is split there.
-
-    Args:
-        parts: outlines in px.
-
-    Returns:
-        A valid polygon or multipolygon in the same frame; empty where there are no outlines.
+    crosses itself is split there. In the frame of the outlines, px; empty where there are none.
     """
     pieces = [_with_area(polygon) for polygon in parts]
     return pieces[0] if len(pieces) == 1 else shapely.union_all(np.array(pieces, object))
@@ -121,7 +114,8 @@ def right_angled_ring(ring: Ring, direction: float, least_step: float = 0.0) -> 
     along_x = steps[:, 0] >= steps[:, 1]
     begins = along_x != np.roll(along_x, 1)
     if np.count_nonzero(begins) < _FEWEST:
-        return _bounding_rectangle(turned) @ turn.T
+        (x0, y0), (x1, y1) = turned.min(axis=0), turned.max(axis=0)
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) @ turn.T
     edge = (np.cumsum(begins) - 1) % np.count_nonzero(begins)
     lengths = steps.max(axis=1)
     level = np.where(along_x, turned[:, 1] + following[:, 1], turned[:, 0] + following[:, 0]) / 2
@@ -224,11 +218,6 @@ def _squared(piece: Parts, exact: Polygon, tolerance: float) -> Parts:
     return squared if fits else piece
 
 
-def _bounding_rectangle(ring: Ring) -> Ring:
-    (x0, y0), (x1, y1) = ring.min(axis=0), ring.max(axis=0)
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-
-
 def _without_steps(levels: Ring, weights: Ring, least_step: float) -> Ring:
     """Takes out edges shorter than ``least_step``, the shortest first; the two beside each become one."""
     while len(levels) > _FEWEST:
@@ -279,4 +268,4 @@ def _with_area(polygon: Polygon) -> "shapely.Polygon | shapely.MultiPolygon":
     if len(ring) >= 3 and (whole := _mended(polygon)).area > 0:
         return whole
     line = shapely.LineString(ring) if len(ring) > 1 else shapely.Point(ring[0])
-    return shapely.buffer(line, _HALF_PIXEL, cap_style="square", join_style="mitre")
+    return shapely.buffer(line, 0.5, cap_style="square", join_style="mitre")
