@@ -64,13 +64,7 @@ class FoundComponents:
 
 
 class Overlaps(NamedTuple):
-    """Pairs with an IoU of at least ``LEAST_IOU``.
-
-    Attributes:
-        true: int64 (P,), index of the true building.
-        found: int64 (P,), index of the predicted one.
-        iou: float64 (P,).
-    """
+    """Pairs with an IoU of at least ``LEAST_IOU``: index (P,) of the true and of the predicted building."""
 
     true: Ints
     found: Ints
