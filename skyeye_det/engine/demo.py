@@ -45,14 +45,8 @@ def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, 
         register_xbd_split(f"sample_xbd_{split}", image_root=root)
     training = output / "training"
     with _step("3/6 training"):
-        train(
-            argparse.Namespace(
-                config_file=str(config_file),
-                opts=["OUTPUT_DIR", str(training)],
-                resume=True,
-                eval_only=False,
-            )
-        )
+        options = {"opts": ["OUTPUT_DIR", str(training)], "resume": True, "eval_only": False}
+        train(argparse.Namespace(config_file=str(config_file), **options))
     predictions = output / "predictions"
     with _step("4/6 predicting the scenes that were not trained on"):
         files = ModelFiles(str(training / "config.yaml"), str(training / "model_final.pth"))

@@ -195,10 +195,7 @@ class ObjectCounts:
 def count_objects(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -> ObjectCounts:
     """Counts the buildings of one tile.
 
-    Args:
-        true: T buildings.
-        damage: int64 (N,), grade of each prediction, -1..3.
-        pairs: (index of the true building, of the prediction that found it), int64 (M,) each.
+    Predictions have grades ``damage``, int64 (N,), -1..3; ``pairs`` are of ``match``.
     """
     hits, by = pairs
     grades = np.where(damage < 0, _UNKNOWN, damage)

@@ -158,12 +158,7 @@ def score_intervals(
 
 
 def score_tile(job: TileJob) -> TileScore:
-    """Reads and counts one tile.
-
-    Raises:
-        InputError: a fault of the truth; a prediction that is missing, unreadable, of another size or with
-            values that mean nothing.
-    """
+    """Reads and counts one tile; InputError as ``score_submission``."""
     truth, buildings = job.tile.read()
     shape = truth[1].shape[0], truth[1].shape[1]
     images = read_class_png(job.images[0], shape), read_class_png(job.images[1], shape)

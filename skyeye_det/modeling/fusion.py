@@ -17,9 +17,6 @@ from skyeye_det.errors import InputError
 HEADS = 4
 """Of each attention."""
 
-_NEAR = 32.0
-"""Distance in px, about the side of a building, from which on a neighbour counts as farther away."""
-
 _FEWEST_BINS = 1e-3
 """A region of less than this many bins counts as empty."""
 
@@ -149,7 +146,8 @@ class ObjectContext(nn.Module):
         corners = pad_sequence(boxes, batch_first=True)
         centres = (corners[..., :2] + corners[..., 2:]).detach().float() / 2
         apart = torch.linalg.vector_norm(centres[:, :, None] - centres[:, None], dim=-1)
-        bias = -self.slopes[:, None, None] * torch.log1p(apart / _NEAR)[:, None]
+        # From 32 px on, about the side of a building, a neighbour counts as farther away.
+        bias = -self.slopes[:, None, None] * torch.log1p(apart / 32)[:, None]
         # Not minus infinity: an image without buildings, beside others, has a row of nothing else, of which
         # some versions and devices make nan.
         bias = bias.to(queries.dtype).masked_fill(~real[:, None, None], torch.finfo(queries.dtype).min)

@@ -75,11 +75,6 @@ class GroupCounts:
         probs, both = joined_cells(joined.probs, both, most_cells)
         return replace(joined, probs=probs, pixels=both[:, :_TRUTHS], evidence=both[:, _TRUTHS:])
 
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """Classes that the truth has, bool (4,)."""
-        return self.true > 0
-
     def pixel_counts(self, temperature: float, weights: NDArray[np.floating]) -> Counts:
         """What ``count_pixels`` would count of rasterized tiles, for many classifications at once.
 

@@ -148,7 +148,7 @@ def _grid(steps: Sequence[float], free: NDArray[np.int64]) -> Floats:
 
 def _known(parts: Parts) -> NDArray[np.int64]:
     """Classes that the truth has."""
-    return np.flatnonzero(np.any([part.present for part in parts], axis=0))
+    return np.flatnonzero(np.sum([part.true for part in parts], axis=0))
 
 
 def _summed(parts: Parts, temperature: float, weights: Floats) -> Counts:
