@@ -60,9 +60,9 @@ class Reliability:
     """How often the likeliest class is right, by how sure of it the model is; adds up over tiles.
 
     Attributes:
-        count: float64 (``BINS``,), buildings of each bin; bin k holds confidences k/10 to (k+1)/10.
-        confidence: float64 (``BINS``,), sum of their largest probabilities.
-        right: float64 (``BINS``,), how many of them are of their likeliest class.
+        count, confidence, right: float64 (``BINS``,), of the buildings of each bin their number, the sum of
+            their largest probabilities, and how many are of their likeliest class; bin k holds confidences
+            k/10 to (k+1)/10.
         loss: sum of their negative log-likelihoods.
     """
 
@@ -72,22 +72,10 @@ class Reliability:
     loss: float
 
     @classmethod
-    def zero(cls) -> "Reliability":
-        """Of no building."""
-        return cls(np.zeros(BINS), np.zeros(BINS), np.zeros(BINS), 0.0)
-
-    @classmethod
     def of(cls, probs: Floats, grades: NDArray[np.integer]) -> "Reliability":
-        """Counts buildings.
-
-        Args:
-            probs: (N, 4), rows sum to 1.
-            grades: (N,), true class 0..3.
-        """
+        """Counts buildings of ``probs`` (N, 4), rows sum to 1, and of true class ``grades`` (N,), 0..3."""
         probs = np.asarray(probs, np.float64)
-        if not len(probs):
-            return cls.zero()
-        sure = probs.max(axis=1)
+        sure = probs.max(axis=1, initial=0)
         number = np.clip((sure * BINS).astype(np.int64), 0, BINS - 1)
         own = np.take_along_axis(probs, np.asarray(grades)[:, None], axis=1)[:, 0]
         count, confidence, right = (
@@ -119,13 +107,11 @@ class Reliability:
             NaN of no building.
         """
         total = float(self.count.sum())
-        filled = np.flatnonzero(self.count)
+        sums = {"accuracy": self.right.sum(), "confidence": self.confidence.sum(), "nll": self.loss}
         return {
             "buildings": int(total),
             "ece": self.error,
-            "accuracy": float(self.right.sum()) / total if total else math.nan,
-            "confidence": float(self.confidence.sum()) / total if total else math.nan,
-            "nll": self.loss / total if total else math.nan,
+            **{name: float(value) / total if total else math.nan for name, value in sums.items()},
             "bins": [
                 {
                     "low": number / BINS,
@@ -134,6 +120,6 @@ class Reliability:
                     "confidence": float(self.confidence[number] / self.count[number]),
                     "accuracy": float(self.right[number] / self.count[number]),
                 }
-                for number in filled.tolist()
+                for number in np.flatnonzero(self.count).tolist()
             ],
         }

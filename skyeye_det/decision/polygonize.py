@@ -24,7 +24,6 @@ LEAST_IOU = 0.8
 """With the polygon's mask; below it the right-angled outline is given up for the simplified one."""
 
 _FEWEST = 4  # edges of a right-angled ring
-_HALF_PIXEL = 0.5
 
 Mask = NDArray[np.bool_]
 
@@ -125,7 +124,8 @@ def right_angled_ring(ring: Ring, direction: float, least_step: float = 0.0) -> 
     along_x = steps[:, 0] >= steps[:, 1]
     begins = along_x != np.roll(along_x, 1)
     if np.count_nonzero(begins) < _FEWEST:
-        return _bounding_rectangle(turned) @ turn.T
+        (x0, y0), (x1, y1) = turned.min(axis=0), turned.max(axis=0)
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) @ turn.T
     edge = (np.cumsum(begins) - 1) % np.count_nonzero(begins)
     lengths = steps.max(axis=1)
     level = np.where(along_x, turned[:, 1] + following[:, 1], turned[:, 0] + following[:, 0]) / 2
@@ -226,11 +226,6 @@ def _squared(piece: Parts, exact: Polygon, tolerance: float) -> Parts:
     )
     fits = all(map(_is_valid, squared)) and _iou(squared, (exact,)) >= LEAST_IOU
     return squared if fits else piece
-
-
-def _bounding_rectangle(ring: Ring) -> Ring:
-    (x0, y0), (x1, y1) = ring.min(axis=0), ring.max(axis=0)
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
 def _without_steps(levels: Ring, weights: Ring, least_step: float) -> Ring:

@@ -164,7 +164,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         except _BROKEN as error:
             raise InputError(
                 f"weights {filename}: expected a checkpoint of tensors alone, found something else "
-                f"({_reason(error)}); nothing in it was run"
+                f"({_asked_for(error) or one_line(error)[:120]}); nothing in it was run"
             ) from error
         return content
 
@@ -180,42 +180,34 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             raise pickle.UnpicklingError("it is no archive of torch.save, or one cut off") from error
 
 
-def _reason(error: BaseException) -> str:
-    # torch answers with instructions for loading the file all the same.
-    asked = _asked_for(error)
-    return f"it asks for {asked}" if asked else one_line(error)[:120]
-
-
-def _asked_for(error: BaseException) -> str | None:
-    """What torch found in a file beside tensors, where that is its complaint."""
+def _asked_for(error: BaseException) -> str:
+    """What torch found in a file beside tensors, where that is its complaint: it gives advice to run it."""
     asked = re.search(r"GLOBAL (\S+)", str(error))
-    return asked[1] if asked else None
+    return f"it asks for {asked[1]}" if asked else ""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Builds numpy arrays and plain containers; anything else in the file is an error, not a call."""
 
-    _RECONSTRUCT = np.empty(0).__reduce__()[0]
-    _SCALAR = np.float64(0).__reduce__()[0]
-    _FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
-    # numpy 1 and 2 name the same functions differently.
-    _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy.core.multiarray", "scalar"): _SCALAR,
-        ("numpy._core.multiarray", "scalar"): _SCALAR,
-        ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
-        ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
+    _FUNCTIONS: ClassVar[dict[str, Any]] = {
+        "multiarray._reconstruct": np.empty(0).__reduce__()[0],
+        "multiarray.scalar": np.float64(0).__reduce__()[0],
+        "numeric._frombuffer": np.empty(0).__reduce_ex__(5)[0],
+    }
+    _ALLOWED: ClassVar[dict[str, Any]] = {
+        "collections.OrderedDict": OrderedDict,
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+        # numpy 1 and 2 name the same functions differently.
+        **{f"numpy.core.{name}": function for name, function in _FUNCTIONS.items()},
+        **{f"numpy._core.{name}": function for name, function in _FUNCTIONS.items()},
     }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
             return _latin1_bytes
         try:
-            return self._ALLOWED[module, name]
+            return self._ALLOWED[f"{module}.{name}"]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
 

@@ -19,6 +19,7 @@ from skyeye_det.files import write_bytes
 from skyeye_det.report.sources import scenes_of_xbd
 from skyeye_det.report.visualize import SceneChoice, visualize
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
+from skyeye_det.text_table import aligned, figure
 from skyeye_det.xview2.submission import read_class_png, submission_names, write_submission_pngs
 
 
@@ -44,14 +45,8 @@ def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, 
         register_xbd_split(f"sample_xbd_{split}", image_root=root)
     training = output / "training"
     with _step("3/6 training"):
-        train(
-            argparse.Namespace(
-                config_file=str(config_file),
-                opts=["OUTPUT_DIR", str(training)],
-                resume=True,
-                eval_only=False,
-            )
-        )
+        options = {"opts": ["OUTPUT_DIR", str(training)], "resume": True, "eval_only": False}
+        train(argparse.Namespace(config_file=str(config_file), **options))
     predictions = output / "predictions"
     with _step("4/6 predicting the scenes that were not trained on"):
         files = ModelFiles(str(training / "config.yaml"), str(training / "model_final.pth"))
@@ -83,14 +78,16 @@ def _score(root: Path, predictions: Path, baseline: Path) -> str:
         score_submission(folder, xbd_root=root, splits=["val"]) for folder in (predictions, baseline)
     )
     masks = found["instances"]
+    counted = {
+        "official score": [report["official"]["score"] for report in (found, trivial)],
+        "localization F1": [report["official"]["localization_f1"] for report in (found, trivial)],
+        "damage F1, harmonic": [report["official"]["damage_f1"] for report in (found, trivial)],
+        "damage F1, macro": [report["overall"]["damage_macro_f1"] for report in (found, trivial)],
+    }
     rows = [
-        ("official score", *(f"{report['official']['score']:.3f}" for report in (found, trivial))),
-        ("localization F1", *(f"{report['official']['localization_f1']:.3f}" for report in (found, trivial))),
-        ("damage F1, harmonic", *(f"{report['official']['damage_f1']:.3f}" for report in (found, trivial))),
-        ("damage F1, macro", *(f"{report['overall']['damage_macro_f1']:.3f}" for report in (found, trivial))),
-        ("mask AP50, %", f"{masks['AP50']:.1f}", ""),
-        ("recall at IoU 0.5, %", f"{masks['recall50']:.1f}", ""),
+        ("on scenes never trained on", "SkyEye", "all no-damage"),
+        *((name, *(figure(value, 3) for value in values)) for name, values in counted.items()),
+        ("mask AP50, %", figure(masks["AP50"], 1), ""),
+        ("recall at IoU 0.5, %", figure(masks["recall50"], 1), ""),
     ]
-    heading = f"{'on scenes never trained on':28}{'SkyEye':>10}{'all no-damage':>16}"
-    lines = [f"{name:28}{ours:>10}{theirs:>16}" for name, ours, theirs in rows]
-    return "\n".join([heading, *lines, "", format_report(found), ""])
+    return "\n".join([aligned(rows), "", format_report(found), ""])

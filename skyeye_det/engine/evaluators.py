@@ -7,11 +7,13 @@ Their outputs are those of ``DecidingModel``: ``buildings`` of each pair and, of
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
+from numpy.typing import NDArray
 
 from skyeye_det.data.targets import scene_targets
-from skyeye_det.evaluation.instance_metrics import ProposalCounts, average_precision, count_proposals
+from skyeye_det.evaluation.instance_metrics import average_precision, count_proposals, proposal_figures
 from skyeye_det.evaluation.truth import annotated_buildings
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 
@@ -81,7 +83,7 @@ class BuildingEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forgets the tiles seen so far."""
         self._results: list[dict[str, Any]] = []
-        self._proposals: ProposalCounts | None = None
+        self._proposals: list[NDArray[np.int64]] = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Keeps the run lengths of each tile's instances, and how many buildings its proposals meet."""
@@ -92,8 +94,7 @@ class BuildingEvaluator(DatasetEvaluator):
                     self._results += listed.to_coco(tile["scene"], tile["image_id"], tile["file_name"])
             if "proposals" in output:
                 boxes = output["proposals"].proposal_boxes.tensor.float().cpu().numpy()
-                met = count_proposals(self._tiles[tile["image_id"]], boxes)
-                self._proposals = met + (self._proposals or ProposalCounts.zero())
+                self._proposals.append(count_proposals(self._tiles[tile["image_id"]], boxes))
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Gives ``{"segm": figures}``, see the class, on the main worker."""
@@ -102,7 +103,7 @@ class BuildingEvaluator(DatasetEvaluator):
             return {}
         results = [result for part, _ in gathered for result in part]
         figures = average_precision(self._tiles.values(), results)
-        proposals = [counts for _, counts in gathered if counts is not None]
+        proposals = [counts for _, part in gathered for counts in part]
         if proposals:
-            figures |= sum(proposals, start=ProposalCounts.zero()).figures()
+            figures |= proposal_figures(np.sum(proposals, axis=0))
         return OrderedDict(segm=figures)

@@ -10,15 +10,11 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from skyeye_det.engine.trainer import train
 from skyeye_det.errors import InputError
 
-_WRONG_INPUT = 2
-"""Exit code, see ``skyeye_det.errors.run_command``."""
+_WRONG_INPUT = 2  # exit code, see ``skyeye_det.errors.run_command``
 
 
 def launch_training(args: argparse.Namespace) -> int:
-    """Runs ``train`` in as many processes as the command line asks for.
-
-    Args:
-        args: of ``detectron2.engine.default_argument_parser``.
+    """Runs ``train`` in as many processes as detectron2's command line asks for.
 
     Returns:
         Exit code: 0, or 2 where one of several processes has reported a fault of the input.

@@ -9,7 +9,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.events import get_event_storage, has_event_storage
 
 from skyeye_det.data.targets import parts_from_segmentation
-from skyeye_det.report.outlines import DrawnBuilding, buildings_from_parts, buildings_from_results
+from skyeye_det.report.outlines import buildings_from_parts, buildings_from_results
 from skyeye_det.report.panel import PairPicture, panel
 
 LARGEST_WIDTH = 2400
@@ -52,21 +52,11 @@ class PictureEvaluator(DatasetEvaluator):
         planes = image.cpu().numpy()
         order = 1 if self._image_format == "RGB" else -1
         pre, post = (np.ascontiguousarray(half[::order].transpose(1, 2, 0)) for half in np.split(planes, 2))
-        picture = panel(
-            PairPicture(
-                tile["scene"],
-                pre,
-                post,
-                truth=_truth(tile),
-                prediction=buildings_from_results(output["buildings"].to_coco()),
-            )
-        )
+        outlines = ((parts_from_segmentation(a["segmentation"]), a["damage"]) for a in tile["annotations"])
+        truth = buildings_from_parts(outlines, (tile["height"], tile["width"]))
+        prediction = buildings_from_results(output["buildings"].to_coco())
+        picture = panel(PairPicture(tile["scene"], pre, post, truth, prediction))
         if picture.shape[1] > LARGEST_WIDTH:
             height = max(1, round(picture.shape[0] * LARGEST_WIDTH / picture.shape[1]))
             picture = cv2.resize(picture, (LARGEST_WIDTH, height), interpolation=cv2.INTER_AREA)
         return np.asarray(picture, np.uint8)
-
-
-def _truth(tile: dict[str, Any]) -> list[DrawnBuilding]:
-    outlines = ((parts_from_segmentation(a["segmentation"]), a["damage"]) for a in tile["annotations"])
-    return buildings_from_parts(outlines, (tile["height"], tile["width"]))

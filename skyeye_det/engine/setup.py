@@ -176,19 +176,19 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     logging.getLogger("skyeye_det").info("Device: %s", cfg.MODEL.DEVICE)
 
 
-def check_training(cfg: CfgNode, processes: int) -> None:
+def check_training(cfg: CfgNode, processes: int, resume: bool = False) -> None:
     """Refuses what training cannot do on this machine.
 
     Args:
         cfg: of ``load_config``.
         processes: how many take part, over all machines.
+        resume: whether an earlier training goes on.
 
     Raises:
-        InputError: no iteration, several processes without CUDA, a batch that cannot be shared out evenly,
-            or an optimiser that is not there.
+        InputError: no iteration, several processes without CUDA, a batch that cannot be shared out evenly, an
+            optimiser that is not there, or the second step without the first.
     """
-    on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
-    if processes > 1 and not on_cuda:
+    if processes > 1 and not cfg.MODEL.DEVICE.startswith("cuda"):
         raise InputError(
             f"MODEL.DEVICE: expected cuda for training in {processes} processes, found {cfg.MODEL.DEVICE}; "
             "on a CPU leave --num-gpus at 1"
@@ -202,6 +202,11 @@ def check_training(cfg: CfgNode, processes: int) -> None:
         raise InputError(f"SOLVER.MAX_ITER: expected 1 or more, found {cfg.SOLVER.MAX_ITER}")
     if cfg.SOLVER.OPTIMIZER not in ("SGD", "AdamW"):
         raise InputError(f"SOLVER.OPTIMIZER: expected SGD or AdamW, found {cfg.SOLVER.OPTIMIZER}")
+    if cfg.MODEL.META_ARCHITECTURE == "FootprintRCNN" and not (cfg.MODEL.WEIGHTS or resume):
+        raise InputError(
+            "MODEL.WEIGHTS: expected a trained hybrid, whose damage head is to go on learning, found none; "
+            "append MODEL.WEIGHTS output/run/model_final.pth"
+        )
 
 
 def _check(cfg: CfgNode) -> None:

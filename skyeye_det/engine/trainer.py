@@ -30,10 +30,6 @@ from skyeye_det.engine.pictures import PictureEvaluator
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
-from skyeye_det.modeling.footprint_rcnn import FootprintRCNN
-
-_PICTURES = 4
-"""Tiles drawn at each evaluation."""
 
 SCORE = "xview2/score"
 """The metric by which the best checkpoint is kept."""
@@ -103,13 +99,13 @@ class PairTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
-        """The official score, mask AP, and pictures of the first tiles."""
+        """The official score, mask AP, and pictures of the first four tiles."""
         tiles = DatasetCatalog.get(dataset_name)
         return DatasetEvaluators(
             [
                 XView2Evaluator(tiles),
                 BuildingEvaluator(tiles),
-                PictureEvaluator(tiles[:_PICTURES], cfg.INPUT.FORMAT),
+                PictureEvaluator(tiles[:4], cfg.INPUT.FORMAT),
             ]
         )
 
@@ -223,8 +219,7 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
     """
     cfg = load_config(args.config_file, args.opts)
     if not args.eval_only:
-        check_training(cfg, comm.get_world_size())
-        _check_first_step(cfg, args.resume)
+        check_training(cfg, comm.get_world_size(), args.resume)
     set_up(cfg, args)
     with faults_reported():
         if args.eval_only:
@@ -234,15 +229,6 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
         logging.getLogger("skyeye_det").info("Training from iteration %d", trainer.start_iter)
         trainer.train()
         return getattr(trainer, "_last_eval_results", None)
-
-
-def _check_first_step(cfg: CfgNode, resume: bool) -> None:
-    """Refuses the second step of training without the first, which would learn on random features."""
-    if FootprintRCNN.__name__ == cfg.MODEL.META_ARCHITECTURE and not (cfg.MODEL.WEIGHTS or resume):
-        raise InputError(
-            "MODEL.WEIGHTS: expected a trained hybrid, whose damage head is to go on learning, found none; "
-            "append MODEL.WEIGHTS output/run/model_final.pth"
-        )
 
 
 def _evaluate(cfg: CfgNode, resume: bool) -> OrderedDict:

@@ -32,14 +32,11 @@ def keep_labelled(
 
 
 def models_by_fold(files: Sequence[ModelFiles], splits: Sequence[str]) -> list[list[ModelFiles]]:
-    """The models that have not seen each split in training.
+    """For each split the models that have not seen it in training.
 
     Args:
         files: a model for each split, in their order; of an ensemble several times as many, model by model.
         splits: of the tiles.
-
-    Returns:
-        For each split its models.
 
     Raises:
         InputError: their numbers do not fit, kinds are mixed, or one checkpoint serves two splits.

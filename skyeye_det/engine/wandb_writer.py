@@ -15,10 +15,7 @@ from detectron2.utils.events import EventWriter, get_event_storage
 from skyeye_det.errors import InputError, MissingDependencyError
 from skyeye_det.files import write_bytes
 
-_RUN_ID = "wandb_run_id"
 _STEP = "iteration"
-_WINDOW = 20
-"""Losses are smoothed by the median over so many iterations, as in the terminal."""
 
 
 class WandbWriter(EventWriter):
@@ -52,7 +49,7 @@ class WandbWriter(EventWriter):
                 dir=cfg.OUTPUT_DIR,
                 config=yaml.safe_load(cfg.dump()),
                 mode=mode,  # type: ignore[arg-type]
-                id=_run_id(Path(cfg.OUTPUT_DIR, _RUN_ID)),
+                id=_run_id(Path(cfg.OUTPUT_DIR, "wandb_run_id")),
                 resume="allow",
             )
         except (wandb.Error, OSError) as error:
@@ -74,7 +71,8 @@ class WandbWriter(EventWriter):
         storage = get_event_storage()
         by_iteration: dict[int, dict[str, Any]] = {}
         newest = self._last_iteration
-        for name, (value, iteration) in storage.latest_with_smoothing_hint(_WINDOW).items():
+        # Losses are smoothed by the median over 20 iterations, as in the terminal.
+        for name, (value, iteration) in storage.latest_with_smoothing_hint(20).items():
             if iteration > self._last_iteration:
                 by_iteration.setdefault(iteration, {})[name] = value
                 newest = max(newest, iteration)

@@ -64,13 +64,7 @@ class FoundComponents:
 
 
 class Overlaps(NamedTuple):
-    """Pairs with an IoU of at least ``LEAST_IOU``.
-
-    Attributes:
-        true: int64 (P,), index of the true building.
-        found: int64 (P,), index of the predicted one.
-        iou: float64 (P,).
-    """
+    """Pairs with an IoU of at least ``LEAST_IOU``: index (P,) of the true and of the predicted building."""
 
     true: Ints
     found: Ints
@@ -201,10 +195,7 @@ class ObjectCounts:
 def count_objects(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -> ObjectCounts:
     """Counts the buildings of one tile.
 
-    Args:
-        true: T buildings.
-        damage: int64 (N,), grade of each prediction, -1..3.
-        pairs: (index of the true building, of the prediction that found it), int64 (M,) each.
+    Predictions have grades ``damage``, int64 (N,), -1..3; ``pairs`` are of ``match``.
     """
     hits, by = pairs
     grades = np.where(damage < 0, _UNKNOWN, damage)

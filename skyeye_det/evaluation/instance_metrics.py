@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -120,35 +119,15 @@ def average_precision(tiles: Iterable[dict[str, Any]], results: Iterable[dict[st
     )
 
 
-@dataclass(frozen=True, eq=False)
-class ProposalCounts:
-    """Buildings that no proposal meets cannot be found by a later stage; counts of one tile, or of many.
-
-    Attributes:
-        buildings: int64 (4,), all and in each of ``buildings.SIZES``.
-        met: int64 (4,), those whose box a proposal overlaps with an IoU of at least 0.5.
-    """
-
-    buildings: NDArray[np.int64]
-    met: NDArray[np.int64]
-
-    @classmethod
-    def zero(cls) -> ProposalCounts:
-        """Counts of no tile."""
-        return cls(*np.zeros((2, 1 + len(SIZES)), np.int64))
-
-    def __add__(self, other: ProposalCounts) -> ProposalCounts:
-        return ProposalCounts(self.buildings + other.buildings, self.met + other.met)
-
-    def figures(self) -> dict[str, float]:
-        """``proposal_recall50`` and ``proposal_recall50_<size>``, 0..100; NaN without buildings."""
-        names = ["proposal_recall50", *(f"proposal_recall50_{size}" for size in SIZES)]
-        pairs = zip(names, self.met.tolist(), self.buildings.tolist(), strict=True)
-        return {name: 100 * met / count if count else float("nan") for name, met, count in pairs}
+def proposal_figures(counts: NDArray[np.int64]) -> dict[str, float]:
+    """``proposal_recall50`` and ``proposal_recall50_<size>``, 0..100; NaN without buildings."""
+    names = ["proposal_recall50", *(f"proposal_recall50_{size}" for size in SIZES)]
+    rows = zip(names, *counts.tolist(), strict=True)
+    return {name: 100 * met / count if count else float("nan") for name, count, met in rows}
 
 
-def count_proposals(tile: dict[str, Any], proposals: NDArray[np.floating]) -> ProposalCounts:
-    """Counts the buildings of one tile that proposals meet.
+def count_proposals(tile: dict[str, Any], proposals: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Counts the buildings of one tile that proposals meet; no later stage can find the others.
 
     A building is met or not, however many proposals meet it; one proposal may meet two buildings.
 
@@ -156,6 +135,10 @@ def count_proposals(tile: dict[str, Any], proposals: NDArray[np.floating]) -> Pr
         tile: dataset dict with ``annotations``, ``height`` and ``width``; buildings without a pixel in the
             tile do not count.
         proposals: (P, 4) boxes, XYXY in px, pixel ``k`` covers ``[k, k + 1]``.
+
+    Returns:
+        int64 (2, 4), which adds up over tiles: buildings, all and in each of ``buildings.SIZES``, and those
+        whose box a proposal overlaps with an IoU of at least 0.5.
     """
     true = TrueBuildings.of(annotated_buildings(tile), (tile["height"], tile["width"]))
     boxes = np.array(
@@ -166,9 +149,8 @@ def count_proposals(tile: dict[str, Any], proposals: NDArray[np.floating]) -> Pr
     met = np.zeros(len(boxes), bool)
     for start in range(0, len(boxes) if len(offered) else 0, _BLOCK):
         block = boxes[start : start + _BLOCK]
-        met[start : start + _BLOCK] = (coco_mask.iou(offered, block, [0] * len(block)) >= LEAST_IOU).any(
-            axis=0
-        )
+        ious = coco_mask.iou(offered, block, [0] * len(block))
+        met[start : start + _BLOCK] = (ious >= LEAST_IOU).any(axis=0)
     groups = size_groups(true.areas)
     by_size = [np.bincount(group, minlength=len(SIZES)) for group in (groups, groups[met])]
-    return ProposalCounts(*(np.append(counts.sum(), counts) for counts in by_size))
+    return np.array([[counts.sum(), *counts] for counts in by_size], np.int64)

@@ -39,7 +39,7 @@ def known_windows(store: PredictionStore, scenes: Sequence[SceneFiles], folder: 
         windows = store.windows(image)
         paths = [folder / store.path(image, window).name for window in windows]
         if not all(path.is_file() for path in paths):
-            localization, damage = tile_of(files).read()
+            (localization, damage), _ = tile_of(files).read()
             if localization.shape != (image.height, image.width):
                 raise InputError(
                     f"{files.name}: expected labels for a tile of {image.width} x {image.height} px as its"

@@ -6,6 +6,7 @@ that the rule left out. Parts are read tile by tile; a joined file is held whole
 every value used is checked.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.errors import InputError, shown
-from skyeye_det.evaluation.run_lengths import mask_area
 from skyeye_det.files import read_json
 from skyeye_det.xview2.submission import (
     CANDIDATES_FOLDER,
@@ -30,6 +30,12 @@ from skyeye_det.xview2.submission import (
 )
 
 _SHOWN = 3
+
+_NUMBER = re.compile("[P-o]{0,6}[0-O]")
+"""Five bits a character, least first, the last without the sixth; 35 bits are more than any image needs."""
+
+_RUN_LENGTHS = re.compile(f"(?:{_NUMBER.pattern})+")
+
 Results = list[dict[str, Any]]
 Ints = NDArray[np.int64]
 
@@ -111,14 +117,7 @@ class InstanceFile:
     results: Results | None = None
 
     def read(self, shape: tuple[int, int]) -> FoundInstances:
-        """Checks the instances.
-
-        Args:
-            shape: (h, w) of the tile, px.
-
-        Raises:
-            InputError: no such file, or a value that is not what it should be.
-        """
+        """Checks the instances of a tile of (h, w) px; InputError where one is not what it should be."""
         found = read_json(self.path) if self.results is None else self.results
         if not isinstance(found, list) or not all(isinstance(result, dict) for result in found):
             raise InputError(f"{self.path}: expected a list of results, found another structure")
@@ -155,11 +154,7 @@ class InstanceSource:
     """The instances, or the candidates, of a folder of predictions; no part has been read."""
 
     def __init__(self, predictions: Path, kind: str = PARTS_FOLDER) -> None:
-        """Looks what is there.
-
-        Args:
-            predictions: the folder.
-            kind: ``PARTS_FOLDER`` or ``CANDIDATES_FOLDER``.
+        """Looks what is there of ``PARTS_FOLDER`` or ``CANDIDATES_FOLDER``.
 
         Raises:
             InputError: a joined file that is no list of results with their scenes.
@@ -240,3 +235,42 @@ def _results_by_scene(path: Path) -> dict[str, Results]:
             raise InputError(f"{path}: expected a result with its scene in place {index + 1}, found none")
         found.setdefault(scene, []).append(result)
     return found
+
+
+def mask_area(mask: Any, shape: tuple[int, int]) -> int:
+    """Checks compressed run lengths and counts their pixels, before C code gets to see them.
+
+    pycocotools reads past the end of a text that breaks off in the middle of a number, and stops early at a
+    run of no pixels; so neither is let through.
+
+    Args:
+        mask: what was found as ``segmentation``: ``{"size": [h, w], "counts": str}``.
+        shape: (h, w) that it must have.
+
+    Returns:
+        Area, px.
+
+    Raises:
+        ValueError: what was found instead: another structure or size, no run lengths, or not as many pixels
+            as the image has.
+    """
+    if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
+        raise ValueError("no compressed run lengths")
+    if mask.get("size") != list(shape):
+        raise ValueError(f"size {mask.get('size')!r} instead of {list(shape)}"[:80])
+    if not _RUN_LENGTHS.fullmatch(mask["counts"]):
+        raise ValueError("run lengths that break off, or characters that are none")
+    runs: list[int] = []
+    for number in _NUMBER.findall(mask["counts"]):
+        digits = [ord(character) - ord("0") for character in number]
+        run = sum((digit & 31) << 5 * place for place, digit in enumerate(digits))
+        if digits[-1] & 16:
+            run -= 1 << 5 * len(digits)
+        if len(runs) > 2:  # written as the difference to the run before the last
+            run += runs[-2]
+        if run < 0 or (run == 0 and runs):
+            raise ValueError("a run of fewer than 0 pixels" if run < 0 else "a run of no pixels")
+        runs.append(run)
+    if sum(runs) != shape[0] * shape[1]:
+        raise ValueError("runs that do not add up to the image")
+    return sum(runs[1::2])

@@ -17,11 +17,7 @@ _FIGURES = ("precision", "recall", "f1")
 def format_report(report: dict[str, Any]) -> str:
     """The official score, figures by class, single buildings, mask AP, and the score per event.
 
-    Args:
-        report: what :func:`skyeye_det.evaluation.submission_score.score_submission` returns.
-
-    Returns:
-        Lines of text; what is not defined reads ``n/a``.
+    Of what ``submission_score.score_submission`` returns; figures that are not defined read ``n/a``.
     """
     share = f"{100 * report['resampling']['level']:g} % interval"
     objects, masks = report["objects"], report["instances"]

@@ -44,13 +44,7 @@ NO_OBJECTS = "objects not scored: targets hold no single buildings; use --xbd-ro
 
 @dataclass(frozen=True)
 class TileJob:
-    """One tile to score; can be handed to another process.
-
-    Attributes:
-        tile: its truth.
-        images: localization and damage PNG.
-        instances: file of its instances, and of its candidates if there is one; None for components.
-    """
+    """One tile to score: localization and damage PNG; files of instances and candidates, or components."""
 
     tile: TrueTile
     images: tuple[Path, Path]
@@ -164,17 +158,12 @@ def score_intervals(
 
 
 def score_tile(job: TileJob) -> TileScore:
-    """Reads and counts one tile.
-
-    Raises:
-        InputError: a fault of the truth; a prediction that is missing, unreadable, of another size or with
-            values that mean nothing.
-    """
-    truth, buildings = job.tile.read_buildings() if job.tile.read_buildings else (job.tile.read(), ())
+    """Reads and counts one tile; InputError as ``score_submission``."""
+    truth, buildings = job.tile.read()
     shape = truth[1].shape[0], truth[1].shape[1]
     images = read_class_png(job.images[0], shape), read_class_png(job.images[1], shape)
     pixels = count_pixels(*images, *truth)
-    if job.tile.read_buildings is None:
+    if buildings is None:
         return TileScore(pixels)
     true = TrueBuildings.of(buildings, shape)
     true_rank = rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage)

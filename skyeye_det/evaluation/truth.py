@@ -19,8 +19,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.prediction.masks import encode_crop
 from skyeye_det.xview2.submission import read_class_png
 
-Images = tuple[np.ndarray, np.ndarray]
-"""localization and damage, uint8 (h, w)"""
+Truth = tuple[tuple[np.ndarray, np.ndarray], tuple[Building, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,13 @@ class TrueTile:
     Attributes:
         scene: its name, ``test_00000`` where it is anonymous.
         event: group that it is reported with.
-        read: gives localization (above 0: building) and damage 0..4, uint8 (h, w); raises InputError.
-        read_buildings: gives these and the single buildings; None where the truth does not know them.
+        read: gives localization (above 0: building) and damage 0..4, uint8 (h, w), and the single buildings,
+            None where the truth does not know them; raises InputError.
     """
 
     scene: str
     event: str
-    read: Callable[[], Images]
-    read_buildings: Callable[[], tuple[Images, tuple[Building, ...]]] | None = None
+    read: Callable[[], Truth]
 
 
 def tiles_from_targets(targets: Path, splits: Iterable[str] | None = None) -> list[TrueTile]:
@@ -102,24 +100,13 @@ def _collect(folder: Path, found: dict[str, dict[str, Path]]) -> None:
         found[scene][kind] = path
 
 
-def _read_targets(localization: Path, damage: Path) -> Images:
+def _read_targets(localization: Path, damage: Path) -> Truth:
     image = read_class_png(localization)
-    return image, read_class_png(damage, image.shape)
+    return (image, read_class_png(damage, image.shape)), None
 
 
 def tiles_from_labels(xbd_root: Path, splits: Iterable[str] | None = None) -> list[TrueTile]:
-    """Tiles of an xBD root whose true images are painted from the labels by the official fill rule.
-
-    Args:
-        xbd_root: root with ``<split>/images`` and ``<split>/labels``.
-        splits: names of the splits; None for every folder that has labels.
-
-    Returns:
-        Tiles sorted by scene; nothing but names has been read.
-
-    Raises:
-        InputError: no such root or split, an incomplete pair, or a scene in two splits.
-    """
+    """Tiles of ``labelled_scenes`` whose true images follow from the labels by the official fill rule."""
     return [tile_of(files) for files in labelled_scenes(xbd_root, splits)]
 
 
@@ -159,8 +146,7 @@ def labelled_scenes(
 
 def tile_of(files: SceneFiles) -> TrueTile:
     """The true tile of a labelled pair."""
-    readers = partial(_read_images, files), partial(_read_labels, files)
-    return TrueTile(files.name, scene_event(files.name), *readers)
+    return TrueTile(files.name, scene_event(files.name), partial(_read_labels, files))
 
 
 def _complete_scenes(root: Path, splits: Iterable[str]) -> dict[str, SceneFiles]:
@@ -179,11 +165,7 @@ def _complete_scenes(root: Path, splits: Iterable[str]) -> dict[str, SceneFiles]
     return found
 
 
-def _read_images(files: SceneFiles) -> Images:
-    return _read_labels(files)[0]
-
-
-def _read_labels(files: SceneFiles) -> tuple[Images, tuple[Building, ...]]:
+def _read_labels(files: SceneFiles) -> Truth:
     scene, faults = read_scene(files)
     if scene is None:
         raise InputError(f"{files.root}: {dropping_fault(faults)}; a score needs every tile")

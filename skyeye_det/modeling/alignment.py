@@ -22,15 +22,6 @@ MAX_SHIFT = 2
 MAX_TILE_SHIFT = 4
 """Cells along each axis within which a tile's shift is sought: 16 px at stride 4."""
 
-_OFFSET_DIM = 32
-"""Channels of the convolutions that predict the offsets."""
-
-_EVERY = 2
-"""Only every second cell of a tile is compared, along each axis: a quarter of the cost."""
-
-_LEAD = 1e-4
-"""Lead of no shift, for tiles that show nothing."""
-
 
 class NoAlignment(nn.Module):
     """Post as it is."""
@@ -59,9 +50,9 @@ class DeformableAlignment(nn.Module):
 
     def __init__(self, channels: int, resolution: int):
         super().__init__()
-        first = nn.Conv2d(2 * channels, _OFFSET_DIM, 1)
-        second = nn.Conv2d(_OFFSET_DIM, _OFFSET_DIM, 3, padding=1)
-        last = nn.Conv2d(_OFFSET_DIM, 2, 3, padding=1)
+        first = nn.Conv2d(2 * channels, 32, 1)
+        second = nn.Conv2d(32, 32, 3, padding=1)
+        last = nn.Conv2d(32, 2, 3, padding=1)
         weight_init.c2_msra_fill(first)
         weight_init.c2_msra_fill(second)
         for parameter in last.parameters():
@@ -126,17 +117,14 @@ def tile_shift(pre: Tensor, post: Tensor) -> Tensor:
     best whole cell is refined by a parabola through its neighbours, as in image registration (Foroosh et
     al. 2002, doi 10.1109/83.988953, name the method and better ones).
 
-    Args:
-        pre: (N, C, H, W) features.
-        post: the same.
-
     Returns:
-        (N, 2) float32, (dx, dy) in cells by which post lies to the right of and below pre, within
-        ``MAX_TILE_SHIFT``.
+        For features (N, C, H, W): (N, 2) float32, (dx, dy) in cells by which post lies to the right of and
+        below pre, within ``MAX_TILE_SHIFT``.
     """
     side = 2 * MAX_TILE_SHIFT + 1
-    scores = _mean_cosines(pre, post, MAX_TILE_SHIFT, _EVERY).unflatten(1, (side, side))
-    scores[:, MAX_TILE_SHIFT, MAX_TILE_SHIFT] += _LEAD
+    # Every second cell along each axis: a quarter of the cost.
+    scores = _mean_cosines(pre, post, MAX_TILE_SHIFT, every=2).unflatten(1, (side, side))
+    scores[:, MAX_TILE_SHIFT, MAX_TILE_SHIFT] += 1e-4  # no shift leads, for tiles that show nothing
     best = scores.flatten(1).argmax(dim=1)
     rows, columns = best // side, best % side
     each = torch.arange(len(scores), device=scores.device)
@@ -151,13 +139,9 @@ def tile_shift(pre: Tensor, post: Tensor) -> Tensor:
 
 
 def _mean_cosines(pre: Tensor, post: Tensor, reach: int, every: int = 1) -> Tensor:
-    """(N, C, H, W) of both -> (N, S^2) float32, of each shift in the order of ``_shifts``.
+    """(N, C, H, W) of both -> (N, S^2) float32, of each shift of ``reach`` cells in the order of ``_shifts``.
 
-    Args:
-        pre: features.
-        post: the same.
-        reach: cells along each axis.
-        every: only each such row and column of pre is compared.
+    Only each ``every``-th row and column of pre is compared.
     """
     pre = F.normalize(pre.float(), dim=1)[:, :, ::every, ::every]
     padded = F.pad(F.normalize(post.float(), dim=1), (reach,) * 4)
@@ -187,16 +171,7 @@ ALIGNMENTS: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def build_alignment(name: str, channels: int, resolution: int) -> nn.Module:
-    """Builds an alignment by name.
-
-    Args:
-        name: a key of ``ALIGNMENTS``.
-        channels: C.
-        resolution: R.
-
-    Raises:
-        InputError: there is no alignment of that name.
-    """
+    """An alignment of ``ALIGNMENTS`` for C ``channels`` and R ``resolution``; InputError for other names."""
     if name not in ALIGNMENTS:
         raise InputError(f"MODEL.DAMAGE_HEAD.ALIGNMENT: expected one of {tuple(ALIGNMENTS)}, found {name!r}")
     return ALIGNMENTS[name](channels, resolution)

@@ -149,14 +149,9 @@ def build_siamese_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> S
 def folded_network(network: nn.Module, images: Tensor) -> nn.Module:
     """A copy of a backbone, for inference alone, whose BatchNorms lie in the weights of its convolutions.
 
-    The same network in fewer passes over memory.
-
     Args:
         network: backbone in evaluation mode that maps images to a dict of features; left as it is.
         images: (N, C, H, W) float, as the network takes them; on them both must agree.
-
-    Returns:
-        The copy.
 
     Raises:
         InputError: there is no such BatchNorm, or the network uses one in another way than after the
@@ -194,12 +189,6 @@ def _fold_children(module: Any) -> int:
 
 
 def _fold(convolution: Any, norm: Any) -> None:
-    convolution.weight, convolution.bias = fuse_conv_bn_weights(
-        convolution.weight,
-        convolution.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-    )
+    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    folded = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
+    convolution.weight, convolution.bias = folded

@@ -32,11 +32,6 @@ class BoundaryMaskHead(MaskRCNNConvUpsampleHead):
     """See the module; reads the keys of ``MODEL.ROI_MASK_HEAD`` that MaskRCNNConvUpsampleHead reads.
 
     Training gives ``loss_mask`` and ``loss_mask_edge``. The edge itself is predicted in training alone.
-
-    Args:
-        input_shape: C channels of the pooled features.
-        conv_dims: channels of the mask branch's convolutions and of its upsampling layer.
-        **kwargs: of MaskRCNNConvUpsampleHead.
     """
 
     @configurable
@@ -111,7 +106,7 @@ def edge_targets(instances: list[Instances], logits: Tensor) -> Tensor:
         logits: (M, 1, S, S), for size and device.
 
     Returns:
-        (M, S, S) float32, 0 or 1; M is 0 where no image has an instance.
+        (M, S, S) float32, 0 or 1.
     """
     side = logits.shape[-1]
     cut = []
@@ -129,12 +124,7 @@ def edge_targets(instances: list[Instances], logits: Tensor) -> Tensor:
 def edge_loss(logits: Tensor, edges: Tensor) -> Tensor:
     """Binary cross-entropy plus Dice, each the mean over the buildings (Cheng et al. 2020, eq. 1 to 3).
 
-    Args:
-        logits: (M, 1, S, S).
-        edges: (M, S, S) float32, 0 or 1.
-
-    Returns:
-        Scalar; 0 with a gradient (of zeros) where M is 0.
+    Of logits (M, 1, S, S) and edges (M, S, S) float32, 0 or 1; 0 with a gradient (of zeros) where M is 0.
     """
     if len(edges) == 0:
         return logits.sum() * 0.0

@@ -7,7 +7,6 @@ Shapes: N pairs, H x W px.
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
@@ -17,7 +16,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 
 from skyeye_det.errors import InputError
-from skyeye_det.modeling.pixel_losses import IGNORE_PIXEL, PixelLosses, pixel_targets
+from skyeye_det.modeling.pixel_losses import PixelLosses, pixel_targets
 
 MAP_CHANNELS = ("building", "seam")
 """What the channels of the map are."""
@@ -31,13 +30,6 @@ class BuildingMapHead(SemSegFPNHead):
 
     The median building is 35 px wide: at stride 4 its edge is a tenth of its area. A sub-pixel convolution
     (Shi et al. 2016, arXiv:1609.05158) and one 3 x 3 convolution at half the stride cost less than a decoder.
-
-    Args:
-        input_shape: of the features, as for SemSegFPNHead.
-        losses: of ``MODEL.SEM_SEG_HEAD.LOSSES``.
-        conv_dims: channels of the convolutions.
-        norm: their normalisation.
-        kwargs: of SemSegFPNHead.
 
     Raises:
         InputError: there is no feature, or one finer than ``COMMON_STRIDE``.
@@ -99,16 +91,3 @@ class BuildingMapHead(SemSegFPNHead):
         by_name = {name: logits[:, index : index + 1] for index, name in enumerate(MAP_CHANNELS)}
         losses = self.pixel_losses(by_name, pixel_targets(sem_seg, seams))
         return {name: loss * self.loss_weight for name, loss in losses.items()}
-
-
-def stacked_targets(images: list[Tensor], size: tuple[int, int]) -> Tensor:
-    """Pixel targets (H_i, W_i) of a batch as (N, H, W), to be ignored beside images smaller than it."""
-    batch = images[0].new_full((len(images), *size), IGNORE_PIXEL)
-    for target, image in zip(batch, images, strict=True):
-        target[: image.shape[0], : image.shape[1]] = image
-    return batch
-
-
-def map_probabilities(logits: Tensor) -> Tensor:
-    """Probabilities (N, 2, H, W) float32 of the map's logits."""
-    return torch.sigmoid(logits.float())

@@ -149,15 +149,7 @@ class DamageHead(nn.Module):
 
 
 class OrdinalPredictor(nn.Module):
-    """Last layer of the damage head for one ordinal form.
-
-    Args:
-        in_dim: length of the feature vector of a building.
-        form: key of ``ORDINAL_FORMS``.
-
-    Raises:
-        InputError: there is no form of that name.
-    """
+    """Last layer of the damage head for one of ``ORDINAL_FORMS``; InputError where ``form`` is none."""
 
     def __init__(self, in_dim: int, form: str):
         super().__init__()
@@ -212,12 +204,7 @@ def ordinal_loss(logits: Tensor, damage: Tensor, class_weights: Tensor, form: st
 
 
 def ordinal_probabilities(logits: Tensor, form: str) -> Tensor:
-    """Probabilities of the damage classes, (M, K), each row summing to 1.
-
-    Args:
-        logits: (M, K - 1) or (M, K), as the form's predictor gives them.
-        form: key of ``ORDINAL_FORMS``.
-    """
+    """Logits of the form, (M, K - 1) or (M, K), as probabilities of the damage classes (M, K)."""
     if form == "cross_entropy":
         return logits.float().softmax(dim=1)
     exceeds = logits.float().sigmoid()

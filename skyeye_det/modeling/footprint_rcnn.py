@@ -10,11 +10,6 @@ from torch import Tensor
 
 from skyeye_det.modeling.hybrid_rcnn import HybridRCNN
 
-_JITTER = 0.08
-"""Standard deviation of a box's edges in training, as a share of its sides: boxes that are found lie so."""
-
-_TRAINED = "roi_heads.damage_head."
-
 
 @META_ARCH_REGISTRY.register()
 class FootprintRCNN(HybridRCNN):
@@ -28,7 +23,7 @@ class FootprintRCNN(HybridRCNN):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name.startswith(_TRAINED))
+            parameter.requires_grad_(name.startswith("roi_heads.damage_head."))
 
     def train(self, mode: bool = True) -> "FootprintRCNN":
         """Sets the mode of all but the backbone, whose BatchNorm would count on."""
@@ -51,7 +46,8 @@ def as_proposals(truth: Instances) -> Instances:
     """The true buildings as if they had been proposed, a little beside their boxes."""
     boxes = truth.gt_boxes.tensor
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    moved = boxes + torch.randn_like(boxes) * sides * _JITTER
+    # The standard deviation with which boxes that are found lie, as a share of the sides.
+    moved = boxes + torch.randn_like(boxes) * sides * 0.08
     proposals = Instances(truth.image_size, **truth.get_fields())
     # Edges that crossed would make a box without area.
     low, high = torch.minimum(moved[:, :2], moved[:, 2:] - 1), torch.maximum(moved[:, 2:], moved[:, :2] + 1)

@@ -17,9 +17,6 @@ from skyeye_det.errors import InputError
 HEADS = 4
 """Of each attention."""
 
-_NEAR = 32.0
-"""Distance in px, about the side of a building, from which on a neighbour counts as farther away."""
-
 _FEWEST_BINS = 1e-3
 """A region of less than this many bins counts as empty."""
 
@@ -76,16 +73,7 @@ FUSIONS: dict[str, Callable[[int, int], ConcatFusion | AttentionFusion]] = {
 
 
 def build_fusion(name: str, channels: int, resolution: int) -> ConcatFusion | AttentionFusion:
-    """Builds a fusion by name.
-
-    Args:
-        name: a key of ``FUSIONS``.
-        channels: C.
-        resolution: R.
-
-    Raises:
-        InputError: there is no fusion of that name.
-    """
+    """A fusion of ``FUSIONS`` for C ``channels`` and R ``resolution``; InputError for other names."""
     if name not in FUSIONS:
         raise InputError(f"MODEL.DAMAGE_HEAD.FUSION: expected one of {tuple(FUSIONS)}, found {name!r}")
     return FUSIONS[name](channels, resolution)
@@ -131,10 +119,7 @@ class ObjectContext(nn.Module):
     does not offer.
 
     Args:
-        dim: D, length of the feature vector of a building.
-
-    Raises:
-        InputError: D is not a multiple of ``HEADS``.
+        dim: D, length of the feature vector of a building; InputError unless a multiple of ``HEADS``.
     """
 
     def __init__(self, dim: int):
@@ -153,15 +138,7 @@ class ObjectContext(nn.Module):
         self.slopes = nn.Parameter(2.0 ** -torch.arange(HEADS).float())
 
     def forward(self, features: Tensor, boxes: list[Tensor]) -> Tensor:
-        """Lets the buildings of each image see each other.
-
-        Args:
-            features: (M, D), image by image.
-            boxes: an image's M_i boxes, (M_i, 4) XYXY px; M_i may be 0, the sum of all M_i is M.
-
-        Returns:
-            (M, D).
-        """
+        """Maps (M, D), image by image, to (M, D); ``boxes`` are an image's (M_i, 4) XYXY px, M_i may be 0."""
         counts = [len(found) for found in boxes]
         padded = pad_sequence(list(self.qkv(self.norm(features)).split(counts)), batch_first=True)
         real = pad_sequence([features.new_ones(each, dtype=torch.bool) for each in counts], batch_first=True)
@@ -169,7 +146,8 @@ class ObjectContext(nn.Module):
         corners = pad_sequence(boxes, batch_first=True)
         centres = (corners[..., :2] + corners[..., 2:]).detach().float() / 2
         apart = torch.linalg.vector_norm(centres[:, :, None] - centres[:, None], dim=-1)
-        bias = -self.slopes[:, None, None] * torch.log1p(apart / _NEAR)[:, None]
+        # From 32 px on, about the side of a building, a neighbour counts as farther away.
+        bias = -self.slopes[:, None, None] * torch.log1p(apart / 32)[:, None]
         # Not minus infinity: an image without buildings, beside others, has a row of nothing else, of which
         # some versions and devices make nan.
         bias = bias.to(queries.dtype).masked_fill(~real[:, None, None], torch.finfo(queries.dtype).min)

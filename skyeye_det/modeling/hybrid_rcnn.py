@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from skyeye_det.modeling.building_map import BuildingMapHead, map_probabilities, stacked_targets
+from skyeye_det.modeling.building_map import BuildingMapHead
 from skyeye_det.modeling.pair_rcnn import PairRCNN
+from skyeye_det.modeling.pixel_losses import IGNORE_PIXEL
 from skyeye_det.prediction.components import map_components
 
 
@@ -21,10 +22,6 @@ class HybridRCNN(PairRCNN):
     those of the RPN, and instances of their own beside those that are found: all are returned, each with its
     damage, and a decision rule says which of them are buildings. Where there are more proposals or components
     than the limits allow, those of the lowest scores are cut.
-
-    Args:
-        building_map_head: features, (H, W) -> logits (N, 2, H, W).
-        kwargs: of GeneralizedRCNN.
     """
 
     @configurable
@@ -47,7 +44,12 @@ class HybridRCNN(PairRCNN):
         size = tuple(images.tensor.shape[-2:])
         truth = [each["instances"].to(self.device) for each in batched_inputs]
         sem_seg, seams = (
-            stacked_targets([each[key].to(self.device) for each in batched_inputs], size)
+            ImageList.from_tensors(
+                [each[key].to(self.device) for each in batched_inputs],
+                self.backbone.size_divisibility,
+                IGNORE_PIXEL,
+                self.backbone.padding_constraints,
+            ).tensor
             for key in ("sem_seg", "seams")
         )
         features = self.backbone(images.tensor)
@@ -57,26 +59,13 @@ class HybridRCNN(PairRCNN):
         _, detector_losses = self.roi_heads(images, features, proposals, truth)
         return losses | proposal_losses | detector_losses
 
-    def inference(
-        self,
-        batched_inputs: list[dict],
-        detected_instances: list[Instances] | None = None,
-        do_postprocess: bool = True,
-    ) -> list[dict]:
-        """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``pred_is_component`` (M,) bool.
-
-        Where boxes are given there are neither proposals nor components.
-        """
-        del do_postprocess
+    def inference(self, batched_inputs: list[dict]) -> list[dict]:
+        """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``pred_is_component`` (M,) bool."""
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        padded = map_probabilities(self.building_map_head(features, tuple(images.tensor.shape[-2:])))
+        padded = self.building_map_head(features, tuple(images.tensor.shape[-2:])).sigmoid()
         maps = [each[:, :h, :w] for each, (h, w) in zip(padded, images.image_sizes, strict=True)]
         outputs = [{"building_map": building} for building, _ in maps]
-        if detected_instances is not None:
-            given = [each.to(self.device) for each in detected_instances]
-            found = self.roi_heads.forward_with_given_boxes(features, given)
-            return [each | {"instances": one} for each, one in zip(outputs, found, strict=True)]
         proposals, _ = self.proposal_generator(images, features, None)
         components = [self._components(each) for each in maps]
         proposals = [self._with_components(*pair) for pair in zip(proposals, components, strict=True)]

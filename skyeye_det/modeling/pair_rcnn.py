@@ -12,24 +12,14 @@ class PairRCNN(GeneralizedRCNN):
     dict a pair with ``instances``: ``pred_boxes`` (M, 4) XYXY px of the window, ``scores`` (M,),
     ``pred_classes`` (M,), ``pred_masks`` (M, 1, S, S) probabilities inside the box, ``pred_damage_probs``
     (M, 4), ``pred_damage`` (M,), ``pred_features`` (M, D); and ``proposals``: ``proposal_boxes`` (P, 4)
-    likewise and ``objectness_logits`` (P,), unless boxes were given. Pasting 1,000 masks into the image
-    takes over 1 GB; :mod:`skyeye_det.prediction` works inside the boxes.
+    likewise and ``objectness_logits`` (P,). Pasting 1,000 masks into the image takes over 1 GB;
+    :mod:`skyeye_det.prediction` works inside the boxes.
     """
 
-    def inference(
-        self,
-        batched_inputs: list[dict],
-        detected_instances: list[Instances] | None = None,
-        do_postprocess: bool = True,
-    ) -> list[dict]:
-        """See the class; ``do_postprocess`` is ignored, as windows are seen in their own size."""
-        del do_postprocess
+    def inference(self, batched_inputs: list[dict]) -> list[dict]:
+        """See the class."""
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        if detected_instances is not None:
-            given = [each.to(self.device) for each in detected_instances]
-            found = self.roi_heads.forward_with_given_boxes(features, given)
-            return [{"instances": instances} for instances in found]
         proposals, _ = self.proposal_generator(images, features, None)
         found, _ = self.roi_heads(images, features, proposals, None)
         return [

@@ -19,11 +19,8 @@ IGNORE_PIXEL = 255
 _LARGEST_WEIGHT = 1e6
 _FOCUS = 2.0  # gamma of Lin et al. 2017
 _OVERLAPS = {"dice": smp.losses.DiceLoss, "jaccard": smp.losses.JaccardLoss}
-_KINDS = {
-    "building": ("bce", "focal", *_OVERLAPS),
-    "seam": ("bce", "focal", *_OVERLAPS),
-    "damage": ("cross_entropy", "focal", *_OVERLAPS),
-}
+_BINARY = ("bce", "focal", *_OVERLAPS)
+_KINDS = {"building": _BINARY, "seam": _BINARY, "damage": ("cross_entropy", "focal", *_OVERLAPS)}
 
 
 def pixel_targets(
@@ -56,11 +53,7 @@ def pixel_targets(
 
 
 def damage_weights(weights: Sequence[float]) -> Tensor:
-    """``MODEL.DAMAGE_HEAD.CLASS_WEIGHTS`` as (4,) float32.
-
-    Raises:
-        InputError: there are not four numbers of 0 to 1e6.
-    """
+    """``MODEL.DAMAGE_HEAD.CLASS_WEIGHTS`` as (4,) float32; InputError unless four numbers of 0 to 1e6."""
     if len(weights) != NUM_DAMAGE_CLASSES or not all(map(_is_weight, weights)):
         raise InputError(
             f"MODEL.DAMAGE_HEAD.CLASS_WEIGHTS: expected {NUM_DAMAGE_CLASSES} numbers of 0 to 1e6 "
@@ -78,9 +71,8 @@ class PixelLosses(nn.Module):
     any pixel that counts a loss is 0, with a gradient of 0.
 
     Args:
-        losses: ``[target, kind, weight]`` each, as in ``MODEL.SEM_SEG_HEAD.LOSSES``; targets ``building`` and
-            ``seam`` know bce, dice, focal and jaccard, ``damage`` knows cross_entropy, dice, focal and
-            jaccard.
+        losses: ``[target, kind, weight]`` each, as in ``MODEL.SEM_SEG_HEAD.LOSSES``; ``_KINDS`` has those of
+            each target.
         available: targets for which the model has a map.
         class_weights: weight of a pixel in cross_entropy and focal by its damage, 4 numbers; background
             counts 1.

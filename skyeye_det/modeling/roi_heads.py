@@ -22,9 +22,6 @@ _FINE = 4
 _AT_ONCE = 128
 """Buildings of a window in the mask head; detectron2 offers as many of an image to it in training."""
 
-_SAMPLING_RATIO = 2
-"""Points along each side of a bin that ROIAlign averages for the damage head."""
-
 
 @ROI_HEADS_REGISTRY.register()
 class BuildingROIHeads(StandardROIHeads):
@@ -63,7 +60,7 @@ class BuildingROIHeads(StandardROIHeads):
         pooler = ROIPooler(
             output_size=resolution,
             scales=[1.0 / shape.stride for shape in shapes],
-            sampling_ratio=_SAMPLING_RATIO,
+            sampling_ratio=2,  # points along each side of a bin
             pooler_type="ROIAlignV2",
         )
         pooled = ShapeSpec(channels=shapes[0].channels, height=resolution, width=resolution)

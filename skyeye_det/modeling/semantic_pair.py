@@ -73,13 +73,9 @@ DECODERS = {
 
 
 class SemanticDecoder(nn.Module):
-    """A decoder and the convolution that turns its output into logits, with the library's initial weights.
+    """A decoder of ``DECODERS`` and the convolution that turns its output into logits.
 
-    Args:
-        name: key of ``DECODERS``.
-        encoder_channels: channels of the six feature maps, that of the image first.
-        num_classes: channels of the logits.
-        width: multiple of 32, up to 1024.
+    Begins with the library's initial weights; ``width`` is a multiple of 32, up to 1024.
     """
 
     def __init__(self, name: str, encoder_channels: Sequence[int], num_classes: int, width: int):

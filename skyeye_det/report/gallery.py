@@ -99,12 +99,7 @@ def safe_name(scene: str) -> str:
 
 
 def contact_sheet(strips: Sequence[Image], total: int) -> Image:
-    """Strips one below the other over a legend; the last line says how many pairs of ``total`` are not on it.
-
-    Args:
-        strips: RGB uint8 (h, w, 3) of any sizes; none gives a sheet that says so.
-        total: pairs in the gallery.
-    """
+    """RGB uint8 (h, w, 3) strips of any sizes over a legend; says how many of ``total`` are not on it."""
     width = max((strip.shape[1] for strip in strips), default=640)
     rows = [
         np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips
@@ -121,28 +116,20 @@ def _strip(pair: PairPicture, background: str) -> Image:
     tiles = thumbnails(pair, _THUMBNAIL_SIDE, background)
     gap = np.full((tiles[0].shape[0], 4, 3), PAPER, np.uint8)
     row = np.concatenate([piece for tile in tiles for piece in (tile, gap)], axis=1)
-    return np.concatenate(
-        [bar(f"{pair.scene}:  {' | '.join(_columns(pair))}", row.shape[1], _LETTER_HEIGHT), row]
-    )
+    return np.concatenate([bar(f"{pair.scene}:  {_columns(pair)}", row.shape[1], _LETTER_HEIGHT), row])
 
 
-def _columns(pair: PairPicture) -> list[str]:
-    named = (("truth", pair.truth), ("prediction", pair.prediction))
-    return ["pre", "post", *(name for name, buildings in named if buildings is not None)]
+def _columns(pair: PairPicture) -> str:
+    return " | ".join(["pre", "post", *pair.known])
 
 
 def _figure(pair: PairPicture, file: str, shape: tuple[int, ...]) -> str:
-    rows = [
-        (name, count_damage(buildings))
-        for name, buildings in (("truth", pair.truth), ("prediction", pair.prediction))
-        if buildings is not None
-    ]
+    rows = [(name, count_damage(buildings)) for name, buildings in pair.known.items()]
     note = f"<p>{_text(pair.note)}</p>" if pair.note else ""
-    columns = " | ".join(_columns(pair))
     return f"""<figure id="{escape(safe_name(pair.scene))}">
 <figcaption><h2>{_text(pair.scene)}</h2>{note}{_count_table(rows)}</figcaption>
 <a href="{escape(file)}"><img src="{escape(file)}" width="{shape[1]}" height="{shape[0]}" loading="lazy"
- alt="{_text(pair.scene)}: {columns}"></a>
+ alt="{_text(pair.scene)}: {_columns(pair)}"></a>
 </figure>"""
 
 

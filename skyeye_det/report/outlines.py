@@ -42,12 +42,7 @@ class DrawnBuilding:
 def buildings_from_parts(
     parts_and_damage: Iterable[tuple[Parts, int]], shape: tuple[int, int]
 ) -> list[DrawnBuilding]:
-    """Buildings of outlines in px, by the official fill rule.
-
-    Args:
-        parts_and_damage: outlines as in ``skyeye_det.data.targets``, and damage -1..3.
-        shape: (height, width) of the image.
-    """
+    """Buildings of outlines in px, of damage -1..3, by the official fill rule in an image (height, width)."""
     return [DrawnBuilding(*building_mask(parts, shape), damage) for parts, damage in parts_and_damage]
 
 
@@ -67,11 +62,7 @@ def buildings_from_images(localization: Mask, damage: Mask) -> list[DrawnBuildin
     """Buildings of a pair of xView2 images: the 8-connected components of each grade.
 
     Touching buildings of one grade come out as one. Damage counts where ``localization`` is not 0, as in the
-    score; a building pixel of damage 0 is un-classified.
-
-    Args:
-        localization: uint8 (height, width), not 0 for building.
-        damage: uint8 (height, width), 0..4.
+    score; a building pixel of damage 0 is un-classified. Both are uint8 (height, width).
     """
     buildings = []
     for grade in (IGNORE_DAMAGE, *DamageClass):

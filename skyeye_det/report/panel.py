@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +40,6 @@ class PairPicture:
         truth: labelled buildings; None where there are no labels.
         prediction: buildings found; None where the pair was not predicted.
         note: behind the title, such as the event.
-        prediction_note: behind the number of buildings found, such as the least score.
     """
 
     scene: str
@@ -48,7 +48,6 @@ class PairPicture:
     truth: Sequence[DrawnBuilding] | None = None
     prediction: Sequence[DrawnBuilding] | None = None
     note: str = ""
-    prediction_note: str = ""
 
     def __post_init__(self) -> None:
         if self.pre.shape != self.post.shape:
@@ -56,6 +55,12 @@ class PairPicture:
                 f"{self.scene}: expected a post image of the pre image's size {self.pre.shape[1]} x"
                 f" {self.pre.shape[0]}, found {self.post.shape[1]} x {self.post.shape[0]}"
             )
+
+    @property
+    def known(self) -> dict[str, Sequence[DrawnBuilding]]:
+        """``truth`` and ``prediction``, as far as they are there."""
+        both = {"truth": self.truth, "prediction": self.prediction}
+        return {name: buildings for name, buildings in both.items() if buildings is not None}
 
 
 def cropped(pair: PairPicture, crop: Crop) -> PairPicture:
@@ -70,13 +75,8 @@ def cropped(pair: PairPicture, crop: Crop) -> PairPicture:
         raise InputError(
             f"{pair.scene}: expected a crop X0 Y0 X1 Y1 inside {width} x {height}, found {x0} {y0} {x1} {y1}"
         )
-    return replace(
-        pair,
-        pre=pair.pre[y0:y1, x0:x1],
-        post=pair.post[y0:y1, x0:x1],
-        truth=None if pair.truth is None else crop_buildings(pair.truth, crop),
-        prediction=None if pair.prediction is None else crop_buildings(pair.prediction, crop),
-    )
+    inside: dict[str, Any] = {name: crop_buildings(each, crop) for name, each in pair.known.items()}
+    return replace(pair, pre=pair.pre[y0:y1, x0:x1], post=pair.post[y0:y1, x0:x1], **inside)
 
 
 def panel(pair: PairPicture, *, zoom: int | None = None, background: str = "post") -> Image:
@@ -102,14 +102,9 @@ def panel(pair: PairPicture, *, zoom: int | None = None, background: str = "post
         _column(draw_outlines(pair.post, (), zoom=zoom), "post-disaster", height),
     ]
     image = pair.pre if background == "pre" else pair.post
-    for name, buildings in (("truth", pair.truth), ("prediction", pair.prediction)):
-        if buildings is not None:
-            label = f"{name}: {len(buildings)} building" + ("" if len(buildings) == 1 else "s")
-            if name == "prediction" and pair.prediction_note:
-                label += f" ({pair.prediction_note})"
-            columns.append(
-                _column(draw_outlines(image, buildings, zoom=zoom, **line), label, height, buildings)
-            )
+    for name, buildings in pair.known.items():
+        label = f"{name}: {len(buildings)} building" + ("" if len(buildings) == 1 else "s")
+        columns.append(_column(draw_outlines(image, buildings, zoom=zoom, **line), label, height, buildings))
     return _framed(columns, pair, height)
 
 
@@ -120,11 +115,7 @@ def thumbnails(pair: PairPicture, side: int, background: str = "post") -> list[I
     image = pair.pre if background == "pre" else pair.post
     # Lines are drawn before the reduction, wide enough to be about 1.5 px after it.
     line = {"thickness": max(1, round(1.5 / scale)), "casing": max(1, round(0.7 / scale))}
-    pictures = [pair.pre, pair.post] + [
-        draw_outlines(image, buildings, **line)
-        for buildings in (pair.truth, pair.prediction)
-        if buildings is not None
-    ]
+    pictures = [pair.pre, pair.post, *(draw_outlines(image, each, **line) for each in pair.known.values())]
     return [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
 
 
@@ -195,15 +186,10 @@ def bar(text: str, width: int, height: int) -> Image:
 
 
 def legend(width: int, height: int, counts: DamageCounts | None = None) -> Image:
-    """Colour key of the damage scale, one swatch a grade, wrapped to ``width``.
+    """Colour key of the damage scale, one swatch a grade, wrapped to ``width`` px.
 
-    Args:
-        width: of the picture, in px.
-        height: of the capitals, in px.
-        counts: written behind the names where given; grades without a building are faint.
-
-    Returns:
-        RGB uint8 (whatever the lines need, ``width``, 3).
+    RGB uint8 (whatever the lines need, ``width``, 3), capitals ``height`` px high. Counts stand behind the
+    names where given; grades without a building are faint.
     """
     items = [
         (damage, SUBTYPE_BY_DAMAGE[damage] + (f" {counts[damage]}" if counts is not None else ""))

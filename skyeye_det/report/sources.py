@@ -108,10 +108,7 @@ class ResultFolder:
     """What ``tools/infer.py`` left in a folder: instances where there are any, else PNGs of each scene."""
 
     def __init__(self, folder: Path) -> None:
-        """Looks what is there.
-
-        Args:
-            folder: with ``instances/<scene>.json``, ``instances.json``, or the PNGs of a submission.
+        """Looks for ``instances/<scene>.json``, ``instances.json``, or the PNGs of a submission.
 
         Raises:
             InputError: no such folder, or nothing of these in it.

@@ -53,7 +53,7 @@ def test_the_command_writes_rule_and_report_and_compares(weights, tiny_datasets,
     assert "report (this) against other: 3 tiles" in capsys.readouterr().out
     for tile in tiles_from_labels(tiny_datasets / "tiny", ["train"]):
         kept = load_truth(tmp_path / "rule.tiles" / "truth" / f"{tile.scene}@0-0.npz")
-        for found, expected in zip(kept, tile.read(), strict=True):
+        for found, expected in zip(kept, tile.read()[0], strict=True):
             np.testing.assert_array_equal(found, expected)
 
 

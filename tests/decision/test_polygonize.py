@@ -230,8 +230,7 @@ def test_real_masks_come_back_from_their_exact_outlines(xbd_root: Path):
     from skyeye_det.evaluation.truth import tiles_from_labels
 
     for tile in tiles_from_labels(xbd_root, ["val"]):
-        assert tile.read_buildings is not None
-        (localization, _), buildings = tile.read_buildings()
+        (localization, _), buildings = tile.read()
         for building in buildings:
             mask, corner = building_mask(building.parts, localization.shape)
             again, again_at = building_mask(polygonize(mask, corner), localization.shape)

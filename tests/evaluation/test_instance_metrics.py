@@ -13,12 +13,12 @@ from pycocotools.cocoeval import COCOeval
 from skyeye_det.evaluation import instance_metrics
 from skyeye_det.evaluation.instance_metrics import (
     MAX_DETECTIONS,
-    ProposalCounts,
     average_precision,
     count_proposals,
     precision_and_recall,
+    proposal_figures,
 )
-from skyeye_det.evaluation.run_lengths import mask_area
+from skyeye_det.evaluation.predictions import mask_area
 from skyeye_det.evaluation.truth import TrueBuildings, annotated_buildings
 from skyeye_det.prediction.masks import encode_crop
 
@@ -142,7 +142,7 @@ def tile_of(*boxes: list[int]) -> dict[str, Any]:
 def test_half_an_overlap_with_a_proposal_is_enough_and_less_is_not() -> None:
     one = tile_of([10, 10, 20, 20])
     for proposal, met in (([10, 10, 20, 30], 1), ([10, 10, 19.9, 30], 0), ([10, 10, 30, 50.1], 0)):
-        assert count_proposals(one, np.array([proposal], float)).met[0] == met
+        assert count_proposals(one, np.array([proposal], float))[1, 0] == met
 
 
 @pytest.mark.parametrize("block", [7, 1024])
@@ -162,22 +162,22 @@ def test_proposals_meet_what_overlaps_them_by_half(block: int, monkeypatch: pyte
     groups = [sides > 0, sides < 16, (sides >= 16) & (sides <= 32), sides > 32]
     counts = count_proposals(tile_of(*boxes), proposals)
     assert 0 < expected.sum() < len(expected)
-    assert counts.met.tolist() == [int(expected[group].sum()) for group in groups]
-    assert counts.buildings.tolist() == [int(group.sum()) for group in groups]
+    assert counts[1].tolist() == [int(expected[group].sum()) for group in groups]
+    assert counts[0].tolist() == [int(group.sum()) for group in groups]
     np.testing.assert_array_equal(proposals, before)
 
 
 def test_no_proposals_meet_nothing_and_no_buildings_leave_the_recall_undefined() -> None:
     counts = count_proposals(tile_of([10, 10, 20, 20]), np.zeros((0, 4), np.float32))
-    assert (counts.buildings.tolist(), counts.met.any()) == ([1, 0, 1, 0], False)
-    nothing = count_proposals(tile_of(), np.ones((3, 4))) + ProposalCounts.zero()
-    assert all(np.isnan(value) for value in nothing.figures().values())
+    assert (counts[0].tolist(), counts[1].any()) == ([1, 0, 1, 0], False)
+    nothing = proposal_figures(count_proposals(tile_of(), np.ones((3, 4))))
+    assert all(np.isnan(value) for value in nothing.values())
 
 
 def test_size_is_that_of_the_mask_inside_the_tile() -> None:
     counts = count_proposals(tile_of([SIDE - 10, 0, 40, 40], [SIDE + 5, 0, 9, 9]), np.zeros((1, 4)))
     # 10 x 40 px of the first are inside, none of the second.
-    assert counts.buildings.tolist() == [1, 0, 1, 0]
+    assert counts[0].tolist() == [1, 0, 1, 0]
 
 
 def encoded(mask: np.ndarray) -> dict:

@@ -225,8 +225,8 @@ def test_real_labels_as_instances_are_found_whole_whatever_the_workers(
     tmp_path: Path, xbd_root: Path
 ) -> None:
     for tile in tiles_from_labels(xbd_root, ["val"]):
-        assert tile.read_buildings is not None
-        images, buildings = tile.read_buildings()
+        images, buildings = tile.read()
+        assert buildings is not None
         write_submission_pngs(tmp_path, tile.scene, *images)
         true = TrueBuildings.of(buildings, images[0].shape)
         part = [

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from tiny_model import CONFIGS, tiny_config, tiny_overrides, training_input
 from torch import Tensor, nn
@@ -185,19 +185,6 @@ def test_proposals_are_never_more_than_the_config_allows(limit: int) -> None:
     offered = [tuple(box) for box in output["proposals"].proposal_boxes.tensor.tolist()]
     assert len(of_map.intersection(offered)) == min(limit, len(many))
     assert len(output["instances"]) == len(many)
-
-
-def test_given_boxes_get_masks_and_damage_and_no_company() -> None:
-    model = with_map([BOX])
-    given = Instances((64, 64))
-    given.pred_boxes = Boxes(torch.tensor([OTHER], dtype=torch.float32))
-    given.pred_classes = torch.zeros(1, dtype=torch.int64)
-    with torch.no_grad():
-        (output,) = model.inference([training_input([])], [given])
-    assert output["instances"].pred_boxes.tensor.tolist() == [list(map(float, OTHER))]
-    assert output["instances"].pred_masks.shape == (1, 1, 28, 28)
-    assert output["instances"].pred_damage_probs.sum().item() == pytest.approx(1)
-    assert output["building_map"].shape == (64, 64)
 
 
 def test_weights_of_the_plain_model_fit_the_common_parts() -> None:

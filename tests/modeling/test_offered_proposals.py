@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
 from tiny_model import CONFIGS, tiny_overrides, training_input
 from torch import nn
 
@@ -46,15 +45,3 @@ def test_plain_instances_come_from_the_proposals_of_the_output() -> None:
         (found,), _ = model.roi_heads(images, features, [output["proposals"]], None)
     assert torch.equal(found.scores, output["instances"].scores)
     assert torch.equal(found.pred_masks, output["instances"].pred_masks)
-
-
-def test_given_boxes_need_no_proposals() -> None:
-    model = small_model("PairRCNN")
-    given = Instances((64, 64))
-    given.pred_boxes = Boxes(torch.tensor([[4.0, 4, 18, 18]]))
-    given.pred_classes = torch.zeros(1, dtype=torch.int64)
-    with torch.no_grad():
-        (output,) = model.inference([training_input([])], [given])
-    assert set(output) == {"instances"}
-    assert output["instances"].pred_masks.shape == (1, 1, 28, 28)
-    assert output["instances"].pred_damage_probs.shape == (1, 4)

@@ -75,13 +75,8 @@ class GroupCounts:
         probs, both = joined_cells(joined.probs, both, most_cells)
         return replace(joined, probs=probs, pixels=both[:, :_TRUTHS], evidence=both[:, _TRUTHS:])
 
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """Classes that the truth has, bool (4,)."""
-        return self.true > 0
-
     def pixel_counts(self, temperature: float, weights: NDArray[np.floating]) -> Counts:
-        """What ``count_pixels`` would count of rasterized_windows tiles, for many classifications at once.
+        """What ``count_pixels`` would count of rasterized tiles, for many classifications at once.
 
         Args:
             temperature: of ``DecisionRule``.
@@ -156,15 +151,9 @@ def truth_codes(localization: NDArray[np.uint8], damage: NDArray[np.uint8]) -> N
 
 
 def code_table(groups: NDArray[np.integer], codes: NDArray[np.uint8], count: int) -> Counts:
-    """Pixels of each group by truth.
+    """int64 (count, 2, 5): pixels of each group by true localization and damage.
 
-    Args:
-        groups: (n,), 0..count - 1, of n pixels.
-        codes: (n,), of ``truth_codes``.
-        count: number of groups.
-
-    Returns:
-        int64 (count, 2, 5): true localization, true damage.
+    Of n pixels ``groups`` (n,) are 0..count - 1 and ``codes`` (n,) of ``truth_codes``.
     """
     both = groups.astype(np.int64) * (2 * _TRUTHS) + codes
     return np.bincount(both, minlength=count * 2 * _TRUTHS).reshape(count, 2, _TRUTHS)

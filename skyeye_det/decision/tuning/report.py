@@ -31,11 +31,7 @@ ROWS = {
 }
 """What each row of counts is, in words."""
 
-_ROWS_OF_A_GIVEN_RULE = {
-    DEFAULT: ROWS[DEFAULT],
-    ARGMAX: "given thresholds + argmax",
-    TUNED: "given rule",
-}
+_ROWS_OF_A_GIVEN_RULE = {DEFAULT: ROWS[DEFAULT], ARGMAX: "given thresholds + argmax", TUNED: "given rule"}
 
 COMPARED = ("score", "localization_f1", "damage_f1")
 _FIGURES = (*COMPARED, *CLASS_F1_KEYS)
@@ -72,10 +68,7 @@ def row_figures(counts: Counts, resampling: Resampling) -> dict[str, Any]:
 def share_higher(counts: Counts, others: Counts, resampling: Resampling) -> dict[str, float]:
     """Share of paired draws of tiles in which one row is higher than another, by figure.
 
-    Args:
-        counts: int64 (T, 3, 5).
-        others: of the same tiles in the same order.
-        resampling: of the draws.
+    Both int64 (T, 3, 5), of the same tiles in the same order.
 
     Returns:
         ``COMPARED`` -> 0..1, draws without the figure left out; NaN where none has it.
@@ -168,11 +161,7 @@ def read_counts(path: Path) -> tuple[dict[str, list[list[int]]], tuple[int, int]
 
 
 def format_tuning(report: dict[str, Any]) -> str:
-    """Scores by rule, the tuned rule against argmax, and calibration.
-
-    Args:
-        report: of ``tuning.tune_rule``.
-    """
+    """Scores by rule, the tuned rule against argmax, and calibration, of a report of ``tune_rule``."""
     rows = [("rule", "score", "90 % interval", "local. F1", "damage F1", *CLASS_NAMES)]
     kind = _kind(report)
     for name, words in (_ROWS_OF_A_GIVEN_RULE if kind == "given" else ROWS).items():
@@ -232,25 +221,12 @@ def _calibration(report: dict[str, Any]) -> str:
 
 
 def format_comparison(comparison: dict[str, Any], own: str, other: str) -> str:
-    """Figures of two systems side by side.
-
-    Args:
-        comparison: of ``compare_reports``.
-        own: name of the one.
-        other: of the other.
-    """
+    """Figures of ``compare_reports`` side by side, under the names of the two systems."""
     rows = [("held-out tiles", "this", "other", "difference", "90 % interval", "this higher in")]
     for key, row in comparison["figures"].items():
-        rows.append(
-            (
-                key.replace("_", " "),
-                figure(row["own"]),
-                figure(row["other"]),
-                figure(row["difference"]),
-                interval(row["interval"]),
-                _percent(row["share_higher"]),
-            )
-        )
+        values = (figure(row[name]) for name in ("own", "other", "difference"))
+        share = _percent(row["share_higher"])
+        rows.append((key.replace("_", " "), *values, interval(row["interval"]), share))
     heading = f"{own} (this) against {other}: {comparison['tiles']} tiles, paired draws of tiles"
     return f"{heading}\n{aligned(rows)}"
 

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.stratification import stratify
 from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
@@ -29,7 +28,7 @@ _MOST_KEPT = 150
 MOST_BLOCKS = 40
 """Into which the tiles are dealt, whole folds of them; more tiles share a block, so memory is bounded."""
 
-_CHUNK = 2  # tiles handed to a worker at a time
+CHUNK = 2  # tiles handed to a worker at a time
 _LEAST_COUNTED = 200  # tiles times rules; fewer are rasterized before other processes have started
 
 
@@ -111,43 +110,8 @@ def judge_buildings(job: tuple[KnownWindow, DecisionRule]) -> tuple[Reliability,
     return Reliability.of(*before), Reliability.of(*after)
 
 
-def check_folds(folds: int, tiles: int) -> None:
-    """Raises InputError where so many tiles cannot be dealt into so many folds."""
-    if not 2 <= folds <= tiles:
-        raise InputError(
-            f"--folds {folds}: expected 2 to the number of tiles, found {tiles} tiles; name more --splits or"
-            " ask for fewer folds"
-        )
-
-
-def deal_folds(amounts: Counts, scenes: Sequence[str], folds: int, seed: int) -> Counts:
-    """Deals tiles into folds that have about the same share of every class.
-
-    Args:
-        amounts: int64 (T, 6), of ``count_truth``.
-        scenes: names; they and the seed decide, not the order.
-        folds: number of folds, 2 or more.
-        seed: another one deals otherwise.
-
-    Returns:
-        int64 (T,), the fold 0.. of each tile; each fold has at least one.
-
-    Raises:
-        InputError: fewer tiles than folds.
-    """
-    check_folds(folds, len(scenes))
-    return stratify(amounts, [1 / folds] * folds, scenes, seed)
-
-
 def deal_blocks(folds: Counts) -> Counts:
-    """Parts every fold into blocks of tiles, of one tile each where there are few.
-
-    Args:
-        folds: int64 (T,), the fold 0.. of each tile.
-
-    Returns:
-        int64 (T,), the block 0.. of each tile; tiles of a block are of one fold.
-    """
+    """Parts every fold 0.. of tiles, int64 (T,), into blocks 0.., of one tile each where there are few."""
     most = max(1, MOST_BLOCKS // (int(folds.max()) + 1))
     rank = np.zeros(len(folds), np.int64)
     for fold in np.unique(folds):
@@ -172,12 +136,7 @@ class BlockCounts:
     _kept: "OrderedDict[DecisionRule, list[GroupCounts]]" = field(default_factory=OrderedDict)
 
     def rasterize(self, rules: Sequence[DecisionRule], chosen: Sequence[int]) -> list[list[GroupCounts]]:
-        """Counts of some blocks, one after the other, for the rasterization of each rule.
-
-        Args:
-            rules: whose rasterizations are wanted; classification has no effect.
-            chosen: blocks.
-        """
+        """Counts of the chosen blocks for the rasterization of each rule; classification has no effect."""
         pixel_rules = [pixel_rule(rule) for rule in rules]
         missing = [one for one in dict.fromkeys(pixel_rules) if one not in self._kept]
         if missing:
@@ -192,15 +151,8 @@ class BlockCounts:
     def _rasterized(self, rules: list[DecisionRule]) -> list[list[GroupCounts]]:
         totals = [[GroupCounts.zero() for _ in range(int(self.blocks.max()) + 1)] for _ in rules]
         workers = self.workers if len(rules) * len(self.windows) >= _LEAST_COUNTED else 1
-        tiles = ordered_map(partial(count_window, rules=rules), self.windows, workers, _CHUNK)
+        tiles = ordered_map(partial(count_window, rules=rules), self.windows, workers, CHUNK)
         for block, counts in zip(self.blocks.tolist(), tiles, strict=True):
             for total, one in zip(totals, counts, strict=True):
                 total[block] = GroupCounts.total([total[block], one])
         return totals
-
-
-def rasterized_windows(
-    windows: Sequence[KnownWindow], rules: Sequence[Sequence[DecisionRule]], workers: int
-) -> Iterator[list[Counts]]:
-    """``rasterize_window`` of each tile with its own rules, in order."""
-    return ordered_map(rasterize_window, list(zip(windows, rules, strict=True)), workers, _CHUNK)

@@ -7,12 +7,14 @@ was tuned on, which flatters, and that of plain argmax on the same pixels.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.data.stratification import stratify
 from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.counts import Counts
@@ -20,16 +22,16 @@ from skyeye_det.decision.tuning.rasterized import pixel_numbers
 from skyeye_det.decision.tuning.report import ARGMAX, DEFAULT, FLATTERING, TUNED, row_figures, share_higher
 from skyeye_det.decision.tuning.search import Search, tuned_rule
 from skyeye_det.decision.tuning.tiles import (
+    CHUNK,
     BlockCounts,
     KnownWindow,
-    check_folds,
     count_truth,
     deal_blocks,
-    deal_folds,
     judge_buildings,
-    rasterized_windows,
+    rasterize_window,
 )
 from skyeye_det.decision.tuning.weights import SPREAD_COST
+from skyeye_det.errors import InputError
 from skyeye_det.progress import progress
 from skyeye_det.workers import ordered_map
 from skyeye_det.xview2.bootstrap import Resampling
@@ -67,8 +69,11 @@ class TuningOptions:
 
     def check(self, tiles: int) -> None:
         """Raises InputError where so many tiles cannot be tuned on like this."""
-        if self.rule is None:
-            check_folds(self.folds, tiles)
+        if self.rule is None and not 2 <= self.folds <= tiles:
+            raise InputError(
+                f"--folds {self.folds}: expected 2 to the number of tiles, found {tiles} tiles; name more"
+                " --splits or ask for fewer folds"
+            )
         self.resampling.check()
 
 
@@ -97,7 +102,7 @@ def tune_rule(
     scenes = [window.name for window in windows]
     amounts = np.array(list(ordered_map(count_truth, windows, options.workers)), np.int64)
     if options.rule is None:
-        folds = deal_folds(amounts, scenes, options.folds, options.seed)
+        folds = stratify(amounts, [1 / options.folds] * options.folds, scenes, options.seed)
         rules = _fold_rules(windows, folds, options)
     else:
         folds, rules = np.zeros(len(windows), np.int64), [options.rule] * 2
@@ -140,11 +145,12 @@ def _fold_rules(windows: Sequence[KnownWindow], folds: Counts, options: TuningOp
 def _judged(
     windows: Sequence[KnownWindow], own: Sequence[DecisionRule], final: DecisionRule, options: TuningOptions
 ) -> dict[str, Counts]:
-    """Counts int64 (T, 3, 5) of each row, all rasterized_windows."""
+    """Counts int64 (T, 3, 5) of each row, all rasterized as submissions are."""
     flat = (1.0,) * NUM_DAMAGE_CLASSES
     rules = [(DecisionRule(), replace(rule, damage_weights=flat), rule, final) for rule in own]
-    tiles = progress(rasterized_windows(windows, rules, options.workers), len(windows), "rasterize", "tile")
-    stacked = np.array(list(tiles), np.int64)
+    jobs = list(zip(windows, rules, strict=True))
+    tiles = ordered_map(rasterize_window, jobs, options.workers, CHUNK)
+    stacked = np.array(list(progress(tiles, len(windows), "rasterize", "tile")), np.int64)
     return dict(zip((DEFAULT, ARGMAX, TUNED, FLATTERING), np.moveaxis(stacked, 1, 0), strict=True))
 
 
@@ -152,19 +158,13 @@ def _reliability(
     windows: Sequence[KnownWindow], own: Sequence[DecisionRule], options: TuningOptions
 ) -> tuple[Reliability, Reliability]:
     """Of held-out buildings: as the model grades them, and at the temperature fitted on other tiles."""
-    before, after = Reliability.zero(), Reliability.zero()
-    for one, other in ordered_map(judge_buildings, list(zip(windows, own, strict=True)), options.workers, 2):
-        before, after = before + one, after + other
-    return before, after
+    jobs = list(zip(windows, own, strict=True))
+    before, after = zip(*ordered_map(judge_buildings, jobs, options.workers, CHUNK), strict=True)
+    return reduce(add, before), reduce(add, after)
 
 
 def rule_remarks(report: dict[str, Any], source: str) -> list[str]:
-    """Where a rule comes from, as comments of its file.
-
-    Args:
-        report: of ``tune_rule``.
-        source: model and tiles, in words.
-    """
+    """Where a rule comes from, as comments of its file; ``source`` is model and tiles, in words."""
     rows, options = report["rows"], report["options"]
     figures = {name: row["score"] for name, row in rows.items()}
     return [

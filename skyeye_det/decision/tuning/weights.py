@@ -68,10 +68,6 @@ def rule_with_grades(rule: DecisionRule, parts: Parts) -> DecisionRule:
 
     The temperature is the likeliest, and no part of the search. Weights are relative to
     the first class that the truth has; classes that it lacks keep 1.
-
-    Args:
-        rule: what the counts were rasterized by.
-        parts: counts to tune on.
     """
     probs = np.concatenate([part.probs for part in parts])
     evidence = np.concatenate([part.evidence for part in parts])
@@ -82,13 +78,7 @@ def rule_with_grades(rule: DecisionRule, parts: Parts) -> DecisionRule:
 
 
 def settled_rule(rule: DecisionRule, parts: Parts, seed: int) -> DecisionRule:
-    """The rule with damage weights that hold on tiles they were not found on.
-
-    Args:
-        rule: graded on the counts.
-        parts: counts of each block to tune on; of less than two the rule comes back as it is.
-        seed: of the resamples.
-    """
+    """The rule with damage weights that hold on tiles they were not found on; as it is with one block."""
     known = _known(parts)
     if len(parts) < 2 or len(known) < 2:
         return rule
@@ -158,7 +148,7 @@ def _grid(steps: Sequence[float], free: NDArray[np.int64]) -> Floats:
 
 def _known(parts: Parts) -> NDArray[np.int64]:
     """Classes that the truth has."""
-    return np.flatnonzero(np.any([part.present for part in parts], axis=0))
+    return np.flatnonzero(np.sum([part.true for part in parts], axis=0))
 
 
 def _summed(parts: Parts, temperature: float, weights: Floats) -> Counts:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tuning_tiles import keep, random_tile
 
+from skyeye_det.data.stratification import stratify
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.rasterized import pixel_rule, rasterized_counts
 from skyeye_det.decision.tuning.tiles import (
@@ -12,9 +13,7 @@ from skyeye_det.decision.tuning.tiles import (
     KnownWindow,
     count_truth,
     deal_blocks,
-    deal_folds,
 )
-from skyeye_det.errors import InputError
 
 
 def amounts(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -29,32 +28,11 @@ def amounts(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
 
 def test_folds_share_out_every_class() -> None:
     table, names = amounts(50)
-    folds = deal_folds(table, names, 5, 0)
+    folds = stratify(table, [0.2] * 5, names, 0)
     sums = np.stack([table[folds == fold].sum(axis=0) for fold in range(5)]) / table.sum(axis=0)
     assert np.bincount(folds).tolist() == pytest.approx([10] * 5, abs=2)
     assert sums.min() > 0.12
     assert sums[:, 5] == pytest.approx([0.2] * 5)  # the five tiles of the rarest class
-
-
-def test_folds_depend_on_seed_and_names_and_not_on_order() -> None:
-    table, names = amounts(30)
-    folds = deal_folds(table, names, 3, 7)
-    turned = deal_folds(table[::-1], names[::-1], 3, 7)
-    np.testing.assert_array_equal(folds, turned[::-1])
-    assert not np.array_equal(folds, deal_folds(table, names, 3, 8))
-
-
-def test_tiles_without_buildings_are_dealt_too() -> None:
-    table = np.zeros((6, 6), np.int64)
-    table[:, 0] = 1
-    assert np.bincount(deal_folds(table, list("abcdef"), 3, 0)).tolist() == [2, 2, 2]
-
-
-@pytest.mark.parametrize("folds", [1, 4])
-def test_folds_that_cannot_be_dealt_are_refused(folds: int) -> None:
-    table, names = amounts(3)
-    with pytest.raises(InputError, match=f"--folds {folds}: expected 2 to the number of tiles, found 3"):
-        deal_folds(table, names, folds, 0)
 
 
 def test_blocks_are_single_tiles_where_there_are_few_and_bounded_where_there_are_many() -> None:

@@ -191,3 +191,9 @@ def test_pixels_for_localization_a_rule_says_so(tmp_path: Path) -> None:
 
 def test_localization_of_nothing_is_0() -> None:
     assert localization_f1([GroupCounts.zero()]) == 0
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_folds_that_cannot_be_dealt_are_refused(folds: int) -> None:
+    with pytest.raises(InputError, match=f"--folds {folds}: expected 2 to the number of tiles, found 3"):
+        TuningOptions(folds=folds).check(tiles=3)
