@@ -25,16 +25,13 @@ from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import cos_sin, scene_rng, whole
 from skyeye_det.workers import ordered_map, worker_count
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same seed gives other bytes than before."""
 
 MANIFEST = "sample.json"
 """File of the root that says what the scenes were made from."""
 
 DEFAULT_SPLITS: Mapping[str, float] = {"train": 0.8, "val": 0.2}
-
-SMALLEST_AREA = 14.0
-"""px²: less of a building inside the tile than this gets no label, as in xBD."""
 
 
 @dataclass(frozen=True)
@@ -190,13 +187,7 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _tile_buildings(rng: Generator, scene: SampleScene, size: int) -> list[Building]:
-    """The labelled buildings of a scene, outlines cut at the tile's border.
-
-    Args:
-        rng: draws the uids.
-        scene: the scene.
-        size: edge of the tile in px.
-    """
+    """The labelled buildings of a scene, outlines cut at the tile's border; ``rng`` draws the uids."""
     buildings = []
     for house, grade in zip(scene.houses, scene.grades, strict=True):
         uid = str(uuid.UUID(bytes=rng.bytes(16), version=4))
@@ -216,7 +207,7 @@ def _on_tile(house: House, size: int) -> Parts:
         if not whole_parts:
             return ()
         largest = max(whole_parts, key=lambda part: part.area)
-        if largest.area < SMALLEST_AREA:
+        if largest.area < 14:  # px²: less than this gets no label, as in xBD
             return ()
         rings = [np.array(ring.coords)[:-1] for ring in (largest.exterior, *largest.interiors)]
     return (tuple(np.round(ring, 3) for ring in rings),)
@@ -230,7 +221,6 @@ def _label_contents(
     # Metres a degree, on a sphere: enough for an affine fit of xy to lng_lat.
     gsd = whole(rng, 440, 560) / 1000
     scale = gsd / (111_320 * cos_sin(round(north))[0]), -gsd / 110_540
-    geography = (west, north), scale
     pre_day = whole(rng, 1, 28)
     contents = []
     for time, sun, year in (("pre", scene.suns[0], 2016), ("post", scene.suns[1], 2018)):
@@ -241,7 +231,7 @@ def _label_contents(
                 properties["subtype"] = SUBTYPE_BY_DAMAGE[building.damage]
             properties["uid"] = building.uid
             polygon = building.parts[0]
-            degrees = [np.round(geography[0] + ring * geography[1], 12) for ring in polygon]
+            degrees = [np.round((west, north) + ring * scale, 12) for ring in polygon]
             features["lng_lat"].append({"properties": dict(properties), "wkt": _wkt(degrees)})
             features["xy"].append({"properties": properties, "wkt": _wkt(list(polygon))})
         date = f"{year}-{whole(rng, 1, 12):02d}-{pre_day:02d}T16:{whole(rng, 0, 59):02d}:00.000Z"

@@ -17,31 +17,22 @@ REACH = 12
 
 @dataclass(frozen=True)
 class Wreckage:
-    """Colours of what is left, RGB 0..255, commoner ones repeated.
+    """What is left of buildings; percentages are of minor and major damage, and destroyed."""
 
-    Attributes:
-        rubble: of a destroyed building.
-        torn: of a roof's hurt part.
-        share: percentage range of the roof hurt at minor and at major damage.
-        spill: percentage of the ground beside a building that its debris covers, for minor, major, destroyed.
-    """
-
-    rubble: tuple[Color, ...]
-    torn: tuple[Color, ...]
-    share: tuple[tuple[int, int], tuple[int, int]]
-    spill: tuple[int, int, int]
+    rubble: tuple[Color, ...]  # of a destroyed building
+    torn: tuple[Color, ...]  # of a roof's hurt part
+    share: tuple[tuple[int, int], tuple[int, int]]  # percentage range of the roof that is hurt
+    spill: tuple[int, int, int]  # percentage of the ground beside a building that its debris covers
 
 
 WRECKAGE = {
     "wind": Wreckage(
-        rubble=((164, 146, 122), (128, 108, 88), (206, 200, 190), (88, 76, 66), (150, 138, 124),
-                (178, 164, 146), (116, 120, 126), (66, 58, 52), (198, 172, 150)),
+        rubble=((164, 146, 122), (128, 108, 88), (206, 200, 190), (88, 76, 66), (116, 120, 126)),
         torn=((70, 56, 44), (96, 76, 58), (178, 148, 108), (54, 46, 42), (206, 188, 160), (190, 160, 122)),
         share=((16, 28), (48, 70)), spill=(10, 24, 42),
     ),
     "fire": Wreckage(
-        rubble=((176, 172, 168), (148, 142, 138), (96, 90, 86), (58, 54, 52), (200, 196, 192), (122, 108, 98),
-                (44, 42, 42), (132, 110, 94)),
+        rubble=((176, 172, 168), (148, 142, 138), (96, 90, 86), (58, 54, 52), (122, 108, 98)),
         torn=((30, 28, 27), (44, 40, 37), (24, 23, 23), (62, 54, 48), (28, 26, 25)),
         share=((18, 30), (54, 76)), spill=(5, 12, 20),
     ),
@@ -51,8 +42,7 @@ WRECKAGE = {
         share=((8, 16), (34, 54)), spill=(4, 8, 24),
     ),
     "quake": Wreckage(
-        rubble=((178, 170, 158), (154, 146, 136), (196, 190, 180), (126, 118, 110), (92, 86, 80),
-                (164, 150, 132), (206, 198, 184), (72, 66, 62)),
+        rubble=((178, 170, 158), (154, 146, 136), (196, 190, 180), (126, 118, 110), (92, 86, 80)),
         torn=((168, 160, 148), (146, 138, 128), (118, 110, 102), (186, 178, 168), (88, 82, 76)),
         share=((12, 24), (46, 66)), spill=(22, 34, 48),
     ),
@@ -93,22 +83,12 @@ def _hurt_part(rng: Generator, noise: np.ndarray, footprint: np.ndarray, percent
     field = noise.astype(np.int64) + tilt * 2
     inside = field[footprint > 0]
     count = inside.size * percent // 100
-    if count == 0:
-        return np.zeros(footprint.shape, bool)
-    limit = np.partition(inside, count - 1)[count - 1]
+    limit = np.partition(inside, count - 1)[count - 1] if count else field.min() - 1
     return (field <= limit) & (footprint > 0)
 
 
 def wreck(rng: Generator, image: np.ndarray, houses: list[House], grades: list[int], kind: str) -> None:
-    """Draws the damage of every building over its whole roof, in place.
-
-    Args:
-        rng: random numbers of the post image.
-        image: uint8 RGB ``(side, side, 3)`` with the roofs drawn.
-        houses: the buildings.
-        grades: damage 0..3 of each.
-        kind: key of ``WRECKAGE``.
-    """
+    """Draws the damage of every building, of ``grades`` 0..3, over its whole roof, in place."""
     look = WRECKAGE[kind]
     shape = image.shape[:2]
     rubble, torn = speckle(rng, shape, look.rubble), speckle(rng, shape, look.torn)
@@ -136,8 +116,6 @@ def wreck(rng: Generator, image: np.ndarray, houses: list[House], grades: list[i
         blend(view, paint[rows, columns], alpha * footprint)
         if kind == "flood" and grade == DamageClass.MAJOR_DAMAGE:
             blend(view, (116, 100, 78), footprint * np.uint8(whole(rng, 80, 130)))
-        if kind == "wind" and grade == DamageClass.MINOR_DAMAGE and whole(rng, 0, 99) < 40:
-            blend(view, (66, 96, 168), alpha * footprint)
 
 
 def _raze(
@@ -148,16 +126,11 @@ def _raze(
     alpha = cv2.GaussianBlur(ragged * np.uint8(250), (3, 3), 0)
     blend(view, rubble, alpha)
     if kind == "fire":
-        # Burnt earth in patches, white ash left where the walls stood.
+        # Burnt earth in patches.
         patches = np.where(noise > whole(rng, 90, 170), 130, 20).astype(np.uint8)
         blend(view, (38, 34, 32), np.where(ragged > 0, patches, 0).astype(np.uint8))
-        rim = footprint - cv2.erode(footprint, np.ones((3, 3), np.uint8))
-        blend(view, (196, 190, 184), rim * np.uint8(whole(rng, 60, 150)))
     elif kind == "flood":
         blend(view, (114, 97, 72), np.where(ragged > 0, 110 + noise // 3, 0).astype(np.uint8))
-    elif kind == "wind" and whole(rng, 0, 99) < 40:
-        # The storm swept the slab clean in places.
-        blend(view, (158, 150, 138), np.where((noise < 110) & (footprint > 0), 190, 0).astype(np.uint8))
 
 
 def flood_water(rng: Generator, struck: np.ndarray, houses: list[House], grades: list[int]) -> np.ndarray:
@@ -195,17 +168,14 @@ def hurt_ground(
     """What the disaster does to the land: burnt earth, mud and water, dust, scattered debris; in place."""
     shape = image.shape[:2]
     patches = texture.fractal_noise(rng, shape, 36)
-    worn = (
-        struck.astype(np.uint16) * np.clip(patches.astype(np.int32) * 2 - 90, 0, 255).astype(np.uint16) // 255
-    )
+    worn = struck.astype(np.uint16) * np.clip(patches.astype(np.int32) * 2 - 90, 0, 255) // 255
     if kind == "fire":
         blend(image, (62, 52, 44), (worn * 5 // 8).astype(np.uint8))
     elif kind == "flood":
         blend(image, (112, 96, 72), (worn * 3 // 8).astype(np.uint8))
     else:
-        look = WRECKAGE[kind]
         thrown = rng.integers(0, 256, shape, dtype=np.uint8) < worn // 24
-        image[thrown] = speckle(rng, shape, look.rubble)[thrown]
+        image[thrown] = speckle(rng, shape, WRECKAGE[kind].rubble)[thrown]
         blend(image, (140, 126, 104), (worn // 5).astype(np.uint8))
     if water is not None:
         sheet = np.empty_like(image)

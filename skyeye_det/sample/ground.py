@@ -108,8 +108,6 @@ def _paint_fields(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) -
 
 def _paint_roads(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) -> None:
     shape = (plan.side, plan.side)
-    for parking in plan.parkings:
-        _tint(image, parking, pick_color(rng, biome.street, 10), 225)
     mask = np.zeros(shape, np.uint8)
     for line, width in plan.roads:
         cv2.polylines(mask, [fixed(line)], False, 110, round(width) + 5, shift=texture.SHIFT)
@@ -121,19 +119,7 @@ def _paint_roads(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) ->
     for drive in plan.drives:
         _tint(image, drive, pick_color(rng, biome.street, 16), 230)
     blend(image, street, cv2.GaussianBlur(mask, (3, 3), 0))
-    if whole(rng, 0, 2) == 0:
-        for line, _ in plan.roads:
-            cv2.polylines(image, [fixed(line)], False, (176, 172, 150), 1, shift=texture.SHIFT)
-    wear = texture.value_noise(rng, shape, 12).astype(np.int16) - 128
-    texture.modulate(
-        image, np.where(mask > 0, wear // 20, 0).astype(np.int16) + texture.grain(rng, shape, 24)
-    )
-    for x, y, radius in plan.pools:
-        center, axes = (int(x * 16), int(y * 16)), (int(radius * 16), int(radius * whole(rng, 8, 12)))
-        blue, turn = pick_color(rng, ((92, 156, 170), (104, 172, 182), (76, 138, 158))), whole(rng, 0, 179)
-        deck = (axes[0] + 24, axes[1] + 24)
-        cv2.ellipse(image, center, deck, turn, 0, 360, (176, 170, 158), -1, shift=texture.SHIFT)
-        cv2.ellipse(image, center, axes, turn, 0, 360, blue, -1, shift=texture.SHIFT)
+    texture.modulate(image, texture.grain(rng, shape, 24))
 
 
 def _paint_water(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) -> None:
@@ -142,8 +128,7 @@ def _paint_water(rng: Generator, plan: Plan, biome: Biome, image: np.ndarray) ->
     shape = (plan.side, plan.side)
     sheet = np.empty_like(image)
     sheet[...] = pick_color(rng, biome.water)
-    ripple = (texture.fractal_noise(rng, shape, 64).astype(np.int16) - 128) // 20
-    texture.modulate(sheet, ripple + texture.grain(rng, shape, 14))
+    texture.modulate(sheet, texture.grain(rng, shape, 20))
     bank = cv2.GaussianBlur(plan.water, (15, 15), 0)
     blend(image, pick_color(rng, biome.soil), np.minimum(bank, 130))
     blend(image, sheet, plan.water)

@@ -14,8 +14,7 @@ from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import Color, cos_sin, whole
 
 GREY_ROOFS: tuple[Color, ...] = (
-    (122, 117, 110), (98, 94, 90), (142, 134, 124), (112, 100, 88), (84, 80, 78), (128, 112, 96),
-    (152, 148, 142), (104, 88, 76), (140, 128, 112),
+    (122, 117, 110), (98, 94, 90), (142, 134, 124), (112, 100, 88), (84, 80, 78), (152, 148, 142),
 )  # fmt: skip
 TILE_ROOFS: tuple[Color, ...] = ((146, 98, 80), (132, 88, 74), (156, 112, 92), (126, 98, 84))
 PALE_ROOFS: tuple[Color, ...] = (
@@ -28,54 +27,35 @@ METAL_ROOFS: tuple[Color, ...] = (
 
 @dataclass(frozen=True)
 class Settlement:
-    """What a stretch of built-up land looks like; ranges are (low, high) in px.
+    """What a stretch of built-up land looks like; ranges are (low, high) in px."""
 
-    Attributes:
-        rows: distance of the streets in v.
-        crosses: distance of the cross streets in u.
-        street: width of a street.
-        lot: width of a plot.
-        fill: share of the plot's width that the house takes.
-        depth: depth of the house.
-        setback: from the street's edge to the house.
-        built: percentage of the plots with a house.
-        land: percentage of the canvas that is built up at all.
-        yard_trees: percentage of the plots' tree places taken.
-        sheds: percentage of the plots with a second, small building.
-        paved: plots are concrete and dust, not lawn.
-        height: of the buildings.
-        bent: streets may bend.
-        shapes, roofs: whole-number weights.
-        palettes: roof colours; one of them for a whole scene.
-    """
-
-    rows: tuple[int, int]
-    crosses: tuple[int, int]
-    street: float
-    lot: tuple[int, int]
-    fill: tuple[float, float]
-    depth: tuple[int, int]
-    setback: tuple[int, int]
-    built: int
-    land: tuple[int, int]
-    yard_trees: int
-    sheds: int
-    paved: bool
-    height: tuple[int, int]
-    bent: bool
-    shapes: dict[str, int]
-    roofs: dict[str, int]
-    palettes: tuple[tuple[Color, ...], ...]
+    rows: tuple[int, int]  # distance of the streets in v
+    crosses: tuple[int, int]  # distance of the cross streets in u
+    street: float  # width
+    lot: tuple[int, int]  # width of a plot
+    fill: tuple[float, float]  # share of the plot's width that the house takes
+    depth: tuple[int, int]  # of the house
+    setback: tuple[int, int]  # from the street's edge to the house
+    built: int  # percentage of the plots with a house
+    land: tuple[int, int]  # percentage of the canvas that is built up at all
+    yard_trees: int  # percentage of the plots' tree places taken
+    sheds: int  # percentage of the plots with a second, small building
+    paved: bool  # plots are concrete and dust, not lawn
+    height: tuple[int, int]  # of the buildings
+    bent: bool  # streets may bend
+    shapes: dict[str, int]  # weights
+    roofs: dict[str, int]  # weights
+    palettes: tuple[tuple[Color, ...], ...]  # roof colours; one of them for a whole scene
 
 
 _MIXED = GREY_ROOFS * 3 + PALE_ROOFS * 2 + TILE_ROOFS + METAL_ROOFS
-_HOMES = {"block": 30, "ell": 34, "tee": 14, "zed": 16, "horseshoe": 6}
 
 SETTLEMENTS = {
     "suburb": Settlement(
         rows=(102, 132), crosses=(190, 360), street=13, lot=(40, 60), fill=(0.58, 0.86), depth=(23, 39),
         setback=(8, 14), built=92, land=(50, 90), yard_trees=42, sheds=34, paved=False, height=(5, 9),
-        bent=True, shapes=_HOMES, roofs={"gable": 48, "hip": 42, "flat": 10},
+        bent=True, shapes={"block": 30, "ell": 50, "tee": 14, "horseshoe": 6},
+        roofs={"gable": 48, "hip": 42, "flat": 10},
         palettes=(GREY_ROOFS * 8 + PALE_ROOFS * 2 + METAL_ROOFS, GREY_ROOFS * 5 + TILE_ROOFS, _MIXED,
                   TILE_ROOFS * 5 + _MIXED),
     ),
@@ -88,7 +68,7 @@ SETTLEMENTS = {
     "dense": Settlement(
         rows=(84, 98), crosses=(150, 260), street=11, lot=(22, 48), fill=(0.86, 0.97), depth=(26, 40),
         setback=(2, 5), built=95, land=(60, 88), yard_trees=14, sheds=20, paved=True, height=(7, 16),
-        bent=False, shapes={"block": 46, "ell": 26, "horseshoe": 10, "zed": 8, "courtyard": 10},
+        bent=False, shapes={"block": 46, "ell": 26, "horseshoe": 18, "courtyard": 10},
         roofs={"flat": 66, "gable": 18, "ribbed": 10, "hip": 6},
         palettes=(PALE_ROOFS * 3 + TILE_ROOFS * 4 + GREY_ROOFS,
                   PALE_ROOFS * 4 + GREY_ROOFS * 2 + METAL_ROOFS),
@@ -96,15 +76,14 @@ SETTLEMENTS = {
     "works": Settlement(
         rows=(230, 290), crosses=(300, 460), street=18, lot=(90, 170), fill=(0.5, 0.8), depth=(42, 84),
         setback=(14, 26), built=82, land=(45, 75), yard_trees=12, sheds=30, paved=True, height=(9, 18),
-        bent=False, shapes={"block": 56, "ell": 20, "courtyard": 12, "horseshoe": 6, "zed": 6},
+        bent=False, shapes={"block": 56, "ell": 20, "courtyard": 12, "horseshoe": 12},
         roofs={"flat": 60, "ribbed": 30, "gable": 10},
         palettes=(PALE_ROOFS * 2 + METAL_ROOFS * 2 + GREY_ROOFS,),
     ),
     "village": Settlement(
         rows=(300, 420), crosses=(330, 560), street=11, lot=(66, 120), fill=(0.28, 0.48), depth=(18, 38),
         setback=(14, 46), built=66, land=(55, 85), yard_trees=60, sheds=46, paved=False, height=(5, 8),
-        bent=True, shapes={"block": 52, "ell": 28, "tee": 12, "zed": 8},
-        roofs={"gable": 60, "ribbed": 24, "hip": 16},
+        bent=True, shapes={"block": 52, "ell": 36, "tee": 12}, roofs={"gable": 60, "ribbed": 24, "hip": 16},
         palettes=(_MIXED, GREY_ROOFS * 3 + PALE_ROOFS + METAL_ROOFS * 3),
     ),
     "empty": Settlement(

@@ -20,53 +20,28 @@ SMALLEST = 5.0
 
 @dataclass
 class Plan:
-    """What stands where, in canvas px (tile px + ``MARGIN``).
-
-    Attributes:
-        side: edge of the square canvas.
-        settlement: name in ``SETTLEMENTS``.
-        wooded: uint8 ``(side, side)``, evenly spread: woods grow where it is high.
-        water: uint8 ``(side, side)``, 0..255: rivers, lakes, sea.
-        roads: centre line and width.
-        lots: plot polygons.
-        drives: driveways and yards.
-        parkings: paved areas with rows of cars.
-        fields: polygons of fields.
-        field_frame: rows of crops run along it.
-        palette: roof colours.
-        pools: centre x, y, radius.
-        houses: the buildings.
-        berths: where a car can stand: x, y, direction x, y.
-        trees: x, y, radius; float64 ``(n, 3)``.
-        occupied: uint8 ``(side, side)``: 1 where a building stands, 2 on roads and water.
-    """
+    """What stands where, in canvas px (tile px + ``MARGIN``); images are uint8 ``(side, side)``."""
 
     side: int
     settlement: str
-    wooded: np.ndarray
-    water: np.ndarray
-    field_frame: Frame
-    palette: tuple[Color, ...]
-    occupied: np.ndarray
-    roads: list[tuple[np.ndarray, float]] = field(default_factory=list)
+    wooded: np.ndarray  # evenly spread: woods grow where it is high
+    water: np.ndarray  # 0..255: rivers, lakes, sea
+    field_frame: Frame  # rows of crops run along it
+    palette: tuple[Color, ...]  # of the roofs
+    occupied: np.ndarray  # 1 where a building stands, 2 on roads and water
+    roads: list[tuple[np.ndarray, float]] = field(default_factory=list)  # centre line, width
     lots: list[np.ndarray] = field(default_factory=list)
     drives: list[np.ndarray] = field(default_factory=list)
-    parkings: list[np.ndarray] = field(default_factory=list)
     fields: list[np.ndarray] = field(default_factory=list)
-    pools: list[tuple[float, float, float]] = field(default_factory=list)
     houses: list[House] = field(default_factory=list)
-    berths: list[tuple[float, float, float, float]] = field(default_factory=list)
-    trees: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    berths: list[tuple[float, float, float, float]] = field(default_factory=list)  # of cars: x, y, direction
+    trees: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # x, y, radius
 
 
 def draw_plan(rng: Generator, size: int, settlement: str, blank: np.ndarray | None) -> Plan:
-    """Plans a scene.
+    """Plans a scene on a tile of ``size`` px.
 
-    Args:
-        rng: random numbers of this plan.
-        size: edge of the tile in px.
-        settlement: name in ``SETTLEMENTS``.
-        blank: uint8 ``(canvas, canvas)``, 255 where the pre image has no data: nothing is built there.
+    Nothing is built where ``blank``, uint8 ``(canvas, canvas)``, is 255: the images have no data there.
     """
     side = size + 2 * MARGIN
     shape = (side, side)
@@ -158,15 +133,16 @@ def _build_on(rng: Generator, plan: Plan, frame: Frame, lot: Lot, style: Settlem
         shape = "block"
     share = 0.5 if style.fill[1] > 0.9 else uniform(rng, 0.42, 0.58)
     middle = lot.point(share, setback + depth / 2)
-    house = _place(rng, plan, frame, middle, (shape, width, depth), style)
+    built = _place(rng, plan, frame, middle, (shape, width, depth), style)
     plan.lots.append(frame.to_canvas(lot.area(0.02, 0.98, 0, lot.depth - 1)))
-    if house is None:
+    if not built:
         return False
-    if plan.settlement == "works":
-        plan.parkings.append(frame.to_canvas(lot.area(0.06, 0.94, 2, lot.depth * 0.8)))
-        _park(plan, frame, lot, setback + depth)
-    elif not style.paved:
-        _outfit_yard(rng, plan, frame, lot, (share, setback, width))
+    if not style.paved and whole(rng, 0, 99) < 72:
+        side = whole(rng, 0, 1) * 2 - 1
+        middle_share = share + side * (width / 2 - 6) / (lot.u1 - lot.u0)
+        half = uniform(rng, 3.0, 5.5) / (lot.u1 - lot.u0)
+        drive = lot.area(middle_share - half, middle_share + half, -2, setback + 1)
+        plan.drives.append(frame.to_canvas(drive))
     if whole(rng, 0, 99) < style.sheds:
         shed = ("block", uniform(rng, 8, 16), uniform(rng, 8, 13))
         back = setback + depth + uniform(rng, 10, 22)
@@ -178,7 +154,7 @@ def _build_on(rng: Generator, plan: Plan, frame: Frame, lot: Lot, style: Settlem
 def _place(
     rng: Generator, plan: Plan, frame: Frame, middle: tuple[float, float], form: tuple[str, float, float],
     style: Settlement,
-) -> House | None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Adds a building unless it would touch another, a road, water, or leave the tile."""
     shape, width, depth = form
     looks = (pick(rng, style.roofs), pick_color(rng, plan.palette, 14), uniform(rng, *style.height))
@@ -186,45 +162,16 @@ def _place(
     left, top, right, bottom = house.box
     low, high = MARGIN, plan.side - MARGIN
     if min(right, high) - max(left, low) < SMALLEST or min(bottom, high) - max(top, low) < SMALLEST:
-        return None
+        return False
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, plan.side), min(bottom, plan.side)
     ground = plan.occupied[top:bottom, left:right]
     mask = np.zeros_like(ground)
     cv2.fillPoly(mask, [house.pixel_rings(left, top)[0]], 1)
     if np.any(ground[mask > 0]):
-        return None
+        return False
     ground[cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0] = 1
     plan.houses.append(house)
-    return house
-
-
-def _outfit_yard(
-    rng: Generator, plan: Plan, frame: Frame, lot: Lot, house: tuple[float, float, float]
-) -> None:
-    """A driveway to the street with a place for a car, and now and then a pool."""
-    share, setback, width = house
-    if whole(rng, 0, 99) < 72:
-        offset = (width / 2 - 6) / (lot.u1 - lot.u0) * (1 if whole(rng, 0, 1) else -1)
-        half = uniform(rng, 3.0, 5.5) / (lot.u1 - lot.u0)
-        drive = lot.area(share + offset - half, share + offset + half, -2, setback + 1)
-        plan.drives.append(frame.to_canvas(drive))
-        plan.berths.append(_berth(frame, *lot.point(share + offset, setback * 0.55)))
-    if whole(rng, 0, 99) < 6 and lot.depth > 45:
-        middle = frame.place(*lot.point(uniform(rng, 0.3, 0.7), lot.depth - 9))
-        plan.pools.append((*middle, uniform(rng, 3.5, 6.0)))
-
-
-def _park(plan: Plan, frame: Frame, lot: Lot, first: float) -> None:
-    """Rows of parked cars behind a large building."""
-    for depth in np.arange(first + 12, lot.depth * 0.78, 17.0).tolist():
-        for u in np.arange(lot.u0 + 12, lot.u1 - 12, 7.0).tolist():
-            plan.berths.append(_berth(frame, u, lot.edge + lot.side * depth))
-
-
-def _berth(frame: Frame, u: float, v: float) -> tuple[float, float, float, float]:
-    """A place for a car that stands across the street."""
-    along_x, along_y = frame.along(u, v)
-    return (*frame.place(u, v), -along_y, along_x)
+    return True
 
 
 def _berths_along(line: np.ndarray, width: float) -> list[tuple[float, float, float, float]]:

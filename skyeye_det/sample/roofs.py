@@ -10,25 +10,16 @@ from skyeye_det.sample import texture
 from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import SHIFT, Color, cos_sin, fixed, pick_color, whole
 
-CAR_COLORS: tuple[Color, ...] = (
-    (224, 224, 220), (206, 206, 204), (70, 72, 76), (48, 50, 54), (150, 152, 154), (146, 48, 42),
-    (52, 70, 108),
-)  # fmt: skip
+CAR_COLORS = (214, 214, 212), (70, 72, 76), (48, 50, 54), (150, 152, 154), (146, 48, 42), (52, 70, 108)
 
 
 @dataclass(frozen=True)
 class Sun:
-    """Where the light comes from.
+    """Where the light comes from."""
 
-    Attributes:
-        azimuth: whole degrees clockwise from north (up in the image).
-        elevation: whole degrees above the horizon.
-        depth: 0..255 share of light that a shadow takes away.
-    """
-
-    azimuth: int
-    elevation: int
-    depth: int
+    azimuth: int  # whole degrees clockwise from north (up in the image)
+    elevation: int  # whole degrees above the horizon
+    depth: int  # 0..255 share of light that a shadow takes away
 
     @property
     def toward(self) -> tuple[float, float]:
@@ -59,10 +50,8 @@ def cast_shadows(
             ring = house.rings[0]
             sweep = cv2.convexHull(fixed(np.concatenate([ring, ring + sun.fall(height)])))
             cv2.fillPoly(mask, [sweep], sun.depth, shift=SHIFT)
-    falls = np.round((trees[:, :2] + sun.fall(1.0) * trees[:, 2:] * 1.1) * 16).astype(np.int64)
-    for (x, y), radius in zip(
-        falls.tolist(), np.round(trees[:, 2] * 16).astype(np.int64).tolist(), strict=True
-    ):
+    falls = trees[:, :2] + sun.fall(1.0) * trees[:, 2:] * 1.1
+    for x, y, radius in fixed(np.column_stack([falls, trees[:, 2]])).tolist():
         cv2.circle(mask, (x, y), radius, sun.depth, -1, shift=SHIFT)
     soft = cv2.GaussianBlur(mask, (3, 3), 0)
     # Shadows are lit by the sky alone: bluish.
@@ -72,7 +61,7 @@ def cast_shadows(
 def park_cars(
     rng: Generator, image: np.ndarray, berths: list[tuple[float, float, float, float]], share: int
 ) -> None:
-    """Puts cars on ``share`` percent of the places; each image has its own traffic."""
+    """Puts cars on ``share`` percent of the places."""
     taken = rng.integers(0, 100, len(berths)) < share
     for (left, top, dx, dy), parked in zip(berths, taken.tolist(), strict=True):
         if not parked:
@@ -82,13 +71,8 @@ def park_cars(
         half, side = whole(rng, 36, 46) / 10, whole(rng, 16, 21) / 10
         corners = [(half, side), (half, -side), (-half, -side), (-half, side)]
         body = np.array([(x + a * dx - b * dy, y + a * dy + b * dx) for a, b in corners])
-        color = pick_color(rng, CAR_COLORS)
-        cv2.fillPoly(image, [fixed(body + 1.0)], tuple(c // 3 for c in (90, 90, 92)), shift=SHIFT)
-        cv2.fillPoly(image, [fixed(body)], color, shift=SHIFT)
-        cabin = np.array(
-            [(x + a * 0.45 * dx - b * 0.8 * dy, y + a * 0.45 * dy + b * 0.8 * dx) for a, b in corners]
-        )
-        cv2.fillPoly(image, [fixed(cabin)], tuple(c * 5 // 8 for c in color), shift=SHIFT)
+        cv2.fillPoly(image, [fixed(body + 1.0)], (30, 30, 30), shift=SHIFT)
+        cv2.fillPoly(image, [fixed(body)], pick_color(rng, CAR_COLORS), shift=SHIFT)
 
 
 def _lit(color: Color, planes: float) -> Color:
@@ -117,8 +101,8 @@ def _planes(wing: np.ndarray, roof: str) -> list[np.ndarray]:
     return [np.stack(p) for p in ((a, b, right, left), (c, d, left, right))]
 
 
-def raise_roofs(rng: Generator, image: np.ndarray, houses: list[House], sun: Sun) -> None:
-    """Draws every roof; ``rng`` must be the same for pre and post, for it draws what stands on the roofs."""
+def raise_roofs(image: np.ndarray, houses: list[House], sun: Sun) -> None:
+    """Draws every roof on ``image`` in place."""
     for house in houses:
         rings = [fixed(ring) for ring in house.rings]
         courtyard = None
@@ -129,8 +113,8 @@ def raise_roofs(rng: Generator, image: np.ndarray, houses: list[House], sun: Sun
         for wing in house.wings:
             if house.roof in ("gable", "hip"):
                 _raise_pitched(image, wing, house, sun)
-            else:
-                _raise_flat(rng, image, wing, house, sun)
+            elif house.roof == "ribbed":
+                _raise_ribbed(image, wing, house)
         if house.roof == "flat":
             # Parapet: light on the edge, its shadow inside.
             cv2.polylines(image, rings, True, _lit(house.color, 1.16), 1, shift=SHIFT)
@@ -147,27 +131,14 @@ def _raise_pitched(image: np.ndarray, wing: np.ndarray, house: House, sun: Sun) 
             cv2.polylines(image, [ridge], False, _lit(house.color, 1.14), 1, shift=SHIFT)
 
 
-def _raise_flat(rng: Generator, image: np.ndarray, wing: np.ndarray, house: House, sun: Sun) -> None:
+def _raise_ribbed(image: np.ndarray, wing: np.ndarray, house: House) -> None:
     a, b, _, d = wing
     run, slope = b - a, d - a
     length = float(np.sqrt((run * run)[0] + (run * run)[1]))
-    width = float(np.sqrt((slope * slope)[0] + (slope * slope)[1]))
-    if house.roof == "ribbed":
-        for step in range(1, int(length / 4)):
-            start = a + run * (step * 4 / length)
-            line = fixed(np.stack([start, start + slope]))
-            cv2.polylines(image, [line], False, _lit(house.color, 0.93 if step % 2 else 1.05), 1, shift=SHIFT)
-        return
-    for _ in range(int(length * width) // 420):
-        share, other = whole(rng, 12, 84) / 100, whole(rng, 12, 84) / 100
-        corner = a + run * share + slope * other
-        size = whole(rng, 2, 5)
-        right, down = run * (size / (length + 1e-9)), slope * (size / (width + 1e-9))
-        unit = np.stack([corner, corner + right, corner + right + down, corner + down])
-        cv2.fillPoly(image, [fixed(unit + sun.fall(1.6))], _lit(house.color, 0.55), shift=SHIFT)
-        cv2.fillPoly(
-            image, [fixed(unit)], pick_color(rng, ((206, 206, 204), (150, 150, 148)), 16), shift=SHIFT
-        )
+    for step in range(1, int(length / 4)):
+        start = a + run * (step * 4 / length)
+        line = fixed(np.stack([start, start + slope]))
+        cv2.polylines(image, [line], False, _lit(house.color, 0.93 if step % 2 else 1.05), 1, shift=SHIFT)
 
 
 def _reopen(image: np.ndarray, house: House, before: np.ndarray) -> None:
@@ -181,27 +152,18 @@ def _reopen(image: np.ndarray, house: House, before: np.ndarray) -> None:
 
 
 def grow_trees(rng: Generator, image: np.ndarray, trees: np.ndarray, colors: np.ndarray, sun: Sun) -> None:
-    """Draws crowns: a dark rim, the body, and the side that the sun lights, with leaves and ragged edges.
+    """Draws crowns in place: dark, lighter on the side of the sun, with leaves and ragged edges.
 
-    Args:
-        rng: draws the leaves.
-        image: uint8 RGB ``(side, side, 3)``, drawn on in place.
-        trees: float64 ``(n, 3)``: x, y, radius, px.
-        colors: int ``(n, 3)`` RGB of the crowns.
-        sun: where the light comes from.
+    ``trees`` are float64 ``(n, 3)`` of x, y, radius in px, ``colors`` int ``(n, 3)`` RGB.
     """
-    places = np.round(trees[:, :2] * 16).astype(np.int64)
-    lit = np.round((trees[:, :2] + np.array(sun.toward) * trees[:, 2:] * 0.3) * 16).astype(np.int64)
-    radii = np.round(trees[:, 2] * 16).astype(np.int64).tolist()
-    dark, body, light = (np.minimum(colors * part // 16, 255).tolist() for part in (11, 15, 19))
+    lit = trees[:, :2] + np.array(sun.toward) * trees[:, 2:] * 0.25
+    dark, light = (np.minimum(colors * part // 16, 255).tolist() for part in (11, 17))
     shape = (image.shape[0], image.shape[1])
     layer, cover = image.copy(), np.zeros(shape, np.uint8)
-    for i, ((cx, cy), (lx, ly)) in enumerate(zip(places.tolist(), lit.tolist(), strict=True)):
-        r = radii[i]
-        cv2.circle(cover, (cx, cy), r, 200, -1, shift=SHIFT)
-        cv2.circle(layer, (cx, cy), r + 24, dark[i], -1, shift=SHIFT)
-        cv2.circle(layer, ((cx + lx) // 2, (cy + ly) // 2), r * 3 // 4, body[i], -1, shift=SHIFT)
-        cv2.circle(layer, (lx, ly), r * 2 // 5, light[i], -1, shift=SHIFT)
+    for i, (x, y, radius, lit_x, lit_y) in enumerate(fixed(np.column_stack([trees, lit])).tolist()):
+        cv2.circle(cover, (x, y), radius, 200, -1, shift=SHIFT)
+        cv2.circle(layer, (x, y), radius + 24, dark[i], -1, shift=SHIFT)
+        cv2.circle(layer, (lit_x, lit_y), radius * 5 // 8, light[i], -1, shift=SHIFT)
     leaves = texture.value_noise(rng, shape, 4).astype(np.int16) - 128
     texture.modulate(layer, leaves // 4 + texture.grain(rng, shape, 90))
     soft = cv2.GaussianBlur(cover, (5, 5), 0).astype(np.int16)

@@ -15,9 +15,7 @@ from skyeye_det.sample.streets import House
 from skyeye_det.sample.texture import scene_rng, whole
 
 # Streams of random numbers: one more draw in one part leaves the others as they are.
-_CHOICE, _PLAN, _GROUND, _PRE, _POST, _ROOFS, _DAMAGE, _SKY = range(8)
-LABEL_STREAM = 8
-"""Stream for uids and metadata."""
+_CHOICE, _PLAN, _GROUND, _PRE, _POST, _DAMAGE, _SKY, LABEL_STREAM = range(8)
 
 
 @dataclass(frozen=True)
@@ -33,22 +31,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class SampleScene:
-    """A finished scene.
-
-    Attributes:
-        recipe: what kind it is.
-        pre, post: uint8 RGB ``(size, size, 3)``.
-        houses: the buildings, in canvas px (tile px + ``MARGIN``).
-        grades: damage -1..3 of each.
-        suns: of the pre and of the post image.
-    """
+    """A finished scene; images are uint8 RGB ``(size, size, 3)``."""
 
     recipe: Recipe
     pre: np.ndarray
     post: np.ndarray
-    houses: list[House]
-    grades: list[int]
-    suns: tuple[Sun, Sun]
+    houses: list[House]  # in canvas px (tile px + MARGIN)
+    grades: list[int]  # damage -1..3
+    suns: tuple[Sun, Sun]  # of the pre and of the post image
 
 
 def draw_recipe(seed: int, index: int) -> Recipe:
@@ -68,13 +58,7 @@ def draw_recipe(seed: int, index: int) -> Recipe:
 
 
 def draw_scene(seed: int, index: int, size: int) -> SampleScene:
-    """Draws scene ``index``.
-
-    Args:
-        seed: 0 or more.
-        index: number of the scene, 0 or more.
-        size: edge of the tile in px.
-    """
+    """Draws scene ``index`` on a tile of ``size`` px."""
     recipe = draw_recipe(seed, index)
     rngs = [scene_rng(seed, index, stream) for stream in range(_SKY + 1)]
     sky, side = rngs[_SKY], size + 2 * MARGIN
@@ -86,16 +70,17 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
     severity = kinds.severity_field(rngs[_DAMAGE], side)
     grades = kinds.grade_houses(rngs[_DAMAGE], plan.houses, severity, recipe.level)
     pre = base.copy()
-    _build_up(rngs[_PRE], pre, plan, suns[0], scene_rng(seed, index, _ROOFS), plan.trees, crowns)
-    _hide(pre, blank)
+    roofs.park_cars(rngs[_PRE], pre, plan.berths, whole(rngs[_PRE], 3, 16))
+    roofs.cast_shadows(pre, plan.houses, [house.height for house in plan.houses], plan.trees, suns[0])
+    roofs.raise_roofs(pre, plan.houses, suns[0])
+    roofs.grow_trees(rngs[_PRE], pre, plan.trees, crowns, suns[0])
+    texture.modulate(pre, texture.grain(rngs[_PRE], pre.shape[:2], 100))
     pre = texture.expose(rngs[_PRE], pre, texture.draw_exposure(rngs[_PRE], False))
     _hide(pre, blank)
 
     struck = kinds.struck(severity, recipe.level)
     struck[plan.water > 60] = 0
-    post = _draw_post(
-        rngs, base, plan, suns[1], scene_rng(seed, index, _ROOFS), crowns, recipe.kind, grades, struck
-    )
+    post = _draw_post(rngs, base, plan, suns[1], crowns, recipe.kind, grades, struck)
     hidden = np.zeros((side, side), np.uint8)
     if whole(sky, 0, 99) < 24:
         hidden = texture.draw_clouds(sky, side, [house.center for house in plan.houses])
@@ -105,8 +90,6 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
             hidden = (hidden.astype(np.uint16) * 9 // 16).astype(np.uint8)
         texture.lay_clouds(sky, post, hidden)
     post = texture.expose(rngs[_POST], post, texture.draw_exposure(rngs[_POST], True))
-    if blank is None and whole(sky, 0, 99) < 2:
-        blank = texture.draw_blank(sky, side)
     _hide(post, blank)
     if blank is not None:
         hidden = np.maximum(hidden, blank)
@@ -118,20 +101,9 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
     )  # fmt: skip
 
 
-def _build_up(
-    rng: Generator, image: np.ndarray, plan: Plan, sun: Sun, roof_rng: Generator, trees: np.ndarray,
-    crowns: np.ndarray,
-) -> None:  # fmt: skip
-    roofs.park_cars(rng, image, plan.berths, whole(rng, 3, 16))
-    roofs.cast_shadows(image, plan.houses, [house.height for house in plan.houses], trees, sun)
-    roofs.raise_roofs(roof_rng, image, plan.houses, sun)
-    roofs.grow_trees(rng, image, trees, crowns, sun)
-    texture.modulate(image, texture.grain(rng, image.shape[:2], 100))
-
-
 def _draw_post(
-    rngs: list[Generator], base: np.ndarray, plan: Plan, sun: Sun, roof_rng: Generator, crowns: np.ndarray,
-    kind: str, grades: list[int], struck: np.ndarray,
+    rngs: list[Generator], base: np.ndarray, plan: Plan, sun: Sun, crowns: np.ndarray, kind: str,
+    grades: list[int], struck: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     rng, image, shape = rngs[_POST], base.copy(), (plan.side, plan.side)
     # Another day: the land a little greener or drier.
@@ -148,7 +120,7 @@ def _draw_post(
     shares = (1.0, 1.0, 0.6, 0.0)
     heights = [house.height * shares[grade] for house, grade in zip(plan.houses, grades, strict=True)]
     roofs.cast_shadows(image, plan.houses, heights, trees, sun)
-    roofs.raise_roofs(roof_rng, image, plan.houses, sun)
+    roofs.raise_roofs(image, plan.houses, sun)
     destruction.wreck(rngs[_DAMAGE], image, plan.houses, grades, kind)
     roofs.grow_trees(rng, image, trees, crowns, sun)
     texture.modulate(image, texture.grain(rng, shape, 100))

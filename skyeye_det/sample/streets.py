@@ -166,13 +166,9 @@ class House:
 
 
 def outline(rng: Generator, shape: str, width: float, depth: float) -> tuple[list[list], list[Rect]]:
-    """Rings and wings of a building about (0, 0), in px.
+    """Rings and wings of a building about (0, 0): ``width`` px along the street, ``depth`` px away from it.
 
-    Args:
-        rng: draws the cuts and which way round it stands.
-        shape: ``"block"``, ``"ell"``, ``"tee"``, ``"horseshoe"``, ``"zed"`` or ``"courtyard"``.
-        width: px along the street.
-        depth: px away from it.
+    ``shape`` is ``"block"``, ``"ell"``, ``"tee"``, ``"horseshoe"`` or ``"courtyard"``.
     """
     x, y = width / 2, depth / 2
     # Where the cut begins, as a share of the half width and half depth.
@@ -188,12 +184,6 @@ def outline(rng: Generator, shape: str, width: float, depth: float) -> tuple[lis
         a, b = -x * uniform(rng, 0.25, 0.45), x * uniform(rng, 0.25, 0.45)
         rings = [[(-x, -y), (x, -y), (x, y), (b, y), (b, q), (a, q), (a, y), (-x, y)]]
         wings = [(-x, -y, x, q), (-x, -y, a, y), (b, -y, x, y)]
-    elif shape == "zed":
-        step = y * uniform(rng, 0.2, 0.45)
-        rings = [
-            [(-x, -y), (p, -y), (p, step - y), (x, step - y), (x, y), (p, y), (p, y - step), (-x, y - step)]
-        ]
-        wings = [(-x, -y, p, y - step), (p, step - y, x, y)]
     elif shape == "courtyard":
         a, b = x * uniform(rng, 0.3, 0.5), y * uniform(rng, 0.3, 0.5)
         rings = [[(-x, -y), (x, -y), (x, y), (-x, y)], [(-a, -b), (-a, b), (a, b), (a, -b)]]
@@ -212,15 +202,9 @@ def build(
     direction: tuple[float, float],
     looks: tuple[str, Color, float],
 ) -> House:
-    """A building on its place.
+    """A building on its place: see ``outline``; ``direction`` is the unit vector of the width.
 
-    Args:
-        rng: draws cuts and mirroring.
-        shape: see ``outline``.
-        size: width along ``direction`` and depth, px.
-        place: centre, canvas px.
-        direction: unit vector of the width.
-        looks: roof, colour, height of ``House``.
+    ``place`` is the centre in canvas px, ``looks`` roof, colour and height of ``House``.
     """
     rings, wings = outline(rng, shape, *size)
     flip = np.where(rng.integers(0, 2, 2) == 1, 1.0, -1.0)

@@ -89,9 +89,8 @@ def fractal_noise(rng: Generator, shape: tuple[int, int], cell: int, octaves: in
     total = np.zeros(shape, np.uint16)
     weight = 1 << (octaves - 1)
     for octave in range(octaves):
-        total += value_noise(rng, shape, max(2, cell >> octave)).astype(np.uint16) * np.uint16(
-            weight >> octave
-        )
+        field = value_noise(rng, shape, max(2, cell >> octave)).astype(np.uint16)
+        total += field * np.uint16(weight >> octave)
     return equalized((total // (2 * weight - 1)).astype(np.uint8))
 
 
@@ -112,13 +111,7 @@ def grain(rng: Generator, shape: tuple[int, ...], spread: int) -> np.ndarray:
 
 
 def blend(image: np.ndarray, paint: np.ndarray | Color, alpha: np.ndarray) -> None:
-    """Lays ``paint`` over ``image`` in place: 0 leaves it, 255 covers it.
-
-    Args:
-        image: uint8 ``(h, w, 3)``.
-        paint: uint8 ``(h, w, 3)``, or one colour.
-        alpha: uint8 ``(h, w)``.
-    """
+    """Lays ``paint`` over ``image``, uint8 ``(h, w, 3)``, in place by ``alpha``, uint8 ``(h, w)``."""
     weight = alpha.astype(np.uint16)[..., None]
     weight += weight >> 7
     # At most 255 * 256 in all: fits.
@@ -134,13 +127,9 @@ def modulate(image: np.ndarray, change: np.ndarray) -> None:
 
 
 def shifted(image: np.ndarray, right: int, down: int, margin: int) -> np.ndarray:
-    """``image`` moved by whole sixteenths of a px and cut by ``margin`` on each side.
+    """``image``, uint8 ``(h, w, 3)``, moved by sixteenths of a px and cut by ``margin`` px on each side.
 
-    Args:
-        image: uint8 ``(h, w, 3)``.
-        right: sixteenths of a px, at most ``16 * (margin - 1)`` either way.
-        down: likewise.
-        margin: px cut off each side.
+    ``right`` and ``down`` are at most ``16 * (margin - 1)`` either way.
     """
     height, width = image.shape[0] - 2 * margin, image.shape[1] - 2 * margin
     (x, fx), (y, fy) = divmod(-right, 16), divmod(-down, 16)
@@ -155,21 +144,12 @@ def shifted(image: np.ndarray, right: int, down: int, margin: int) -> np.ndarray
 
 @dataclass(frozen=True)
 class Exposure:
-    """How one image is taken.
+    """How one image is taken."""
 
-    Attributes:
-        gain: brightness of red, green, blue in 1/256.
-        lift: 0..255 added to black, by the air's scatter.
-        haze: strongest share of white haze, 0..255.
-        softness: 0 sharp, 1 or 2 for a wider blur.
-        noise: sensor noise, standard deviation in 1/16.
-    """
-
-    gain: tuple[int, int, int]
-    lift: int
-    haze: int
-    softness: int
-    noise: int
+    gain: tuple[int, int, int]  # brightness of red, green, blue in 1/256
+    lift: int  # 0..255 added to black, by the air's scatter
+    haze: int  # strongest share of white haze, 0..255
+    noise: int  # of the sensor, standard deviation in 1/16
 
 
 def draw_exposure(rng: Generator, hazy: bool) -> Exposure:
@@ -177,8 +157,7 @@ def draw_exposure(rng: Generator, hazy: bool) -> Exposure:
     light = whole(rng, 192, 276)
     gain = (light + whole(rng, -14, 10), light + whole(rng, -6, 8), light + whole(rng, -14, 8))
     haze = whole(rng, 20, 84) if hazy and whole(rng, 0, 2) == 0 else whole(rng, 0, 22)
-    softness = (0, 0, 0, 0, 1, 1, 1, 1, 2)[int(rng.integers(9))]
-    return Exposure(gain, whole(rng, 0, 10), haze, softness, whole(rng, 22, 52))
+    return Exposure(gain, whole(rng, 0, 10), haze, whole(rng, 22, 52))
 
 
 def draw_shift(rng: Generator) -> tuple[int, int]:
@@ -195,16 +174,10 @@ def expose(rng: Generator, image: np.ndarray, exposure: Exposure) -> np.ndarray:
         drift = fractal_noise(rng, shape, 220, 3).astype(np.uint16)
         veil = ((drift + 64) * np.uint16(exposure.haze) // 320).astype(np.uint8)
         blend(image, (188, 192, 196), veil)
-    if exposure.softness == 2:
-        image = cv2.GaussianBlur(image, (5, 5), 0)
-    elif exposure.softness == 1:
+    if whole(rng, 0, 1):
         image = cv2.GaussianBlur(image, (3, 3), 0)
-    else:
-        image = ((cv2.GaussianBlur(image, (3, 3), 0).astype(np.uint16) + image) >> 1).astype(np.uint8)
     levels = np.arange(256)
-    curves = [
-        np.clip(levels * gain // 256 + exposure.lift, 0, 255).astype(np.uint8) for gain in exposure.gain
-    ]
+    curves = [np.clip(levels * gain // 256 + exposure.lift, 0, 255) for gain in exposure.gain]
     noise = grain(rng, shape, exposure.noise)
     channels = [curve[image[..., c]].astype(np.int16) + noise for c, curve in enumerate(curves)]
     return np.clip(np.stack(channels, -1), 0, 255).astype(np.uint8)
@@ -218,10 +191,8 @@ def draw_clouds(rng: Generator, side: int, places: list[tuple[float, float]]) ->
         if number == 0 and places:
             x, y = (int(c) for c in places[int(rng.integers(len(places)))])
         for _ in range(whole(rng, 2, 5)):
-            spot = (
-                x + whole(rng, -side // 16 - 12, side // 16 + 12),
-                y + whole(rng, -side // 16 - 12, side // 16 + 12),
-            )
+            reach = side // 16 + 12
+            spot = x + whole(rng, -reach, reach), y + whole(rng, -reach, reach)
             cv2.circle(puffs, spot, whole(rng, side // 30 + 8, side // 18 + 12), 255, -1)
     soft = cv2.GaussianBlur(cv2.GaussianBlur(puffs, (61, 61), 0), (61, 61), 0).astype(np.int32)
     wisps = fractal_noise(rng, (side, side), 110, 5).astype(np.int32)
