@@ -116,6 +116,8 @@ def wreck(rng: Generator, image: np.ndarray, houses: list[House], grades: list[i
         blend(view, paint[rows, columns], alpha * footprint)
         if kind == "flood" and grade == DamageClass.MAJOR_DAMAGE:
             blend(view, (116, 100, 78), footprint * np.uint8(whole(rng, 80, 130)))
+        if kind == "wind" and grade == DamageClass.MINOR_DAMAGE and whole(rng, 0, 99) < 40:
+            blend(view, (66, 96, 168), alpha * footprint)
 
 
 def _raze(
@@ -126,11 +128,16 @@ def _raze(
     alpha = cv2.GaussianBlur(ragged * np.uint8(250), (3, 3), 0)
     blend(view, rubble, alpha)
     if kind == "fire":
-        # Burnt earth in patches.
+        # Burnt earth in patches, white ash left where the walls stood.
         patches = np.where(noise > whole(rng, 90, 170), 130, 20).astype(np.uint8)
         blend(view, (38, 34, 32), np.where(ragged > 0, patches, 0).astype(np.uint8))
+        rim = footprint - cv2.erode(footprint, np.ones((3, 3), np.uint8))
+        blend(view, (196, 190, 184), rim * np.uint8(whole(rng, 60, 150)))
     elif kind == "flood":
         blend(view, (114, 97, 72), np.where(ragged > 0, 110 + noise // 3, 0).astype(np.uint8))
+    elif kind == "wind" and whole(rng, 0, 99) < 40:
+        # The storm swept the slab clean in places.
+        blend(view, (158, 150, 138), np.where((noise < 110) & (footprint > 0), 190, 0).astype(np.uint8))
 
 
 def flood_water(rng: Generator, struck: np.ndarray, houses: list[House], grades: list[int]) -> np.ndarray:

@@ -174,8 +174,8 @@ def expose(rng: Generator, image: np.ndarray, exposure: Exposure) -> np.ndarray:
         drift = fractal_noise(rng, shape, 220, 3).astype(np.uint16)
         veil = ((drift + 64) * np.uint16(exposure.haze) // 320).astype(np.uint8)
         blend(image, (188, 192, 196), veil)
-    if whole(rng, 0, 1):
-        image = cv2.GaussianBlur(image, (3, 3), 0)
+    softness = 5 if whole(rng, 0, 5) == 0 else 3
+    image = cv2.GaussianBlur(image, (softness, softness), 0)
     levels = np.arange(256)
     curves = [np.clip(levels * gain // 256 + exposure.lift, 0, 255) for gain in exposure.gain]
     noise = grain(rng, shape, exposure.noise)
