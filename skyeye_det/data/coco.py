@@ -7,8 +7,8 @@ would make a building about a pixel smaller.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -47,25 +47,15 @@ _INFO = {
 
 @dataclass(frozen=True)
 class ConversionSummary:
-    """What a conversion found and wrote.
-
-    Attributes:
-        split: name of the split.
-        path: the COCO file.
-        faults_path: the list of all faults.
-        pairs: pairs converted.
-        empty_pairs: of them, without any building.
-        buildings: number by damage -1..3.
-        faults: all faults, by scene.
-    """
+    """What a conversion found and wrote."""
 
     split: str
-    path: Path
-    faults_path: Path
-    pairs: int
-    empty_pairs: int
-    buildings: dict[int, int] = field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
+    path: Path  # the COCO file
+    faults_path: Path  # the list of all faults
+    pairs: int  # converted
+    empty_pairs: int  # of them, without any building
+    buildings: dict[int, int]  # number by damage -1..3
+    faults: tuple[Fault, ...]  # by scene
 
 
 def convert_split(
@@ -75,17 +65,7 @@ def convert_split(
     strict: bool = False,
     workers: int | None = None,
 ) -> ConversionSummary:
-    """Writes ``xbd_<split>.json`` and ``xbd_<split>.faults.json`` into ``output``.
-
-    Args:
-        root: xBD root.
-        split: folder below it.
-        output: folder to write to; made where missing.
-        strict: see :func:`convert_scenes`.
-        workers: see :func:`convert_scenes`.
-
-    Returns:
-        Counts and faults.
+    """Converts folder ``split`` of an xBD root by :func:`convert_scenes`.
 
     Raises:
         InputError: no such split, nothing to convert, ``strict`` and a fault, or ``output`` is not writable.
@@ -117,9 +97,6 @@ def convert_scenes(
         workers: number of reading processes; by default one for each 250 pairs, at most one a CPU.
         missing: faults found before, reported with the others.
 
-    Returns:
-        Counts and faults.
-
     Raises:
         InputError: nothing to convert, ``strict`` and a fault, or ``output`` is not writable.
     """
@@ -133,7 +110,11 @@ def convert_scenes(
             json_bytes({"info": {"split": name} | _INFO, "licenses": [], "categories": CATEGORIES})[:-1]
         )
         file.write(b',"annotations":[')
-        for image, buildings, damage, scene_faults in _convert_all(name, found, workers):
+        count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
+        converted = ordered_map(_convert, found, count, chunk=8)
+        for image, buildings, damage, scene_faults in progress(
+            converted, len(found), f"convert {name}", "pair"
+        ):
             faults += scene_faults
             if image is None:
                 continue
@@ -150,26 +131,11 @@ def convert_scenes(
         faults.sort(key=lambda fault: fault.scene)
         write_json(faults_path, [fault.as_json() for fault in faults], pretty=True)
         _refuse(root, name, faults, faults_path, bool(images), strict)
-    return ConversionSummary(
-        split=name,
-        path=target,
-        faults_path=faults_path,
-        pairs=len(images),
-        empty_pairs=empty,
-        buildings=dict(counts),
-        faults=tuple(faults),
-    )
+    return ConversionSummary(name, target, faults_path, len(images), empty, dict(counts), tuple(faults))
 
 
 def summary_table(summaries: list[ConversionSummary]) -> str:
-    """Table of pairs, buildings by class, empty tiles and faults, and the first faults by name.
-
-    Args:
-        summaries: one for each split.
-
-    Returns:
-        Text to print.
-    """
+    """Table of pairs, buildings by class, empty tiles and faults, and the first faults by name."""
     subtypes = {damage: SUBTYPE_BY_DAMAGE[damage] for damage in (0, 1, 2, 3, -1)}
     head = ["split", "pairs", "empty", "buildings", *subtypes.values(), "faults"]
     rows = [head]
@@ -219,11 +185,6 @@ class _Annotation(msgspec.Struct):
 
 _Converted = tuple[bytes | None, bytes, list[int], list[Fault]]
 """(image and, a line each, its buildings, as JSON objects without ids; damage of each building; faults)"""
-
-
-def _convert_all(name: str, found: Sequence[SceneFiles], workers: int | None) -> Iterator[_Converted]:
-    count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
-    yield from progress(ordered_map(_convert, found, count, chunk=8), len(found), f"convert {name}", "pair")
 
 
 def _convert(files: SceneFiles) -> _Converted:

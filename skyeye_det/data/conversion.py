@@ -39,53 +39,30 @@ _USUAL_NAMES = {"random": "random", "event": "events", "location": "location", N
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """What is to be converted; ``None`` stands for an option that was not given.
+    """What is to be converted; ``None`` stands for an option that was not given."""
 
-    Attributes:
-        folders: of the root, such as ``("train", "tier3")``.
-        output: folder of the COCO files; ``<root>/annotations`` by default.
-        strict: a fault in the data is an error.
-        workers: reading processes.
-        name: of a new split; by default ``"random"``, ``"events"`` or ``"location"``, and ``"event"`` for one
-            event a part.
-        split_by: of ``splits.SPLIT_BY``.
-        fractions: such as ``"train=.8,val=.1,test=.1"``.
-        seed: of the new split; 0 by default.
-        distance: m, of ``split_by="location"``.
-        split_file: a split that was made before.
-        leave_one_event_out: one part an event, and a fold for each.
-    """
-
-    folders: tuple[str, ...] = ()
-    output: Path | None = None
-    strict: bool = False
-    workers: int | None = None
-    name: str | None = None
-    split_by: str | None = None
-    fractions: str | None = None
-    seed: int | None = None
-    distance: float | None = None
-    split_file: Path | None = None
-    leave_one_event_out: bool = False
+    folders: tuple[str, ...] = ()  # of the root, such as ("train", "tier3")
+    output: Path | None = None  # folder of the COCO files; <root>/annotations by default
+    strict: bool = False  # a fault in the data is an error
+    workers: int | None = None  # reading processes
+    name: str | None = None  # of a new split; by default of _USUAL_NAMES
+    split_by: str | None = None  # of splits.SPLIT_BY
+    fractions: str | None = None  # such as "train=.8,val=.1,test=.1"
+    seed: int | None = None  # of the new split; 0 by default
+    distance: float | None = None  # m, of split_by="location"
+    split_file: Path | None = None  # a split that was made before
+    leave_one_event_out: bool = False  # one part an event, and a fold for each
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What a conversion wrote.
+    """What a conversion wrote."""
 
-    Attributes:
-        summaries: one for each COCO file.
-        split: the new split, or ``None`` where whole folders were converted.
-        split_file: where it is kept.
-        fold_commands: shell file that trains each fold, or ``None`` without folds.
-        remarks: sentences on the split.
-    """
-
-    summaries: tuple[ConversionSummary, ...]
-    split: Split | None = None
+    summaries: tuple[ConversionSummary, ...]  # one for each COCO file
+    split: Split | None = None  # the new one; None where whole folders were converted
     split_file: Path | None = None
-    fold_commands: Path | None = None
-    remarks: tuple[str, ...] = ()
+    fold_commands: Path | None = None  # shell file that trains each fold
+    remarks: tuple[str, ...] = ()  # sentences on the split
 
     def __str__(self) -> str:
         lines = [summary_table(list(self.summaries))]
@@ -125,9 +102,6 @@ def convert_xbd(
         options: what to do.
         report_file: where to write the report as JSON.
 
-    Returns:
-        The report.
-
     Raises:
         InputError: options that do not fit each other or the data, a fault under ``strict``, or files
             that cannot be written or would take the place of others.
@@ -150,11 +124,7 @@ def convert_xbd(
 
 
 def _check_options(options: ConversionOptions) -> None:
-    """Refuses combinations that make no sense.
-
-    Raises:
-        InputError: at the first.
-    """
+    """Refuses combinations that make no sense."""
     modes = {
         "--split-by": options.split_by,
         "--split-file": options.split_file,
@@ -210,20 +180,13 @@ def _convert_parts(root: Path, output: Path, options: ConversionOptions) -> Conv
     write_split(path, split)
     summaries: list[ConversionSummary] = []
     for part, keys in split.parts.items():
-        pairs = [found[key] for key in keys]
-        coco_name = split.coco_name(part)
-        # Incomplete pairs are in no part; they are reported once, with the first.
-        reported = () if summaries else missing
+        pairs, coco_name = [found[key] for key in keys], split.coco_name(part)
         summaries.append(
-            convert_scenes(root, pairs, coco_name, output, options.strict, options.workers, reported)
+            convert_scenes(root, pairs, coco_name, output, options.strict, options.workers, missing)
         )
-    return ConversionReport(
-        summaries=tuple(summaries),
-        split=split,
-        split_file=path,
-        fold_commands=write_fold_commands(root, output, split),
-        remarks=split_remarks(split, tiles),
-    )
+        missing = []  # these pairs are in no part; they are reported once, with the first
+    fold_commands = write_fold_commands(root, output, split)
+    return ConversionReport(tuple(summaries), split, path, fold_commands, split_remarks(split, tiles))
 
 
 def _find_tiles(root: Path, folders: tuple[str, ...]) -> tuple[dict[str, SceneFiles], list[Fault]]:

@@ -39,23 +39,14 @@ _PAIRS_PER_WORKER = 50
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """What the check of a root found.
-
-    Attributes:
-        root: the xBD root.
-        splits: names of the splits that were looked at.
-        pairs: number of complete pairs.
-        buildings: number of buildings that the conversion would keep.
-        decoded: the pixels of the images were looked at too.
-        faults: all of them, by severity, kind, file and uid.
-    """
+    """What the check of a root found."""
 
     root: Path
-    splits: tuple[str, ...]
-    pairs: int
-    buildings: int
-    decoded: bool
-    faults: tuple[Fault, ...]
+    splits: tuple[str, ...]  # that were looked at
+    pairs: int  # number of complete ones
+    buildings: int  # number that the conversion would keep
+    decoded: bool  # the pixels of the images were looked at too
+    faults: tuple[Fault, ...]  # by severity, kind, file and uid
 
 
 _Task = tuple[SceneFiles, tuple[Path | None, Path | None]]
@@ -172,12 +163,7 @@ def exit_code(check: DatasetCheck) -> int:
 
 
 def check_table(check: DatasetCheck, limit: int = 50) -> str:
-    """Counts by kind with severity and rule, then the first faults by name.
-
-    Args:
-        check: what was found.
-        limit: how many faults are named.
-    """
+    """Counts by kind with severity and rule, then the first ``limit`` faults by name."""
     numbers = {"pair": check.pairs, "building": check.buildings} | _severities(check)
     sums = ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in numbers.items())
     lines = [f"{', '.join(map(printable, check.splits))}: {sums}"]

@@ -13,11 +13,7 @@ from skyeye_det.errors import InputError
 
 
 class FootprintFile:
-    """Outlines by scene.
-
-    Args:
-        path: ``xbd_<split>.json`` as ``tools/convert_xbd_to_coco.py`` writes it; its damage is not read.
-    """
+    """Outlines by scene of ``xbd_<split>.json`` as ``tools/convert_xbd_to_coco.py`` writes it."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -36,10 +32,6 @@ class FootprintFile:
         self, scene: str, shape: tuple[int, int]
     ) -> tuple[list[str], list[tuple[tuple[int, int], np.ndarray]]]:
         """The footprints of a scene that have a pixel in its image.
-
-        Args:
-            scene: its name.
-            shape: (height, width) of its image in px.
 
         Returns:
             Their uids, and their masks by the official fill rule: (x0, y0) in px and a bool crop.

@@ -51,25 +51,15 @@ Box = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TileFacts:
-    """A tile, as far as a split is concerned.
+    """A tile, as far as a split is concerned."""
 
-    Attributes:
-        key: ``<folder>/<scene>``.
-        event: such as ``"palu-tsunami"``, from the scene's name.
-        amounts: int64 (7,), see ``AMOUNTS``.
-        uids: uint64 (n,), ``uid_digests`` of the buildings.
-        boxes: float64 (m, 4), the ground under each building that has a place on it: ``Box``.
-        ground: float64 (4,), the ground under the tile, or ``None`` where no building has a place.
-        readable: whether both labels could be read.
-    """
-
-    key: str
-    event: str
-    amounts: NDArray[np.int64]
-    uids: NDArray[np.uint64]
-    boxes: Box
-    ground: Box | None
-    readable: bool = True
+    key: str  # <folder>/<scene>
+    event: str  # such as "palu-tsunami", from the scene's name
+    amounts: NDArray[np.int64]  # (7,), see AMOUNTS
+    uids: NDArray[np.uint64]  # (n,), uid_digests of the buildings
+    boxes: Box  # (m, 4), the ground under each building that has a place on it
+    ground: Box | None  # (4,), the ground under the tile; None where no building has a place
+    readable: bool = True  # both labels could be read
 
 
 def tile_key(files: SceneFiles) -> str:

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_reading import PNG_SIGNATURE, decoded_image, header_fault
+from skyeye_det.data.image_reading import PNG_SIGNATURE, decoded_image, header_fault, image_size
 from skyeye_det.data.scene_files import SceneFiles
-from skyeye_det.data.targets import building_mask, scene_targets
+from skyeye_det.data.targets import Building, building_mask, scene_targets
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE, Fault, FaultKind
-from skyeye_det.data.xbd import Building, Scene
+from skyeye_det.data.xbd import Scene
 
 _GRAY_8_BIT = bytes((8, 0))
 _PNG_DEPTH_AND_COLOR = slice(24, 26)
@@ -19,20 +19,12 @@ _NAMED_AREAS = 3
 
 
 def image_pair_faults(files: SceneFiles, decode: bool = True) -> list[Fault]:
-    """Faults of both images of a pair.
-
-    Args:
-        files: the pair.
-        decode: look at the pixels; without it the headers are all that is read.
-
-    Returns:
-        Faults of the pre image, of the post image, and of the two together.
-    """
+    """Faults of the pre image, of the post image, and of both; of headers alone where not ``decode``."""
     faults: list[Fault] = []
     read: list[tuple[np.ndarray, bytes]] = []
 
     for path in (files.pre_image, files.post_image):
-        if fault := header_fault(path):
+        if fault := header_fault(image_size(path)):
             faults.append(files.fault(fault[0], path, fault[1]))
         elif decode:
             image = decoded_image(path)
@@ -41,8 +33,11 @@ def image_pair_faults(files: SceneFiles, decode: bool = True) -> list[Fault]:
                 continue
             read.append(image)
             faults += [files.fault(kind, path, found) for kind, found in _pixel_faults(image[0])]
-    if len(read) == 2 and (same := _same(*read)):
-        faults.append(files.fault(FaultKind.IDENTICAL_IMAGES, files.post_image, same))
+    if len(read) == 2:
+        (pre, pre_bytes), (post, post_bytes) = read
+        if pre_bytes == post_bytes or np.array_equal(pre, post):
+            found = f"the {'bytes' if pre_bytes == post_bytes else 'pixels'} of the pre image"
+            faults.append(files.fault(FaultKind.IDENTICAL_IMAGES, files.post_image, found))
     return faults
 
 
@@ -56,20 +51,8 @@ def _pixel_faults(image: np.ndarray) -> Iterator[tuple[FaultKind, str]]:
         yield FaultKind.ALL_BLACK, "0 in every pixel"
 
 
-def _same(pre: tuple[np.ndarray, bytes], post: tuple[np.ndarray, bytes]) -> str | None:
-    if pre[1] == post[1]:
-        return "the bytes of the pre image"
-    return "the pixels of the pre image" if np.array_equal(pre[0], post[0]) else None
-
-
 def target_faults(scene: Scene, root: Path, targets: tuple[Path | None, Path | None]) -> list[Fault]:
-    """Compares the targets of a scene, where they exist, with what its labels paint.
-
-    Args:
-        scene: with its buildings.
-        root: xBD root.
-        targets: (pre, post) target image, or ``None``.
-    """
+    """Compares the (pre, post) ``targets`` of a scene, where they exist, with what its labels paint."""
     faults: list[Fault] = []
     painted: tuple[np.ndarray, np.ndarray] | None = None
     for index, path in enumerate(targets):
@@ -90,7 +73,7 @@ def target_faults(scene: Scene, root: Path, targets: tuple[Path | None, Path | N
 
 def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
     """The target, or what was found in its place."""
-    if fault := header_fault(path):
+    if fault := header_fault(image_size(path)):
         return fault[1]
     read = decoded_image(path)
     if isinstance(read, str):

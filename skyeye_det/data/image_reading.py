@@ -49,11 +49,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
 
 
 def sure_image_size(path: Path) -> tuple[int, int]:
-    """``image_size`` of a file that must be an image.
-
-    Raises:
-        InputError: it is missing or none.
-    """
+    """``image_size`` of a file that must be an image; ``InputError`` where it is missing or none."""
     size = image_size(path)
     if size is None:
         raise InputError(f"{path}: expected a png, jpg or tif image, found none that can be read")
@@ -61,12 +57,7 @@ def sure_image_size(path: Path) -> tuple[int, int]:
 
 
 def decode_image(content: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray | None:
-    """Pixels of an image file's bytes in BGR order; None where OpenCV cannot decode them.
-
-    Args:
-        content: of the file.
-        flags: of ``cv2.imdecode``; without them the pixels are given as they are stored.
-    """
+    """Pixels of an image file's bytes in BGR order, as stored by default; None where OpenCV cannot."""
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     except cv2.error:  # more pixels than OpenCV takes
@@ -119,20 +110,8 @@ def broken_png_chunk(content: bytes) -> int | None:
     return min(place, len(content))
 
 
-def header_fault(path: Path) -> tuple[FaultKind, str] | None:
-    """Why an image is not to be decoded, by its header: no pixel is touched.
-
-    Args:
-        path: image file.
-
-    Returns:
-        (kind, what was found), or ``None`` for a header that is in order.
-    """
-    return size_fault(image_size(path))
-
-
-def size_fault(size: tuple[int, int] | None) -> tuple[FaultKind, str] | None:
-    """``header_fault`` of a size that ``image_size`` gave."""
+def header_fault(size: tuple[int, int] | None) -> tuple[FaultKind, str] | None:
+    """Why an image whose header gives this ``image_size`` is not to be decoded: (kind, what was found)."""
     if size is None:
         return FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off"
     if size[0] * size[1] > LARGEST_IMAGE:
@@ -162,19 +141,15 @@ def decoded_image(path: Path) -> tuple[np.ndarray, bytes] | str:
         return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
     if content.startswith(_JPEG) and _JPEG_END not in content[-4096:]:
         return f"a JPEG of {len(content)} bytes without its end"
-    image = _decode_quietly(content)
+    # Without what OpenCV itself would say of each damaged file.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        image = decode_image(content)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if image is None:
         return f"{len(content)} bytes that cannot be decoded"
     size = image_size(path)
     if size != (image.shape[1], image.shape[0]):
         return f"{image.shape[1]} x {image.shape[0]} px behind a header of {size}"
     return image, content
-
-
-def _decode_quietly(content: bytes) -> np.ndarray | None:
-    """``decode_image`` without what OpenCV itself would say of each damaged file."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        return decode_image(content)
-    finally:
-        cv2.utils.logging.setLogLevel(level)

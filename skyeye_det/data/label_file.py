@@ -117,17 +117,7 @@ def uid_digests(uids: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def label_pair_faults(files: SceneFiles, pre: LabelFile, post: LabelFile) -> list[Fault]:
-    """Faults of metadata, of two labels taken together, and of links; some 30 microseconds a pair.
-
-    Args:
-        files: the pair.
-        pre: what the pre label says.
-        post: what the post label says.
-
-    Returns:
-        At most one fault of each kind a file, but for wrong metadata; ``SWAPPED_LABELS`` among them means
-        that the pair is left out.
-    """
+    """Faults of metadata and of two labels taken together; ``SWAPPED_LABELS`` leaves the pair out."""
     faults = [
         files.fault(kind, path, found)
         for path, label in ((files.pre_label, pre), (files.post_label, post))

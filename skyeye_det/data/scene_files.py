@@ -103,16 +103,7 @@ class SplitFiles:
 
 
 def list_split(root: Path, split: str, kinds: tuple[str, ...] = (IMAGES, LABELS, TARGETS)) -> SplitFiles:
-    """Lists folders of a split; no file is opened.
-
-    Args:
-        root: xBD root.
-        split: folder below it.
-        kinds: which of ``images``, ``labels`` and ``targets``.
-
-    Raises:
-        InputError: no such split.
-    """
+    """Lists folders of a split of an xBD root; no file is opened. ``InputError`` where it does not exist."""
     files = SplitFiles(root, split)
     if not split or Path(split).name != split or not (root / split).is_dir():
         raise InputError(
@@ -129,11 +120,7 @@ def list_split(root: Path, split: str, kinds: tuple[str, ...] = (IMAGES, LABELS,
 
 
 def list_splits(root: Path, kinds: tuple[str, ...] = (IMAGES, LABELS)) -> list[str]:
-    """Folders of the root that hold ``images`` or ``labels``, or one of other ``kinds``.
-
-    Raises:
-        InputError: none does.
-    """
+    """Folders of the root that hold one of ``kinds``; ``InputError`` where none does."""
     found = {path.parent.name for kind in kinds for path in root.glob(f"[!.]*/{kind}")}
     if not found:
         raise InputError(
@@ -198,11 +185,7 @@ def _note_link(files: SplitFiles, path: Path, file: str, scene: str = "") -> Non
 
 
 def doubled_scenes(splits: list[tuple[str, list[str]]]) -> Iterator[Fault]:
-    """A fault for each scene that an earlier split has too.
-
-    Args:
-        splits: (name of the split, scenes).
-    """
+    """A fault for each scene that an earlier one of the splits, (name, scenes), has too."""
     first: dict[str, str] = {}
     for split, scenes in splits:
         for scene in scenes:

@@ -30,12 +30,9 @@ class Split:
     """A division of tiles into parts.
 
     Attributes:
-        name: what the parts' COCO files are called by: part ``val`` of ``random`` is ``xbd_random-val.json``.
-        folders: of the xBD root, whose tiles are divided.
         made: how: ``split_by``, ``seed``, ``fractions`` and so on; for people, and to tell two splits apart.
         parts: part -> sorted ``<folder>/<scene>``.
-        folds: event that is left out -> parts to test on, the others being trained on; empty for a split
-            that has no folds.
+        folds: event that is left out -> parts to test on, the others being trained on.
         counts: part -> what it holds; not read back.
     """
 
@@ -111,17 +108,7 @@ def write_split(path: Path, split: Split) -> None:
                     f"{coco}: is there already, without {path.name}, so another conversion wrote it; choose "
                     "another name with --name, or remove it"
                 )
-    content = _SplitFile(
-        "skyeye-split",
-        1,
-        split.name,
-        split.folders,
-        dict(split.made),
-        dict(split.parts),
-        dict(split.folds),
-        dict(split.counts),
-    )
-    write_json(path, content, pretty=True)
+    write_json(path, {"format": "skyeye-split", "version": 1} | vars(split), pretty=True)
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:

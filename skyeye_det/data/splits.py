@@ -37,25 +37,14 @@ _PAIRS_PER_WORKER = 1000
 
 
 def read_tiles(found: Sequence[SceneFiles], workers: int | None = None) -> list[TileFacts]:
-    """Reads what a split needs of each pair.
-
-    Args:
-        found: the pairs.
-        workers: number of reading processes; by default one for each 1,000 pairs, at most one a CPU.
-
-    Returns:
-        In the order of ``found``; 40 bytes a building.
-    """
+    """Reads what a split needs of each pair, in their order, with one worker for each 1,000 by default."""
     count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
     facts = ordered_map(read_tile, found, count, chunk=32)
     return list(progress(facts, len(found), "read for the split", "pair"))
 
 
 def parse_fractions(text: str) -> dict[str, float]:
-    """Reads ``"train=.8,val=.1,test=.1"``.
-
-    Returns:
-        Fraction by part, in the order of the text.
+    """Reads ``"train=.8,val=.1,test=.1"``: fraction by part, in the order of the text.
 
     Raises:
         InputError: no such list, a fraction that is not above 0, a part twice, or a sum that is not 1.
@@ -103,9 +92,6 @@ def make_split(
         seed: another one deals otherwise, as well balanced.
         distance: m; for ``"location"``, tiles no further apart stay together.
 
-    Returns:
-        The split, with its counts.
-
     Raises:
         InputError: fewer groups than parts, or ``"location"`` where no tile has a place.
     """
@@ -146,14 +132,6 @@ def leave_one_event_out(tiles: Sequence[TileFacts], name: str, folders: Sequence
     """One part an event, and a fold for each event: tested on it, trained on all others.
 
     Events that share a building are left out together.
-
-    Args:
-        tiles: of ``read_tiles``; their order does not matter.
-        name: of the split.
-        folders: that the tiles come from.
-
-    Returns:
-        The split, with its folds and counts.
 
     Raises:
         InputError: fewer than two events that can be told apart.

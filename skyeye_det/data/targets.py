@@ -10,7 +10,7 @@ that is trained on, submitted or scored goes through this module.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +23,13 @@ Parts = tuple[Polygon, ...]
 Mask = NDArray[np.uint8]
 
 
-class PaintedBuilding(Protocol):
-    """What ``scene_targets`` needs of a building; ``skyeye_det.data.xbd.Building`` has it."""
+class Building(NamedTuple):
+    """One building of a scene."""
 
-    @property
-    def parts(self) -> Parts:
-        """Outlines on the pre image, px."""
-
-    @property
-    def post_parts(self) -> Parts:
-        """Outlines on the post image, px; empty where the pre ones serve."""
-
-    @property
-    def damage(self) -> int:
-        """Damage -1..3."""
+    uid: str  # joins the pre and post label
+    parts: Parts  # on the pre image
+    damage: int  # 0..3, or -1 for un-classified
+    post_parts: Parts = ()  # on the post image; empty where the post label has no usable outline
 
 
 def fill_polygons(parts: Parts, shape: tuple[int, int], out: Mask | None = None, value: int = 1) -> Mask:
@@ -94,7 +87,7 @@ def building_mask(parts: Parts, shape: tuple[int, int]) -> tuple[Mask, tuple[int
     return _trimmed(mask, x0, y0)
 
 
-def scene_targets(buildings: Iterable[PaintedBuilding], shape: tuple[int, int]) -> tuple[Mask, Mask]:
+def scene_targets(buildings: Iterable[Building], shape: tuple[int, int]) -> tuple[Mask, Mask]:
     """Both official target images of a scene: localization from pre outlines, damage from post outlines.
 
     The two files of a pair draw the same buildings a fraction of a pixel apart, and the official damage
@@ -118,12 +111,8 @@ def scene_targets(buildings: Iterable[PaintedBuilding], shape: tuple[int, int]) 
 def parts_from_segmentation(segmentation: Sequence[Sequence[float]]) -> Parts:
     """Outlines of a COCO ``segmentation`` as ``convert_split`` writes it.
 
-    Args:
-        segmentation: flat polygons [x0, y0, x1, y1, ...] in px.
-
-    Returns:
-        One polygon of one ring for each, holes joined by a keyhole; filling them gives the same mask as the
-        outlines they came from.
+    Each flat polygon [x0, y0, x1, y1, ...] in px is one ring, holes joined by a keyhole; filling them gives
+    the same mask as the outlines they came from.
     """
     return tuple((np.asarray(flat, np.float64).reshape(-1, 2),) for flat in segmentation)
 
@@ -135,9 +124,6 @@ def segmentation_from_parts(parts: Parts) -> list[Ring]:
     keyhole), between two existing vertices, so that no edge moves. ``fill_polygons`` of it gives the same
     mask, as long as the holes lie inside their exterior without crossing each other. A ring of one or two
     vertices repeats its last one, since COCO readers take four numbers for a box.
-
-    Args:
-        parts: outlines in px.
 
     Returns:
         Flat polygons [x0, y0, x1, y1, ...], float64 (2n,), in the order of ``parts``.

@@ -7,57 +7,29 @@ Neither torch nor detectron2 is needed.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from skyeye_det.damage import DAMAGE_BY_SUBTYPE
-from skyeye_det.data.image_reading import image_size, size_fault
+from skyeye_det.data.image_reading import header_fault, image_size
 from skyeye_det.data.label_file import LabelFile, damage_of, is_scale, label_pair_faults, read_label
 from skyeye_det.data.outlines import border_faults
 from skyeye_det.data.pairs import scene_event
 from skyeye_det.data.scene_files import SceneFiles
-from skyeye_det.data.targets import Parts
+from skyeye_det.data.targets import Building
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError, shown
 
 
-class Building(NamedTuple):
-    """One building of a scene.
-
-    Attributes:
-        uid: joins the pre and post label.
-        parts: polygons on the pre image, each (exterior, hole, ...) of float64 (n, 2) rings of (x, y) in px,
-            closed without repeating the first vertex.
-        damage: 0..3, or -1 for un-classified.
-        post_parts: the same on the post image; empty where the post label has no usable outline.
-    """
-
-    uid: str
-    parts: Parts
-    damage: int
-    post_parts: Parts = ()
-
-
 @dataclass(frozen=True)
 class Scene:
-    """A pair and its buildings.
+    """A pair and its buildings, in the order of the pre label."""
 
-    Attributes:
-        name: file name without ``_pre_disaster``, such as ``"palu-tsunami_00000012"``.
-        split: folder below the root.
-        disaster: event, such as ``"palu-tsunami"``.
-        disaster_type: such as ``"tsunami"``; ``"unknown"`` where the label does not say.
-        gsd: metres a pixel, or ``None``.
-        width: px, of the images.
-        height: px, of the images.
-        buildings: in the order of the pre label.
-    """
-
-    name: str
-    split: str
-    disaster: str
-    disaster_type: str
-    gsd: float | None
-    width: int
+    name: str  # file name without _pre_disaster, such as "palu-tsunami_00000012"
+    split: str  # folder below the root
+    disaster: str  # event, such as "palu-tsunami"
+    disaster_type: str  # such as "tsunami"; "unknown" where the label does not say
+    gsd: float | None  # metres a pixel
+    width: int  # px, of the images
     height: int
     pre_image: Path
     post_image: Path
@@ -68,9 +40,6 @@ class Scene:
 
 def read_scene(files: SceneFiles) -> tuple[Scene | None, list[Fault]]:
     """Reads a pair's labels and the sizes of its images.
-
-    Args:
-        files: of ``find_scenes``.
 
     Returns:
         The scene, or ``None`` where the pair is left out, and its faults: of the pair, then in file order.
@@ -120,26 +89,17 @@ def _common_size(
     files: SceneFiles, pre: LabelFile | None, post: LabelFile | None, faults: list[Fault]
 ) -> tuple[int, int] | None:
     """Size of the pair; a label drawn for another size of image fits as little as another image."""
-    size = _image_size(files, files.pre_image, faults)
-    post_size = _image_size(files, files.post_image, faults) if size else None
-    if size is None or post_size is None:
-        return None
-    of_labels = [(files.pre_label, pre), (files.post_label, post)]
-    sizes = [(path, label.size) for path, label in of_labels if label and label.size]
-    for path, (width, height) in ((files.post_image, post_size), *sizes):
-        if (width, height) != size:
-            text = f"{width} x {height} px beside a pre image of {size[0]} x {size[1]} px"
+    size, post_size = image_size(files.pre_image), image_size(files.post_image)
+    for path, found in ((files.pre_image, size), (files.post_image, post_size)):
+        if fault := header_fault(found):
+            faults.append(files.fault(fault[0], path, fault[1]))
+            return None
+    labels = [(files.pre_label, pre.size if pre else None), (files.post_label, post.size if post else None)]
+    for path, other in ((files.post_image, post_size), *labels):
+        if size and other and other != size:
+            text = f"{other[0]} x {other[1]} px beside a pre image of {size[0]} x {size[1]} px"
             faults.append(files.fault(FaultKind.SIZES_DIFFER, path, text))
             return None
-    return size
-
-
-def _image_size(files: SceneFiles, path: Path, faults: list[Fault]) -> tuple[int, int] | None:
-    """Size of an image; None, and a fault, where it cannot be read."""
-    size = image_size(path)
-    if fault := size_fault(size):
-        faults.append(files.fault(fault[0], path, fault[1]))
-        return None
     return size
 
 

@@ -80,11 +80,11 @@ def outline_geometry(parts: Parts) -> "shapely.Polygon | shapely.MultiPolygon":
     """
     pieces = []
     for exterior, *holes in parts:
-        moved = [ring + _HALF_PIXEL for ring in (exterior, *holes)]
+        moved = [ring + 0.5 for ring in (exterior, *holes)]
         line = shapely.LineString(moved[0]) if len(exterior) > 1 else shapely.Point(moved[0][0])
         piece = shapely.Polygon(moved[0], moved[1:]) if len(exterior) > 2 else line
         piece = shapely.make_valid(piece)
-        pieces.append(piece.buffer(_HALF_PIXEL, cap_style="square", join_style="mitre"))
+        pieces.append(piece.buffer(0.5, cap_style="square", join_style="mitre"))
     return shapely.union_all(np.array(pieces, object))
 
 

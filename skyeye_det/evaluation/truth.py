@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from skyeye_det.data.pairs import scene_and_target, scene_event, split_folders
 from skyeye_det.data.scene_files import LABELS, SceneFiles, find_scenes, list_splits
 from skyeye_det.data.split_file import check_tiles, read_split
-from skyeye_det.data.targets import building_mask, parts_from_segmentation, scene_targets
+from skyeye_det.data.targets import Building, building_mask, parts_from_segmentation, scene_targets
 from skyeye_det.data.validation import dropping_fault
-from skyeye_det.data.xbd import Building, read_scene
+from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.masks import encode_crop
 from skyeye_det.xview2.submission import read_class_png

@@ -13,8 +13,7 @@ import shapely
 from numpy.random import Generator
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
-from skyeye_det.data.targets import Parts, scene_targets
-from skyeye_det.data.xbd import Building
+from skyeye_det.data.targets import Building, Parts, scene_targets
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, write_bytes, write_json
 from skyeye_det.progress import progress

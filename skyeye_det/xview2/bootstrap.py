@@ -18,25 +18,17 @@ from skyeye_det.xview2.score import CLASS_F1_KEYS, DAMAGE_WEIGHT, EPSILON, LOCAL
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
-_BLOCK = 1 << 20
-"""Tiles drawn at a time, over all draws of a block."""
-
+_BLOCK = 1 << 20  # tiles drawn at a time, over all draws of a block: a bound on memory
 _MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are found.
+    """How intervals are found."""
 
-    Attributes:
-        draws: how many sets of tiles are drawn.
-        seed: of the draws.
-        level: share of the draws that lie inside an interval.
-    """
-
-    draws: int = 1000
+    draws: int = 1000  # sets of tiles
     seed: int = 0
-    level: float = 0.9
+    level: float = 0.9  # share of the draws that lie inside an interval
 
     def check(self) -> None:
         """Raises InputError where a value has no meaning, or the draws no end."""
@@ -72,15 +64,7 @@ def resampled_totals(counts: NDArray[np.int64], resampling: Resampling) -> Float
 
 
 def percentile_interval(values: Floats, level: float = 0.9) -> Interval:
-    """The range that holds the middle of the values; those that are not defined are left out.
-
-    Args:
-        values: (D,) a figure of each draw; NaN where it is not defined.
-        level: share of the values inside, 0..1.
-
-    Returns:
-        (low, high); NaN where no value is defined.
-    """
+    """(low, high) of the middle ``level``, 0..1, of (D,) values; NaN ones are left out, NaN of none."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return math.nan, math.nan

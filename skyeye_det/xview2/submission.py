@@ -44,12 +44,7 @@ _COLOR_TYPES = {_GRAY: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: 
 
 
 def submission_names(scene: str) -> tuple[str, str]:
-    """File names (localization, damage) of a scene's predictions.
-
-    Args:
-        scene: ``<event>_<8 digits>`` or any other name; ``test_00000`` / ``hold_00000`` for an anonymous
-            tile.
-    """
+    """File names (localization, damage) of the predictions of a named scene or of ``test_00000``."""
     prefix, number = anonymous_id(scene) or (scene, None)
     ending = "prediction.png" if number is None else f"{number}_prediction.png"
     return f"{prefix}_{LOCALIZATION}_{ending}", f"{prefix}_{DAMAGE}_{ending}"
@@ -65,14 +60,7 @@ def scene_of_file(name: str) -> tuple[str, str] | None:
 
 
 def number_scenes(scenes: Iterable[str], prefix: str = "test") -> dict[str, str]:
-    """Anonymous names for a submission in the official scorer's order.
-
-    Args:
-        scenes: names; the numbers follow their sorted order.
-        prefix: ``test`` or ``hold``.
-
-    Returns:
-        scene -> ``test_00000``, ``test_00001``, ...
+    """Scene -> ``test_00000``, ``test_00001``, ... in sorted order, as the official scorer wants.
 
     Raises:
         InputError: a scene is anonymous already.
@@ -85,15 +73,7 @@ def number_scenes(scenes: Iterable[str], prefix: str = "test") -> dict[str, str]
 
 
 def write_numbering(output: Path, numbering: Mapping[str, str]) -> Path:
-    """Writes ``numbering.csv`` (tile, scene) beside the PNGs.
-
-    Args:
-        output: the submission's folder.
-        numbering: scene -> anonymous name, as :func:`number_scenes` gives it.
-
-    Returns:
-        Path of the table.
-    """
+    """Writes ``numbering.csv`` (tile, scene) of :func:`number_scenes` beside the PNGs; returns its path."""
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(_COLUMNS)
@@ -137,33 +117,27 @@ def read_numbering(folder: Path) -> dict[str, str]:
 def write_submission_pngs(
     output: Path, scene: str, localization: np.ndarray, damage: np.ndarray
 ) -> tuple[Path, Path]:
-    """Writes both PNGs of a tile; each is whole or absent, and the same images give the same bytes.
-
-    Args:
-        output: the submission's folder; made where missing.
-        scene: name that decides the file names, as in :func:`submission_names`.
-        localization: uint8 (h, w), 0/1.
-        damage: uint8 (h, w), 0..4.
-
-    Returns:
-        Paths of the localization and the damage PNG.
-
-    Raises:
-        InputError: the folder cannot be written.
-        ValueError: shapes that differ, another dtype, values out of range.
-    """
+    """Writes both PNGs of a tile by :func:`write_tile` as :func:`submission_names`; returns their paths."""
     names = submission_names(scene)
     paths = Path(output) / names[0], Path(output) / names[1]
-    write_tile(paths[0], paths[1], localization, damage)
+    write_tile(*paths, localization, damage)
     return paths
 
 
 def write_tile(
     localization_path: Path, damage_path: Path, localization: np.ndarray, damage: np.ndarray
 ) -> None:
-    """Writes both PNGs of a tile to two given paths, as the container entry wants.
+    """Writes both PNGs of a tile; each is whole or absent, and the same images give the same bytes.
 
-    Images and errors are those of :func:`write_submission_pngs`.
+    Args:
+        localization_path: in a folder that is made where missing; so is the next.
+        damage_path: of the other PNG.
+        localization: uint8 (h, w), 0/1.
+        damage: uint8 (h, w), 0..4.
+
+    Raises:
+        InputError: a folder cannot be written.
+        ValueError: shapes that differ, another dtype, values out of range.
     """
     if localization.shape != damage.shape:
         raise ValueError(f"expected images of one shape, found {localization.shape} and {damage.shape}")

@@ -25,17 +25,17 @@ Size = tuple[int, int]
 """(height, width) in px."""
 
 XVIEW2_SIZE: Size = (1024, 1024)
+_EXPECTED_NAMES = (
+    "expected <scene>_localization_prediction.png, test_localization_00000_prediction.png or _damage_"
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a submission.
+    """One fault of a submission: a file in its folder, and what was expected and found.
 
-    Attributes:
-        kind: ``missing``, ``misnamed``, ``mis-sized``, ``mis-typed``, ``mis-valued`` or ``unreadable``;
-            ``note`` for what a scorer takes but its author may not have meant.
-        file: name in the submission's folder.
-        detail: expected and found.
+    ``kind`` is ``missing``, ``misnamed``, ``mis-sized``, ``mis-typed``, ``mis-valued`` or ``unreadable``;
+    ``note`` for what a scorer takes but its author may not have meant.
     """
 
     kind: str
@@ -45,17 +45,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class SubmissionCheck:
-    """What a folder's check found.
+    """What a folder's check found."""
 
-    Attributes:
-        tiles: number of tiles that were looked for.
-        findings: faults, sorted by kind and file.
-        notes: remarks that do not fail a submission.
-    """
-
-    tiles: int
-    findings: list[Finding]
-    notes: list[Finding]
+    tiles: int  # number that was looked for
+    findings: list[Finding]  # faults, sorted by kind and file
+    notes: list[Finding]  # that do not fail a submission
 
 
 def check_submission(
@@ -83,9 +77,11 @@ def check_submission(
     else:
         numbering = read_numbering(folder)
         sizes = {numbering.get(scene, scene): own or size for scene, own in expected.items()}
-    wanted = {name: scene for scene in sizes for name in submission_names(scene)}
-    found = [Finding("missing", name, "expected, not there") for name in sorted(wanted.keys() - pngs)]
-    found += [Finding("misnamed", name, _why_unexpected(name)) for name in sorted(pngs - wanted.keys())]
+    wanted = {name for scene in sizes for name in submission_names(scene)}
+    found = [Finding("missing", name, "expected, not there") for name in sorted(wanted - pngs)]
+    for name in sorted(pngs - wanted):
+        detail = "no such tile is expected" if scene_of_file(name) else _EXPECTED_NAMES
+        found.append(Finding("misnamed", name, detail))
     found += [
         Finding("note", name, "left by a run that was killed")
         for name in present
@@ -130,14 +126,6 @@ def expected_from_images(images: Path, splits: Iterable[str] | None = None) -> d
 def expected_tiles(count: int, prefix: str = "test") -> dict[str, Size | None]:
     """The anonymous tiles ``<prefix>_00000`` .. of the competition (933 in test and in hold)."""
     return {f"{prefix}_{number:05d}": None for number in range(count)}
-
-
-def _why_unexpected(name: str) -> str:
-    if scene_of_file(name) is None:
-        return (
-            "expected <scene>_localization_prediction.png, test_localization_00000_prediction.png or _damage_"
-        )
-    return "no such tile is expected"
 
 
 def _check_tile(folder: Path, names: list[str], size: Size) -> list[Finding]:

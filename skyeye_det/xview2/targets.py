@@ -52,25 +52,15 @@ Paths = tuple[Path, Path]
 
 @dataclass(frozen=True)
 class TargetsMade:
-    """What ``make_targets`` did in a split.
-
-    Attributes:
-        split: its name.
-        pairs: number of complete pairs.
-        painted: PNGs written from labels.
-        copied: PNGs copied from ``targets`` under the scorer's name.
-        kept: PNGs that were there and left alone.
-        left_out: a fault for each pair that got no targets.
-        mended: number of other faults by the value of their kind, in the pairs that were painted.
-    """
+    """What ``make_targets`` did in a split."""
 
     split: str
-    pairs: int
-    painted: int
-    copied: int
-    kept: int
-    left_out: tuple[Fault, ...]
-    mended: dict[str, int]
+    pairs: int  # number of complete ones
+    painted: int  # PNGs written from labels
+    copied: int  # PNGs copied from targets/ under the scorer's name
+    kept: int  # PNGs that were there and left alone
+    left_out: tuple[Fault, ...]  # one for each pair that got no targets
+    mended: dict[str, int]  # number of other faults by kind, in the pairs that were painted
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -181,36 +171,22 @@ def _numbered(scenes: list[SceneFiles], folder: Path) -> Iterator[Paths]:
 
 @dataclass(frozen=True)
 class TargetDifference:
-    """A target PNG that is not what the labels give.
+    """A target PNG that is not what the labels give."""
 
-    Attributes:
-        file: relative to the xBD root, with forward slashes.
-        kind: ``localization`` or ``damage``.
-        pixels: how many differ; None where the two could not be compared.
-        detail: the first pixel that differs, or why nothing was compared.
-    """
-
-    file: str
-    kind: str
-    pixels: int | None
-    detail: str
+    file: str  # relative to the xBD root, with forward slashes
+    kind: str  # localization or damage
+    pixels: int | None  # how many differ; None where the two could not be compared
+    detail: str  # the first pixel that differs, or why nothing was compared
 
 
 @dataclass(frozen=True)
 class TargetsChecked:
-    """What ``check_targets`` found in a split.
-
-    Attributes:
-        split: its name.
-        compared: number of PNGs that were compared.
-        absent: number of PNGs that complete pairs come without.
-        differences: PNGs that are not identical, the worst first.
-    """
+    """What ``check_targets`` found in a split."""
 
     split: str
-    compared: int
-    absent: int
-    differences: tuple[TargetDifference, ...] = ()
+    compared: int  # number of PNGs
+    absent: int  # number of PNGs that complete pairs come without
+    differences: tuple[TargetDifference, ...] = ()  # PNGs that are not identical, the worst first
 
     @property
     def identical(self) -> int:

@@ -15,7 +15,7 @@ import pytest
 from sound_files import SCENE, kinds, kinds_in_conversion, write_image, write_sound_pair
 
 from skyeye_det.data.image_faults import image_pair_faults
-from skyeye_det.data.image_reading import LARGEST_FILE, decoded_image, header_fault
+from skyeye_det.data.image_reading import LARGEST_FILE, decoded_image, header_fault, image_size
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.validation import LARGEST_IMAGE, Fault, FaultKind
 
@@ -90,7 +90,7 @@ def test_no_image_under_a_name_of_any_bytes_is_unreadable(tmp_path: Path) -> Non
     # OpenCV 5.0's imread ends the interpreter on such a path.
     path = tmp_path / os.fsdecode(b"te\xffst.png")
     path.write_bytes(b"no image")
-    assert header_fault(path) == (FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off")
+    assert header_fault(image_size(path)) == (FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off")
 
 
 @pytest.mark.parametrize("bomb", [png_of_size, jpeg_of_size, tiff_of_size])
@@ -130,9 +130,9 @@ def test_header_of_a_bomb_is_refused_before_decoding(
 def test_largest_image_is_still_read(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(png_of_size(8192, LARGEST_IMAGE // 8192))
-    assert header_fault(path) is None
+    assert header_fault(image_size(path)) is None
     path.write_bytes(png_of_size(8192, LARGEST_IMAGE // 8192 + 1))
-    assert header_fault(path) == (FaultKind.IMAGE_TOO_LARGE, "8192 x 8193 px")
+    assert header_fault(image_size(path)) == (FaultKind.IMAGE_TOO_LARGE, "8192 x 8193 px")
 
 
 def test_file_longer_than_any_image_is_not_read(tmp_path: Path) -> None:

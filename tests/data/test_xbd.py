@@ -8,8 +8,9 @@ from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
 from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.scene_files import find_scenes
+from skyeye_det.data.targets import Building
 from skyeye_det.data.validation import Fault, FaultKind
-from skyeye_det.data.xbd import Building, Scene, read_scene
+from skyeye_det.data.xbd import Scene, read_scene
 from skyeye_det.errors import InputError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from skyeye_det.data.xbd import Building
+from skyeye_det.data.targets import Building
 from skyeye_det.evaluation.buildings import (
     FOUND_COLUMNS,
     TRUE_ROWS,
