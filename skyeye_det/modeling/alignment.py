@@ -97,7 +97,8 @@ class CorrelationAlignment(nn.Module):
         aligned = torch.zeros_like(post)
         weights = self.shift_weights(pre, post).to(post.dtype).unbind(dim=1)
         for (dy, dx), weight in zip(_shifts(MAX_SHIFT), weights, strict=True):
-            aligned = aligned + weight[:, None, None, None] * padded[..., dy : dy + height, dx : dx + width]
+            moved = padded[..., dy : dy + height, dx : dx + width]
+            aligned = torch.addcmul(aligned, weight[:, None, None, None], moved)
         return aligned
 
     def shift_weights(self, pre: Tensor, post: Tensor) -> Tensor:
@@ -145,14 +146,15 @@ def _mean_cosines(pre: Tensor, post: Tensor, reach: int, every: int = 1) -> Tens
     """
     pre = F.normalize(pre.float(), dim=1)[:, :, ::every, ::every]
     padded = F.pad(F.normalize(post.float(), dim=1), (reach,) * 4)
+    known = (padded != 0).any(dim=1)  # what moves in from outside counts neither for nor against a shift
     height, width = pre.shape[-2] * every, pre.shape[-1] * every
     means = []
     for dy, dx in _shifts(reach):
-        moved = padded[:, :, dy : dy + height : every, dx : dx + width : every]
+        rows, columns = slice(dy, dy + height, every), slice(dx, dx + width, every)
+        moved = padded[:, :, rows, columns]
         there = pre[:, :, : moved.shape[2], : moved.shape[3]]
-        # What moved in from outside is zero: it counts neither for nor against a shift.
-        known = (moved != 0).any(dim=1).sum(dim=(1, 2)).clamp(min=1)
-        means.append((there * moved).sum(dim=(1, 2, 3)) / known)
+        cells = known[:, rows, columns].sum(dim=(1, 2)).clamp(min=1)
+        means.append((there * moved).sum(dim=(1, 2, 3)) / cells)
     return torch.stack(means, dim=1)
 
 
