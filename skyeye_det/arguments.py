@@ -1,10 +1,15 @@
-"""Values on a command line, as ``type`` of argparse."""
+"""Command lines: their parser, and values as ``type`` of argparse."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from pathlib import Path
 
 _PRODUCTS = ("xbd_", "split_", "instances")
 _FOLDERS_OF_DATA = ("images", "labels", "targets")
+
+
+def command_parser(text: str | None, epilog: str | None = None) -> ArgumentParser:
+    """A parser whose help is a command's docstring, line by line."""
+    return ArgumentParser(description=text, epilog=epilog, formatter_class=RawDescriptionHelpFormatter)
 
 
 def positive(text: str) -> int:

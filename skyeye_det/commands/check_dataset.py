@@ -6,16 +6,14 @@ split; 130 interrupted; 143 terminated. Nothing in the root is changed.
 
 import argparse
 
-from skyeye_det.arguments import named_path, positive, report_file, whole
+from skyeye_det.arguments import command_parser, named_path, positive, report_file, whole
 from skyeye_det.data.dataset_check import check_dataset, check_json, check_table, exit_code
 from skyeye_det.files import write_json
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels"
     )

@@ -7,9 +7,10 @@ outside localization, values above 1 in it) is no finding.
 import argparse
 from dataclasses import asdict
 
-from skyeye_det.arguments import named_path, positive, report_file, whole
+from skyeye_det.arguments import command_parser, named_path, positive, report_file, whole
 from skyeye_det.errors import InputError
 from skyeye_det.files import write_json
+from skyeye_det.xview2.submission import PREFIXES
 from skyeye_det.xview2.submission_check import (
     check_submission,
     expected_from_images,
@@ -20,9 +21,7 @@ from skyeye_det.xview2.submission_check import (
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("predictions", type=named_path, help="folder of the submission's PNGs")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -31,7 +30,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     what.add_argument("--tiles", type=whole, help="number of anonymous tiles, from 00000 on (xView2: 933)")
     parser.add_argument("--splits", nargs="+", help="with --images: only these splits")
     parser.add_argument(
-        "--prefix", choices=("test", "hold"), default="test", help="with --tiles (default: test)"
+        "--prefix", choices=PREFIXES, default=PREFIXES[0], help="with --tiles (default: test)"
     )
     parser.add_argument(
         "--size", type=positive, default=1024, help="side in px without --images (default: 1024)"

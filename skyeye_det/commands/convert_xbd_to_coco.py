@@ -12,15 +12,13 @@ Exit codes: 0 done, faults handled and listed; 2 wrong input, or a fault under -
 
 import argparse
 
-from skyeye_det.arguments import named_path, positive, report_file
+from skyeye_det.arguments import command_parser, named_path, positive, report_file
 from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     add = parser.add_argument
     add("--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels")
     add("--splits", nargs="+", default=[], help="folders below it, such as train tier3")

@@ -4,18 +4,15 @@ A killed run is taken up by the same command.
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
-import argparse
 from pathlib import Path
 
-from skyeye_det.arguments import named_path
+from skyeye_det.arguments import command_parser, named_path
 from skyeye_det.dependencies import require_detectron2
 
 
 def main(arguments: list[str]) -> None:
     """Runs the demo and prints its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--output", type=named_path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
     )

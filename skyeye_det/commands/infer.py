@@ -17,16 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skyeye_det.arguments import named_path, positive, whole
+from skyeye_det.arguments import command_parser, named_path, positive, whole
 from skyeye_det.data.footprint_file import FootprintFile
-from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder, recorded_rule
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter, recorded_rule
 from skyeye_det.decision.rule import FILLS, OUTLINES, DecisionRule, read_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
-from skyeye_det.xview2.submission import number_scenes, write_numbering
+from skyeye_det.xview2.submission import PREFIXES, number_scenes
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +41,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line; the four paths of the pair form are its last four words."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     add_model_options(parser)
     parser.add_argument(
         "--decisions", metavar="FILE", help="rule, YAML of tools/tune_postprocess.py; '': the default rule"
@@ -67,7 +65,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--decide-only", action="store_true", help="decide what OUTPUT holds, predict nothing"
     )
     parser.add_argument("--numbered", action="store_true", help="PNGs as test_*_00000, with numbering.csv")
-    parser.add_argument("--prefix", choices=("test", "hold"), help="of the numbered names (default: test)")
+    parser.add_argument("--prefix", choices=PREFIXES, help="of the numbered names (default: test)")
     named = {word.partition("=")[0] for word in arguments}
     of_pair = not named & {"--images", "--output", "--decide-only", "-h", "--help"}
     count = len(arguments) - 4 if of_pair else len(arguments)
@@ -81,11 +79,10 @@ def main(arguments: list[str]) -> None:
     args = parse_arguments(arguments)
     _check(args)
     if args.decide_only:
-        PredictionStore.read(args.output / PREDICTIONS_FOLDER)  # whether there is one, before its rule
+        store = PredictionStore.read(args.output / PREDICTIONS_FOLDER)
         rule = recorded_rule(args.output) if args.decisions is None else read_rule(args.decisions)
-        rule = _changed(rule, args)
-        count = _decide(args, rule)
-        print(f"{count} pairs decided; {args.output} holds their PNGs and instances.json")
+        _decide(args, store, _changed(rule, args))
+        print(f"{len(store.images)} pairs decided; {args.output} holds their PNGs and instances.json")
         return
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
@@ -94,7 +91,7 @@ def main(arguments: list[str]) -> None:
     models = Models(ensemble(args.config_file, args.weights, args.tta), args.opts, args.precision)
     rule = _changed(models.rule() if args.decisions is None else read_rule(args.decisions), args)
     options = InferenceOptions(
-        args.numbered, args.prefix or InferenceOptions.prefix, args.window, args.overlap, args.footprints
+        args.numbered, args.prefix or PREFIXES[0], args.window, args.overlap, args.footprints
     )
     if args.paths:
         pre, post, localization, damage = args.paths
@@ -133,23 +130,17 @@ def _changed(rule: DecisionRule, args: argparse.Namespace) -> DecisionRule:
     return replace(rule, outline=args.outline or rule.outline, fill=args.fill or rule.fill)
 
 
-def _decide(args: argparse.Namespace, rule: DecisionRule) -> int:
+def _decide(args: argparse.Namespace, store: PredictionStore, rule: DecisionRule) -> None:
     """Decides a folder's kept predictions, without any model."""
     with sole_writer(args.output):
-        store = PredictionStore.read(args.output / PREDICTIONS_FOLDER)
         lacking = [image.scene for image in store.images if store.missing(image)]
         if lacking:
             raise InputError(
                 f"{args.output}: expected predictions of {len(store.images)} pairs, {len(lacking)} are"
                 f" missing, such as {lacking[0]}; run the same command without --decide-only first"
             )
-        prefix = args.prefix or "test"
+        prefix = args.prefix or PREFIXES[0]
         names = number_scenes((image.scene for image in store.images), prefix) if args.numbered else {}
         footprints = FootprintFile(args.footprints) if args.footprints else None
         store.check_footprints(footprints.path if footprints else None)
-        results = ResultFolder(args.output, rule, names)
-        results.begin()
-        if names:
-            write_numbering(args.output, names)
-        results.write_all(store, footprints)
-    return len(store.images)
+        ResultWriter(args.output, rule, names).write_all(store, footprints)

@@ -6,15 +6,13 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 
 import argparse
 
-from skyeye_det.arguments import named_path
+from skyeye_det.arguments import command_parser, named_path
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--output", type=named_path, required=True, help="folder of the root: empty, or to be taken up"
     )

@@ -9,7 +9,7 @@ more than --tolerance pixels or cannot be compared, 2 wrong input, 130 interrupt
 import argparse
 from collections import Counter
 
-from skyeye_det.arguments import named_path, positive, report_file, whole
+from skyeye_det.arguments import command_parser, named_path, positive, report_file, whole
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE as TOLERANCE
 from skyeye_det.data.validation import FaultKind, fault_table
 from skyeye_det.files import write_json
@@ -21,9 +21,7 @@ _SHOWN = 50  # lines of a table at most; --json has the rest
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--xbd-root", type=named_path, required=True, help="folder with <split>/images and <split>/labels"
     )

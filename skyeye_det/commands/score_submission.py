@@ -10,7 +10,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 
 import argparse
 
-from skyeye_det.arguments import named_path, positive, report_file
+from skyeye_det.arguments import command_parser, named_path, positive, report_file
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_json
@@ -19,9 +19,7 @@ from skyeye_det.xview2.bootstrap import Resampling
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--predictions", type=named_path, required=True, help="folder of both PNGs of every tile"
     )

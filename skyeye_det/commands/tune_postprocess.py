@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from skyeye_det.arguments import named_path, positive, report_file, whole
+from skyeye_det.arguments import command_parser, named_path, positive, report_file, whole
 from skyeye_det.commands.infer import add_model_options
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.decision.results import PREDICTIONS_FOLDER
@@ -43,9 +43,7 @@ OPTIONS = ("folds", "seed", "workers", "draws", "pixels_for")
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     add_model_options(parser)
     kept = "folder of tools/infer.py whose predictions are taken, in place of models"
     parser.add_argument("--predictions", type=named_path, metavar="DIR", help=kept)

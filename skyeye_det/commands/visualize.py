@@ -2,7 +2,7 @@
 
 import argparse
 
-from skyeye_det.arguments import named_path
+from skyeye_det.arguments import command_parser, named_path
 from skyeye_det.errors import InputError
 from skyeye_det.report.gallery import PanelLook
 from skyeye_det.report.sources import SceneSource, scenes_of_coco, scenes_of_folder, scenes_of_xbd
@@ -18,9 +18,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated."""
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     source = parser.add_argument_group("where scenes come from (one of --xbd-root, --annotations, --images)")
     source.add_argument(
         "--xbd-root", type=named_path, metavar="DIR", help="xBD root; images and labels, with --split"

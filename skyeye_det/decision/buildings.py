@@ -12,7 +12,7 @@ from skyeye_det.data.targets import Parts, segmentation_from_parts
 from skyeye_det.decision.fills import filled_outlines
 from skyeye_det.decision.polygonize import outline_geometry, polygonize
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.prediction.masks import Crop, encode_crop, trimmed, window_of
+from skyeye_det.prediction.masks import Crop, crop_boxes, encode_crop, trimmed, window_of
 
 MIN_HOLE = 16.0
 """px; a courtyard of 4 x 4 px is the smallest that simplified outlines keep."""
@@ -62,9 +62,7 @@ class Buildings:
     @property
     def boxes(self) -> np.ndarray:
         """(N, 4) int64, XYXY in px: the first pixel of each mask and the one after the last."""
-        tight = (trimmed(crop) for crop in self.masks)
-        corners = [(x, y, x + mask.shape[1], y + mask.shape[0]) for (x, y), mask in tight]
-        return np.array(corners, np.int64).reshape(-1, 4)
+        return crop_boxes(map(trimmed, self.masks))
 
     def rasterize(self) -> tuple[np.ndarray, np.ndarray]:
         """The competition's images.

@@ -7,7 +7,7 @@ being building, ``w`` the rule's ``map_weight`` (0 without a map).
 import numpy as np
 
 from skyeye_det.decision.settle import SettledInstances
-from skyeye_det.prediction.masks import soft_crops
+from skyeye_det.prediction.masks import soft_crops, window_of
 from skyeye_det.prediction.prediction import InstancePrediction, as_probability
 from skyeye_det.prediction.regions import connected_regions, spread_labels
 
@@ -52,9 +52,8 @@ def _strongest(prediction: InstancePrediction, settled: SettledInstances) -> tup
     largest = np.zeros(prediction.shape, np.float32)
     scores, is_component = prediction.scores[chosen], prediction.is_component[chosen]
     crops = soft_crops(prediction.boxes[chosen], prediction.masks[chosen], prediction.shape)
-    for index, ((x0, y0), soft) in crops:
-        window = slice(y0, y0 + soft.shape[0]), slice(x0, x0 + soft.shape[1])
-        likely = soft * scores[index]
+    for index, crop in crops:
+        window, likely = window_of(crop), crop[1] * scores[index]
         if is_component[index]:  # it stands in where no instance is
             likely[settled.covered[window]] = 0
         # Of equal ones the surer building, which is listed first.

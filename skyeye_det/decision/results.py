@@ -15,15 +15,15 @@ import numpy as np
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.footprint_file import FootprintFile
 from skyeye_det.decision.buildings import Buildings
-from skyeye_det.decision.decide import decide, decide_footprints
+from skyeye_det.decision.decide import decide_footprints
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.stitch import stitch
+from skyeye_det.decision.stitch import decide_windows
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_json, whole_file, write_json
 from skyeye_det.prediction.footprints import shared_out
 from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
-from skyeye_det.xview2.submission import submission_names, write_submission_pngs
+from skyeye_det.xview2.submission import submission_names, write_numbering, write_submission_pngs
 
 SETTINGS_FILE = "inference.json"
 PREDICTIONS_FOLDER = "predictions"
@@ -49,7 +49,7 @@ def decide_image(
     """
     windows, shape = store.windows(image), (image.height, image.width)
     if footprints is None:
-        return stitch(((each, decide(store.load(image, each), rule)) for each in windows), shape, rule)
+        return decide_windows(((each, store.load(image, each)) for each in windows), shape, rule)
     uids, outlines = footprints.outlines(image.scene, shape)
     probs = np.zeros((len(outlines), NUM_DAMAGE_CLASSES), np.float32)
     for window, indices in zip(windows, shared_out(outlines, windows), strict=True):
@@ -78,7 +78,7 @@ def recorded_rule(folder: Path) -> DecisionRule:
         raise InputError(f"{path}: expected the rule of its results, found none; give --decisions") from error
 
 
-class ResultFolder:
+class ResultWriter:
     """Writes the results of images, those that an earlier run by the same rule has left out.
 
     Args:
@@ -90,12 +90,8 @@ class ResultFolder:
     def __init__(self, folder: Path, rule: DecisionRule, names: Mapping[str, str] | None = None):
         self.folder, self.rule, self._names = folder, rule, names or {}
 
-    def begin(self) -> None:
-        """Notes the rule; what was decided by another is put aside, to be decided again.
-
-        Raises:
-            InputError: the PNGs of an earlier run carry other names, or the folder cannot be written.
-        """
+    def _begin(self) -> None:
+        """Notes the rule and the names; what was decided by another rule is removed, to be decided again."""
         settings = {
             "rule": asdict(self.rule) | {"damage_weights": list(self.rule.damage_weights)},
             "damage": "argmax(damage_probs * damage_weights); likeliest_damage is argmax(damage_probs)",
@@ -114,6 +110,8 @@ class ResultFolder:
             for part in parts:
                 part.unlink()
         write_json(path, settings, pretty=True)
+        if self._names:
+            write_numbering(self.folder, self._names)
 
     def is_done(self, image: KeptImage) -> bool:
         """Whether an earlier run by this rule has written all files of an image."""
@@ -129,7 +127,13 @@ class ResultFolder:
             write_json(path, results)
 
     def write_all(self, store: PredictionStore, footprints: FootprintFile | None = None) -> None:
-        """Decides and writes what is not done yet, and joins all; arguments as of ``decide_image``."""
+        """Decides and writes what is not done yet, and joins all; arguments as of ``decide_image``.
+
+        Raises:
+            InputError: as of ``decide_image``; the PNGs of an earlier run carry other names, or the folder
+                cannot be written.
+        """
+        self._begin()
         for image in store.images:
             if not self.is_done(image):
                 self.write(image, decide_image(store, image, self.rule, footprints))

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.prediction.masks import EMPTY_CROP, Crop, mask_crops, overlap, trimmed, window_of
+from skyeye_det.prediction.masks import EMPTY_CROP, Crop, crop_boxes, mask_crops, overlap, trimmed, window_of
 from skyeye_det.prediction.prediction import InstancePrediction
 
 MOST_SHARED = 0.5
@@ -71,8 +71,7 @@ class InstanceSettling:
     @cached_property
     def _meets(self) -> np.ndarray:
         """Bool (N, N): pairs of instances whose boxes let their masks share more than half of the smaller."""
-        corners = [(x, y, x + crop.shape[1], y + crop.shape[0]) for (x, y), crop in self._crops]
-        x0, y0, x1, y1 = np.array(corners, np.int32).reshape(-1, 4).T.copy()
+        x0, y0, x1, y1 = crop_boxes(self._crops).astype(np.int32).T.copy()
         width = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
         height = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)
         smaller = np.minimum.outer(self._areas, self._areas)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skyeye_det.decision.buildings import Buildings
+from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.prediction.masks import Crop, overlap
+from skyeye_det.prediction.masks import Crop, crop_boxes, overlap
+from skyeye_det.prediction.prediction import Prediction
 from skyeye_det.prediction.windows import Window
 
 CUT = 1.5
@@ -43,13 +45,15 @@ class _Part:
     is_central: bool = True
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
-        (x, y), mask = self.mask
-        return x, y, x + mask.shape[1], y + mask.shape[0]
-
-    @property
     def area(self) -> int:
         return int(np.count_nonzero(self.mask[1]))
+
+
+def decide_windows(
+    seen: Iterable[tuple[Window, Prediction]], shape: tuple[int, int], rule: DecisionRule
+) -> Buildings:
+    """Decides what was predicted in the windows of an image, one at a time; arguments as of ``stitch``."""
+    return stitch(((window, decide(found, rule)) for window, found in seen), shape, rule)
 
 
 def stitch(
@@ -103,7 +107,7 @@ def _parts(window: Window, buildings: Buildings) -> list[_Part]:
 
 def _mark_central(parts: list[_Part], windows: list[Window]) -> None:
     """Notes which parts no other window sees more centrally by ``MARGIN``."""
-    boxes = np.array([part.box for part in parts], np.float64).reshape(-1, 4)
+    boxes = crop_boxes(part.mask for part in parts)
     best = np.full(len(parts), -np.inf)
     for window in windows:
         best = np.maximum(best, window.edge_distance(boxes - [window.x, window.y, window.x, window.y]))
@@ -126,7 +130,7 @@ class _Taken:
         """Takes what no taken part stands for; a part that is cut joins one that is cut as well."""
         kept: list[_Part] = []
         for part in sorted(parts, key=lambda part: (part.distance < CUT, -part.distance, -part.score)):
-            same = [one for one in self._near(part.box) if _is_same(one, part)]
+            same = [one for one in self._near(part) if _is_same(one, part)]
             whole = [one for one in same if one.distance >= CUT]
             if not same and part.is_central:
                 kept.append(part)
@@ -136,25 +140,30 @@ class _Taken:
                 for other in [part, *others]:
                     _join(first, other, rule)
                 self._add(first)
-                gone = set(map(id, others))
-                kept = [one for one in kept if id(one) not in gone]
-                for cell in self._cells.values():
-                    cell[:] = [one for one in cell if id(one) not in gone] if gone else cell
+                if others:
+                    kept = self._without(others, kept)
         return kept
 
-    def _near(self, box: tuple[int, int, int, int]) -> list[_Part]:
-        found = {id(one): one for cell in _cells(box) for one in self._cells.get(cell, ())}
+    def _without(self, joined: list[_Part], kept: list[_Part]) -> list[_Part]:
+        """What is kept, here and in the cells, without the parts that another took up."""
+        gone = set(map(id, joined))
+        for cell in self._cells.values():
+            cell[:] = [one for one in cell if id(one) not in gone]
+        return [one for one in kept if id(one) not in gone]
+
+    def _near(self, part: _Part) -> list[_Part]:
+        found = {id(one): one for cell in _cells(part) for one in self._cells.get(cell, ())}
         return list(found.values())
 
     def _add(self, part: _Part) -> None:
-        for cell in _cells(part.box):
+        for cell in _cells(part):
             held = self._cells.setdefault(cell, [])
             if not any(one is part for one in held):
                 held.append(part)
 
 
-def _cells(box: tuple[int, int, int, int]) -> list[tuple[int, int]]:
-    x0, y0, x1, y1 = box
+def _cells(part: _Part) -> list[tuple[int, int]]:
+    ((x0, y0, x1, y1),) = crop_boxes([part.mask]).tolist()
     return [
         (x, y)
         for y in range(y0 // _CELL, (y1 - 1) // _CELL + 1)

@@ -16,22 +16,20 @@ from skyeye_det.data.image_reading import sure_image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide
-from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultFolder
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.stitch import stitch
+from skyeye_det.decision.stitch import decide_windows, stitch
 from skyeye_det.engine.faults import faults_reported
-from skyeye_det.engine.models import Models, network_output, predict_image
+from skyeye_det.engine.models import Models, network_output
 from skyeye_det.errors import InputError
 from skyeye_det.files import files_sha256, require_writable, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to, shared_out
 from skyeye_det.prediction.masks import Crop
-from skyeye_det.prediction.prediction import Prediction, prediction_from_output
+from skyeye_det.prediction.prediction import prediction_from_output
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
 from skyeye_det.progress import progress
-from skyeye_det.xview2.submission import number_scenes, write_numbering, write_tile
-
-_NUMBERS = "image_id", "height", "width"
+from skyeye_det.xview2.submission import PREFIXES, number_scenes, write_tile
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,14 @@ class InferenceOptions:
 
     Attributes:
         numbered: name the PNGs in the official scorer's order, with a table of which is which.
-        prefix: ``test`` or ``hold``, of numbered names.
+        prefix: of ``PREFIXES``, of numbered names.
         window: side in px of the windows that a larger image is cut into.
         overlap: px that neighbours share.
         footprints: COCO file of outlines to classify; None: buildings are found.
     """
 
     numbered: bool = False
-    prefix: str = "test"
+    prefix: str = PREFIXES[0]
     window: int = WINDOW
     overlap: int = OVERLAP
     footprints: Path | None = None
@@ -90,8 +88,8 @@ def buildings_of(
 ) -> Buildings:
     """The buildings of an image uint8 (6, h, w), window by window, without keeping what was predicted."""
     shape = image.shape[1], image.shape[2]
-    predicted = predict_image(models.predict, image, window, overlap)
-    return stitch(((each, decide(found, rule)) for each, found in predicted), shape, rule)
+    windows = cut_windows(shape, window, overlap)
+    return decide_windows(((each, models.predict(each.of(image))) for each in windows), shape, rule)
 
 
 class DecidingModel(nn.Module):
@@ -111,17 +109,14 @@ class DecidingModel(nn.Module):
         outputs: list[dict[str, Any]] = []
         for pair in batched_inputs:
             image = pair["image"].numpy()
-            last: dict[str, Any] = {}
-
-            def predict(window: np.ndarray, last: dict[str, Any] = last) -> Prediction:
-                last.update(network_output(self.network, window))
-                return prediction_from_output(last)
-
-            windows = predict_image(predict, image)
             shape = image.shape[1], image.shape[2]
-            found = stitch(((each, decide(kept, self._rule)) for each, kept in windows), shape, self._rule)
-            has_proposals = "proposals" in last and len(cut_windows(shape)) == 1
-            outputs.append({"buildings": found} | ({"proposals": last["proposals"]} if has_proposals else {}))
+            windows, found = cut_windows(shape), []
+            for window in windows:
+                seen = network_output(self.network, window.of(image))
+                found.append((window, decide(prediction_from_output(seen), self._rule)))
+            outputs.append({"buildings": stitch(found, shape, self._rule)})
+            if len(windows) == 1 and "proposals" in seen:
+                outputs[-1]["proposals"] = seen["proposals"]
         return outputs
 
 
@@ -156,11 +151,7 @@ def infer_folder(
     footprints = FootprintFile(options.footprints) if options.footprints else None
     with sole_writer(output):
         store = keep_predictions(models, pairs, output / PREDICTIONS_FOLDER, options, footprints)
-        results = ResultFolder(output, rule, names)
-        results.begin()
-        if names:
-            write_numbering(output, names)
-        results.write_all(store, footprints)
+        ResultWriter(output, rule, names).write_all(store, footprints)
     return len(pairs)
 
 

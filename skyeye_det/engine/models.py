@@ -3,7 +3,7 @@
 import ctypes
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,6 @@ from skyeye_det.prediction.prediction import (
     prediction_from_output,
 )
 from skyeye_det.prediction.views import View, parse_views, predict_views
-from skyeye_det.prediction.windows import OVERLAP, WINDOW, Window, cut_windows
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -211,15 +210,6 @@ def network_output(network: nn.Module, image: np.ndarray) -> dict[str, Any]:
 def predict_window(network: nn.Module, image: np.ndarray) -> Prediction:
     """What a network sees in uint8 (6, h, w)."""
     return prediction_from_output(network_output(network, image))
-
-
-def predict_image(
-    predict: Callable[[np.ndarray], Prediction], image: np.ndarray, size: int = WINDOW, overlap: int = OVERLAP
-) -> Iterator[tuple[Window, Prediction]]:
-    """Predicts an image window by window; ``size`` and ``overlap`` as in ``cut_windows``."""
-    shape = image.shape[1], image.shape[2]
-    for window in cut_windows(shape, size, overlap):
-        yield window, predict(window.of(image))
 
 
 def _return_memory() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from skyeye_det.prediction.masks import Crop, window_of
+from skyeye_det.prediction.masks import Crop, crop_boxes, window_of
 from skyeye_det.prediction.prediction import InstancePrediction, unit_probs
 from skyeye_det.prediction.windows import Window
 
@@ -29,8 +29,7 @@ class Footprints:
     @property
     def boxes(self) -> np.ndarray:
         """(N, 4) float32, XYXY px."""
-        found = [(x, y, x + mask.shape[1], y + mask.shape[0]) for (x, y), mask in self.crops]
-        return np.array(found, np.float32).reshape(-1, 4)
+        return crop_boxes(self.crops).astype(np.float32)
 
     @property
     def masks(self) -> np.ndarray:
@@ -65,9 +64,7 @@ def shared_out(crops: Sequence[Crop], windows: Sequence[Window]) -> list[list[in
     Returns:
         For each window the indices of its footprints; each footprint is in one list.
     """
-    boxes = np.array(
-        [(x, y, x + mask.shape[1], y + mask.shape[0]) for (x, y), mask in crops], np.float64
-    ).reshape(-1, 4)
+    boxes = crop_boxes(crops)
     apart = np.array([each.edge_distance(boxes - [each.x, each.y, each.x, each.y]) for each in windows])
     best = apart.argmax(axis=0) if len(crops) else np.zeros(0, np.int64)
     return [np.flatnonzero(best == number).tolist() for number in range(len(windows))]

@@ -8,7 +8,7 @@ Glossary: ``N`` instances; ``S`` side of a soft mask; ``(h, w)`` image. Boxes ar
 continuous frame, where pixel ``k`` covers ``[k, k + 1]``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -99,6 +99,12 @@ def window_of(crop: Crop) -> tuple[slice, slice]:
     """Rows and columns of the image that a crop fills."""
     (x0, y0), part = crop
     return slice(y0, y0 + part.shape[0]), slice(x0, x0 + part.shape[1])
+
+
+def crop_boxes(crops: Iterable[Crop]) -> np.ndarray:
+    """(N, 4) int64, XYXY px of the image: the first pixel of each crop and the one after the last."""
+    corners = [(x, y, x + part.shape[1], y + part.shape[0]) for (x, y), part in crops]
+    return np.array(corners, np.int64).reshape(-1, 4)
 
 
 def trimmed(crop: Crop) -> Crop:

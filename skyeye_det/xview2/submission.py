@@ -59,7 +59,11 @@ def scene_of_file(name: str) -> tuple[str, str] | None:
     return None
 
 
-def number_scenes(scenes: Iterable[str], prefix: str = "test") -> dict[str, str]:
+PREFIXES = "test", "hold"
+"""Of anonymous names; the first unless another is asked for."""
+
+
+def number_scenes(scenes: Iterable[str], prefix: str = PREFIXES[0]) -> dict[str, str]:
     """Scene -> ``test_00000``, ``test_00001``, ... in sorted order, as the official scorer wants.
 
     Raises:

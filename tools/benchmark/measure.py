@@ -13,7 +13,7 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
-from skyeye_det.arguments import named_path, positive, report_file
+from skyeye_det.arguments import command_parser, named_path, positive, report_file
 from skyeye_det.files import write_json
 from skyeye_det.text_table import aligned
 
@@ -48,8 +48,7 @@ class Row:
 
 def command_line(description: str | None, tiles: int) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has; ``tiles`` is the default of ``--tiles``."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=description, formatter_class=form)
+    parser = command_parser(description)
     add = parser.add_argument
     add("--xbd-root", type=named_path, metavar="DIR", help="root with PNG images and labels")
     add("--tiles", type=positive, default=tiles, help=f"tiles that are measured on (default: {tiles})")
