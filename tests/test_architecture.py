@@ -70,7 +70,7 @@ TORCH_FREE_COMMANDS = (
     "visualize",
 )
 REQUIRED = frozenset(
-    {"numpy", "cv2", "faster_coco_eval", "imagesize", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"}
+    {"numpy", "cv2", "faster_coco_eval", "rasterio", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"}
 )
 """What setup.py's install_requires brings, by import name."""
 

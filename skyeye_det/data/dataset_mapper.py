@@ -116,7 +116,7 @@ class PairMapper:
         return _changed(self.photometric, pair.image), _changed(self.photometric, pair.post_image), seen
 
     def _stack(self, pre: np.ndarray, post: np.ndarray) -> torch.Tensor:
-        order = -1 if self.image_format == "RGB" else 1
+        order = 1 if self.image_format == "RGB" else -1
         planes = [*cv2.split(pre)[::order], *cv2.split(post)[::order]]
         return torch.from_numpy(np.stack(planes))
 

@@ -7,11 +7,20 @@ import cv2
 import numpy as np
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_reading import PNG_SIGNATURE, decoded_image, header_fault, image_size
+from skyeye_det.data.image_reading import (
+    PNG_SIGNATURE,
+    ImageError,
+    band_count,
+    broken_png_chunk,
+    decoded_gray,
+    image_size,
+    read_image,
+)
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.targets import Building, building_mask, scene_targets
 from skyeye_det.data.validation import LARGEST_TARGET_DIFFERENCE, Fault, FaultKind
 from skyeye_det.data.xbd import Scene
+from skyeye_det.files import plain_bytes
 
 _GRAY_8_BIT = bytes((8, 0))
 _PNG_DEPTH_AND_COLOR = slice(24, 26)
@@ -21,34 +30,25 @@ _NAMED_AREAS = 3
 def image_pair_faults(files: SceneFiles, decode: bool = True) -> list[Fault]:
     """Faults of the pre image, of the post image, and of both; of headers alone where not ``decode``."""
     faults: list[Fault] = []
-    read: list[tuple[np.ndarray, bytes]] = []
-
+    images = []
     for path in (files.pre_image, files.post_image):
-        if fault := header_fault(image_size(path)):
-            faults.append(files.fault(fault[0], path, fault[1]))
-        elif decode:
-            image = decoded_image(path)
-            if isinstance(image, str):
-                faults.append(files.fault(FaultKind.DAMAGED_IMAGE, path, image))
+        try:
+            if not decode:
+                image_size(path)
                 continue
-            read.append(image)
-            faults += [files.fault(kind, path, found) for kind, found in _pixel_faults(image[0])]
-    if len(read) == 2:
-        (pre, pre_bytes), (post, post_bytes) = read
-        if pre_bytes == post_bytes or np.array_equal(pre, post):
-            found = f"the {'bytes' if pre_bytes == post_bytes else 'pixels'} of the pre image"
-            faults.append(files.fault(FaultKind.IDENTICAL_IMAGES, files.post_image, found))
+            images.append(read_image(path))
+        except ImageError as error:
+            faults.append(files.fault(error.kind, path, error.found))
+            continue
+        if (bands := band_count(path)) != 3:
+            faults.append(files.fault(FaultKind.NOT_RGB, path, f"{bands} band{'s' * (bands > 1)}"))
+        if not images[-1].any():
+            faults.append(files.fault(FaultKind.ALL_BLACK, path, "0 in every pixel"))
+    if len(images) == 2 and np.array_equal(images[0], images[1]):
+        faults.append(
+            files.fault(FaultKind.IDENTICAL_IMAGES, files.post_image, "the pixels of the pre image")
+        )
     return faults
-
-
-def _pixel_faults(image: np.ndarray) -> Iterator[tuple[FaultKind, str]]:
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if image.dtype != np.uint8:
-        yield FaultKind.NOT_8_BIT, f"{image.dtype}"
-    if channels != 3:
-        yield FaultKind.NOT_RGB, f"{channels} channel{'s' if channels > 1 else ''}"
-    if not image[..., :3].any() if channels > 1 else not image.any():
-        yield FaultKind.ALL_BLACK, "0 in every pixel"
 
 
 def target_faults(scene: Scene, root: Path, targets: tuple[Path | None, Path | None]) -> list[Fault]:
@@ -73,16 +73,20 @@ def target_faults(scene: Scene, root: Path, targets: tuple[Path | None, Path | N
 
 def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
     """The target, or what was found in its place."""
-    if fault := header_fault(image_size(path)):
-        return fault[1]
-    read = decoded_image(path)
-    if isinstance(read, str):
-        return read
-    image, content = read
-    if not content.startswith(PNG_SIGNATURE) or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
-        return "an image of another kind"
-    if image.shape != shape:
-        return f"{image.shape[1]} x {image.shape[0]} px beside an image of {shape[1]} x {shape[0]} px"
+    try:
+        width, height = image_size(path)
+        content = plain_bytes(path)
+        if not content.startswith(PNG_SIGNATURE) or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
+            return "an image of another kind"
+        if (place := broken_png_chunk(content)) is not None:
+            return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
+        image = decoded_gray(content)
+    except ImageError as error:
+        return error.found
+    except OSError as error:
+        return str(error.strerror or error)
+    if (height, width) != shape:
+        return f"{width} x {height} px beside an image of {shape[1]} x {shape[0]} px"
     if (top := int(image.max())) > highest:
         return f"values up to {top} where {highest} is the highest"
     return image

@@ -1,96 +1,144 @@
-"""Image files that may come from strangers: their size by the header, and their pixels."""
+"""Image files that may come from strangers: their size and kind by the header, and their pixels.
+
+GDAL reads them, by the driver that the first bytes tell and from that one file: what lies beside it is passed
+over. Whatever a header's tags say, pixels are given as they are stored, in the orientation in which they are
+stored, or the file is refused by what it is.
+"""
 
 import os
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import imagesize
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader, MemoryFile
 
 from skyeye_det.data.validation import LARGEST_IMAGE, FaultKind
 from skyeye_det.errors import InputError
-from skyeye_det.files import open_plain, plain_bytes, read_bytes
+from skyeye_det.files import open_plain, plain_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Image files that are read, in order of preference where a stem has several."""
 
 LARGEST_FILE = 2**29
-"""Bytes of an image file that is still read: the largest image with 16 bits in four channels."""
+"""Bytes of an image file that is still read: twice the largest image of four bands."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_WITH_HEADER = (PNG_SIGNATURE, _JPEG, b"II*\x00", b"MM\x00*")
+_DRIVERS = {PNG_SIGNATURE: "PNG", b"\xff\xd8\xff": "JPEG"} | dict.fromkeys(
+    (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "GTiff"
+)
+_GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no file beside it
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a cut JPEG would be filled up with gray,
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # and a PNG of too few pixels with black
+}
+_RGB = ColorInterp.red, ColorInterp.green, ColorInterp.blue
+_UNNAMED = {ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha}
+_STRUCTURE = "IMAGE_STRUCTURE"
 
 
-def image_size(path: Path) -> tuple[int, int] | None:
-    """Size of a PNG, JPEG or TIFF file from its header; other kinds that OpenCV knows are decoded for it.
+class ImageError(InputError):
+    """An image that is not read.
+
+    Attributes:
+        kind: of fault.
+        found: what stood in the place of what ``kind`` expects.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], kind: FaultKind, found: str):
+        super().__init__(f"{path}: expected {kind.expected}, found {found}")
+        self.kind, self.found = kind, found
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Size of an image that can be read, by its header; whether its pixels are whole is not looked at.
 
     Args:
         path: image file; its content counts, not its suffix.
 
     Returns:
-        (width, height) in px, or ``None`` where it is missing or no image. That the pixels behind a good
-        header are whole is not checked.
+        (width, height) in px.
+
+    Raises:
+        ImageError: missing, no image, too large, or of a kind that is not read.
     """
     try:
-        with open_plain(path) as file:
-            if not file.read(8).startswith(_WITH_HEADER):
-                # Not imread: OpenCV 5.0 crashes on a path that is no UTF-8.
-                image = decode_image(plain_bytes(path))
-                return None if image is None else (image.shape[1], image.shape[0])
-            file.seek(0)
-            width, height = imagesize.get(file, exif_rotation=False)
-    except OSError:
-        return None
-    return (width, height) if min(width, height) > 0 else None
-
-
-def sure_image_size(path: Path) -> tuple[int, int]:
-    """``image_size`` of a file that must be an image; ``InputError`` where it is missing or none."""
-    size = image_size(path)
-    if size is None:
-        raise InputError(f"{path}: expected a png, jpg or tif image, found none that can be read")
+        with _opened(Path(path)) as image:
+            size, found = (image.width, image.height), _other_kind(image)
+    except OSError as error:
+        reason = error.strerror or "a file that is none, or cut off"
+        raise ImageError(path, FaultKind.UNREADABLE_IMAGE, reason) from error
+    if size[0] * size[1] > LARGEST_IMAGE:
+        raise ImageError(path, FaultKind.IMAGE_TOO_LARGE, f"{size[0]} x {size[1]} px")
+    if found:
+        raise ImageError(path, FaultKind.OTHER_KIND_OF_IMAGE, found)
     return size
 
 
-def decode_image(content: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray | None:
-    """Pixels of an image file's bytes in BGR order, as stored by default; None where OpenCV cannot."""
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    except cv2.error:  # more pixels than OpenCV takes
-        return None
-
-
-def read_image(
-    path: str | os.PathLike[str], shape: tuple[int, int] | None = None, *, reduce_depth: bool = False
-) -> NDArray[np.uint8]:
-    """Reads an image as (H, W, 3) uint8 BGR, in the orientation in which its pixels are stored.
+def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Reads an image as (h, w, 3) uint8 RGB; gray is repeated, further bands are passed over.
 
     Args:
         path: png, jpg or tif.
-        shape: (height, width) that it must have; any where not given.
-        reduce_depth: take the upper 8 of 16 bits a channel, which are refused otherwise.
+        shape: (h, w) that it must have; any where not given.
 
     Raises:
-        InputError: the file is missing, no image, not 8 bits a channel, or of another size.
+        ImageError: as of ``image_size``, or its pixels are damaged or not all there.
+        InputError: of another size.
     """
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = decode_image(read_bytes(path), flags if reduce_depth else flags | cv2.IMREAD_ANYDEPTH)
-    if image is None:
-        raise InputError(f"{path}: expected a png, jpg or tif image, found something else or a damaged file")
-    if image.dtype != np.uint8:
-        raise InputError(
-            f"{path}: expected 8 bits a channel, found {image.dtype}; convert the image to 8 bits"
-        )
+    image_size(path)
+    try:
+        if (length := Path(path).stat().st_size) > LARGEST_FILE:
+            raise OSError(f"a file of {length} bytes, longer than its pixels can be")
+        image = decoded(plain_bytes(path))
+    except OSError as error:
+        raise ImageError(path, FaultKind.DAMAGED_IMAGE, str(error.strerror or error)) from error
     if shape is not None and image.shape[:2] != tuple(shape):
         raise InputError(
             f"{path}: expected {shape[1]} x {shape[0]} px as in the annotations, found {image.shape[1]} x "
             f"{image.shape[0]}; put the right image there or run tools/convert_xbd_to_coco.py again"
         )
     return image
+
+
+def decoded(content: bytes) -> NDArray[np.uint8]:
+    """RGB uint8 (h, w, 3) of an image file's bytes, whose header has been looked at by ``image_size``.
+
+    Raises:
+        OSError: they cannot all be decoded, with the reason.
+    """
+    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
+        raise OSError(f"a PNG that is damaged or cut off at byte {place} of {len(content)}")
+    with _opened(content) as image:
+        bands = image.read([1, 2, 3] if image.count > 2 else [1])
+        palette = image.colormap(1) if image.colorinterp[0] is ColorInterp.palette else {}
+    if palette:
+        colors = np.zeros((256, 3), np.uint8)
+        colors[list(palette)] = [color[:3] for color in palette.values()]
+        return colors[bands[0]]
+    if len(bands) == 1:
+        return np.repeat(bands[0][..., None], 3, axis=2)
+    return np.ascontiguousarray(bands.transpose(1, 2, 0))
+
+
+def decoded_gray(content: bytes) -> NDArray[np.uint8]:
+    """First band, (h, w), of an image file's bytes as it is stored; OSError where it cannot be decoded."""
+    with _opened(content) as image:
+        return image.read(1)
+
+
+def band_count(path: Path) -> int:
+    """Number of bands of an image that ``image_size`` takes; a palette is one."""
+    with _opened(path) as image:
+        return image.count
 
 
 def broken_png_chunk(content: bytes) -> int | None:
@@ -110,46 +158,52 @@ def broken_png_chunk(content: bytes) -> int | None:
     return min(place, len(content))
 
 
-def header_fault(size: tuple[int, int] | None) -> tuple[FaultKind, str] | None:
-    """Why an image whose header gives this ``image_size`` is not to be decoded: (kind, what was found)."""
-    if size is None:
-        return FaultKind.UNREADABLE_IMAGE, "a file that is none, or cut off"
-    if size[0] * size[1] > LARGEST_IMAGE:
-        return FaultKind.IMAGE_TOO_LARGE, f"{size[0]} x {size[1]} px"
-    return None
+@contextmanager
+def _opened(source: bytes | Path) -> Iterator[DatasetReader]:
+    """Opens an image file, or the bytes of one, by its own kind and without any other file.
 
-
-def decoded_image(path: Path) -> tuple[np.ndarray, bytes] | str:
-    """Pixels as stored, and the bytes of the file; or what is wrong with them.
-
-    Decoders forgive much: they give grey or black rows behind the place where a file ends. So the checksums
-    of a PNG and the end mark of a JPEG are looked at first.
-
-    Args:
-        path: image file for which ``header_fault`` finds nothing.
-
-    Returns:
-        (array (h, w) or (h, w, c) in BGR order of the file's own depth, bytes), or what was found.
+    Raises:
+        OSError: it cannot be read, or is none of these kinds of image; in the block, too.
     """
+    if isinstance(source, Path):
+        with open_plain(source) as file:
+            start = file.read(8)
+        if not os.fspath(source).isascii():  # GDAL takes names in UTF-8 alone
+            source = plain_bytes(source)
+    else:
+        start = source[:8]
+    driver = next((name for signature, name in _DRIVERS.items() if start.startswith(signature)), None)
+    if driver is None:
+        raise OSError("neither PNG nor JPEG nor TIFF")
     try:
-        if (length := path.stat().st_size) > LARGEST_FILE:
-            return f"a file of {length} bytes, longer than its pixels can be"
-        content = plain_bytes(path)
-    except OSError as error:
-        return str(error.strerror or error)
-    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
-        return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
-    if content.startswith(_JPEG) and _JPEG_END not in content[-4096:]:
-        return f"a JPEG of {len(content)} bytes without its end"
-    # Without what OpenCV itself would say of each damaged file.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        image = decode_image(content)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if image is None:
-        return f"{len(content)} bytes that cannot be decoded"
-    size = image_size(path)
-    if size != (image.shape[1], image.shape[0]):
-        return f"{image.shape[1]} x {image.shape[0]} px behind a header of {size}"
-    return image, content
+        with rasterio.Env(**_GDAL_OPTIONS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            if isinstance(source, bytes):
+                with MemoryFile(source) as memory, memory.open(driver=driver) as image:
+                    yield image
+            else:
+                with rasterio.open(source.absolute(), driver=driver) as image:
+                    yield image
+    except RasterioError as error:
+        raise OSError("pixels that cannot be decoded") from error
+
+
+def _other_kind(image: DatasetReader) -> str | None:
+    """What an image is that is not 8 bits a channel in gray or red, green and blue; None for one that is."""
+    kinds, colors = set(image.dtypes), image.colorinterp
+    if kinds != {"uint8"}:
+        return f"{' and '.join(sorted(kinds))} values"
+    if ColorInterp.palette in colors:
+        return None if image.count == 1 else f"a palette and {image.count} bands"
+    if bits := image.tags(1, ns=_STRUCTURE).get("NBITS"):
+        return f"{bits} bit{'s' * (bits != '1')} a channel"
+    # CMYK, CIELAB and others, which GDAL turns into RGB by rules of its own; YCbCr is how JPEG keeps RGB.
+    if (space := image.tags(ns=_STRUCTURE).get("SOURCE_COLOR_SPACE", "YCbCr")) != "YCbCr":
+        return f"{space} colors"
+    if image.count == 2 and colors[1] is not ColorInterp.alpha:
+        return "2 bands"
+    if image.count > 2 and colors[:3] != _RGB and not _UNNAMED.issuperset(colors[:3]):
+        return f"bands in the order {', '.join(color.name for color in colors)}"
+    if image.count > 4 and colors[:3] != _RGB:
+        return f"{image.count} bands, none of them called red, green or blue"
+    return None

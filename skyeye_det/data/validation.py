@@ -37,7 +37,7 @@ class Severity(Enum):
 _ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _PAIR_OUT = "the pair is left out"
 _UNGRADED = f"kept as {UNCLASSIFIED_SUBTYPE}"
-_STOPS = "kept by the conversion, which decodes no image; training and inference stop at it"
+_STOPS = "kept by the conversion, which decodes no image; training stops at it, inference passes over it"
 _TARGETS_ONLY = "kept: labels count; targets are read by the scorer's --targets alone"
 _SUBTYPES = f"{', '.join(grade.subtype for grade in DamageClass)} or {UNCLASSIFIED_SUBTYPE}"
 
@@ -69,6 +69,8 @@ class FaultKind(Enum):
         "xBD label JSON with features.xy and metadata, at most 200,000 vertices", _PAIR_OUT)
     UNREADABLE_IMAGE = "unreadable-image", _ERROR, "a PNG, JPEG or TIFF image", _PAIR_OUT
     IMAGE_TOO_LARGE = "image-too-large", _ERROR, "an image of at most 8192 x 8192 px", _PAIR_OUT
+    OTHER_KIND_OF_IMAGE = ("other-kind-of-image", _ERROR,
+        "8 bits a channel, gray or red, green and blue", _PAIR_OUT)
     SIZES_DIFFER = "sizes-differ", _ERROR, "pre image, post image and both labels of one size", _PAIR_OUT
     SWAPPED_LABELS = "swapped-labels", _ERROR, "the post label under the post label's name", _PAIR_OUT
     IDENTICAL_LABELS = ("identical-labels", _WARNING,
@@ -106,8 +108,8 @@ class FaultKind(Enum):
         "an outline that fills a pixel of the image", "the building is left out")
     # The rest is seen by tools/check_dataset.py alone.
     DAMAGED_IMAGE = "damaged-image", _ERROR, "an image whose pixels can all be decoded", _STOPS
-    NOT_8_BIT = "not-8-bit", _ERROR, "8 bits a channel", _STOPS
-    NOT_RGB = "not-rgb", _NOTE, "three channels", "kept, read as RGB"
+    NOT_RGB = ("not-rgb", _NOTE,
+        "three bands", "kept: gray is repeated, bands after the third are passed over")
     ALL_BLACK = "all-black", _NOTE, "an image that shows something", "kept"
     IDENTICAL_IMAGES = ("identical-images", _WARNING,
         "a pre and a post image that differ", "kept, both as they are")

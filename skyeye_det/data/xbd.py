@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skyeye_det.damage import DAMAGE_BY_SUBTYPE
-from skyeye_det.data.image_reading import header_fault, image_size
+from skyeye_det.data.image_reading import ImageError, image_size
 from skyeye_det.data.label_file import LabelFile, damage_of, is_scale, label_pair_faults, read_label
 from skyeye_det.data.outlines import border_faults
 from skyeye_det.data.pairs import scene_event
@@ -89,14 +89,17 @@ def _common_size(
     files: SceneFiles, pre: LabelFile | None, post: LabelFile | None, faults: list[Fault]
 ) -> tuple[int, int] | None:
     """Size of the pair; a label drawn for another size of image fits as little as another image."""
-    size, post_size = image_size(files.pre_image), image_size(files.post_image)
-    for path, found in ((files.pre_image, size), (files.post_image, post_size)):
-        if fault := header_fault(found):
-            faults.append(files.fault(fault[0], path, fault[1]))
+    sizes = []
+    for path in (files.pre_image, files.post_image):
+        try:
+            sizes.append(image_size(path))
+        except ImageError as error:
+            faults.append(files.fault(error.kind, path, error.found))
             return None
+    size, post_size = sizes
     labels = [(files.pre_label, pre.size if pre else None), (files.post_label, post.size if post else None)]
     for path, other in ((files.post_image, post_size), *labels):
-        if size and other and other != size:
+        if other and other != size:
             text = f"{other[0]} x {other[1]} px beside a pre image of {size[0]} x {size[1]} px"
             faults.append(files.fault(FaultKind.SIZES_DIFFER, path, text))
             return None

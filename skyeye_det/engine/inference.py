@@ -12,7 +12,7 @@ from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.footprint_file import FootprintFile
-from skyeye_det.data.image_reading import sure_image_size
+from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide
@@ -236,7 +236,7 @@ def _tile(pair: ImagePair, image_id: int) -> dict[str, Any]:
     Raises:
         InputError: an image cannot be read, or they are of two sizes.
     """
-    sizes = [sure_image_size(path) for path in (pair.pre, pair.post)]
+    sizes = [image_size(path) for path in (pair.pre, pair.post)]
     if sizes[0] != sizes[1]:
         raise InputError(
             f"{pair.post}: expected {sizes[0][0]} x {sizes[0][1]} px as {pair.pre.name} has, found "

@@ -1,6 +1,6 @@
 """Buildings as masks inside their own boxes, and their outlines drawn around them, never over them.
 
-Every image here is RGB; ``read_image`` and ``write_image`` are the only places that know OpenCV's BGR.
+Every image here is RGB; ``write_image`` is the only place that knows OpenCV's BGR.
 """
 
 import os
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, DamageClass
-from skyeye_det.data import image_reading
 from skyeye_det.data.targets import Parts, building_mask
 from skyeye_det.files import write_bytes
 
@@ -128,16 +127,6 @@ def draw_outlines(
     for building in ordered:
         _set_ring(picture, building, zoom, -(-thickness // 2), DAMAGE_COLORS[building.damage])
     return picture
-
-
-def read_image(path: str | os.PathLike[str]) -> Image:
-    """Reads an image as RGB uint8 (height, width, 3); of 16 bits a channel the upper 8 are shown.
-
-    Raises:
-        InputError: the file is missing, or no image.
-    """
-    image = image_reading.read_image(path, reduce_depth=True)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def write_image(path: str | os.PathLike[str], image: Image) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from skyeye_det.data.image_reading import sure_image_size
+from skyeye_det.data.image_reading import image_size, read_image
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
 from skyeye_det.report.gallery import PanelLook, write_gallery
-from skyeye_det.report.outlines import DrawnBuilding, read_image
+from skyeye_det.report.outlines import DrawnBuilding
 from skyeye_det.report.panel import PairPicture
 from skyeye_det.report.sources import ResultFolder, SceneSource, chosen
 
@@ -92,7 +92,7 @@ def disagreement(
 
 
 def _wrong_pixels(scene: SceneSource, results: ResultFolder | None) -> int:
-    width, height = sure_image_size(scene.pre)
+    width, height = image_size(scene.pre)
     prediction = results.buildings(scene.name, (height, width)) if results else None
     if scene.truth is None or prediction is None:
         raise InputError(

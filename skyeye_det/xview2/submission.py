@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_image
+from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decoded_gray
 from skyeye_det.data.pairs import anonymous_id
+from skyeye_det.data.validation import LARGEST_IMAGE
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes, utf8, write_bytes
 
@@ -194,10 +195,12 @@ def decode_class_png(content: bytes) -> np.ndarray:
     if bits != 8 or color_type != _GRAY:
         found = _COLOR_TYPES.get(color_type, f"colour type {color_type}")
         raise PngError("mis-typed", f"expected 8-bit gray, found {bits}-bit {found}")
-    image = decode_image(content)
-    if image is None or image.shape != (height, width):
-        raise PngError("unreadable", "the image data cannot be decoded")
-    return image
+    if width * height > LARGEST_IMAGE:
+        raise PngError("unreadable", f"expected at most 8192 x 8192 px, found {width} x {height} px")
+    try:
+        return decoded_gray(content)
+    except OSError as error:
+        raise PngError("unreadable", "the image data cannot be decoded") from error
 
 
 def read_class_png(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:

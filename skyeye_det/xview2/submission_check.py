@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_reading import sure_image_size
+from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes
@@ -120,7 +120,7 @@ def expected_from_images(images: Path, splits: Iterable[str] | None = None) -> d
         raise InputError(
             f"{images}: expected pairs in the splits {', '.join(sorted(chosen or ()))}, found none"
         )
-    return {pair.name: sure_image_size(pair.pre)[::-1] for pair in pairs}
+    return {pair.name: image_size(pair.pre)[::-1] for pair in pairs}
 
 
 def expected_tiles(count: int, prefix: str = "test") -> dict[str, Size | None]:

@@ -102,7 +102,7 @@ def test_fifteen_pixels_may_differ(tmp_path: Path, scene: Scene) -> None:
         ("post", np.full((64, 64), 5, np.uint8), "up to 5"),
         ("post", np.zeros((32, 64), np.uint8), "64 x 32 px"),
         ("post", np.zeros((64, 64, 3), np.uint8), "another kind"),
-        ("post", np.zeros((64, 64), np.uint16), "another kind"),
+        ("post", np.zeros((64, 64), np.uint16), "uint16 values"),
     ],
 )
 def test_target_that_no_scorer_takes_is_unusable(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
-from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import Building
 from skyeye_det.data.validation import Fault, FaultKind
@@ -64,24 +63,6 @@ def test_metadata_that_says_nothing_falls_back_to_the_scene_name(tmp_path: Path)
     scene, _ = read(tmp_path)
     assert (scene.disaster, scene.disaster_type, scene.gsd) == ("test-flood", "unknown", None)
     assert scene.buildings == ()
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".tif", ".TIFF"])
-def test_size_comes_from_the_header_of_each_image_format(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"image{suffix}"
-    assert cv2.imwrite(str(path), np.zeros((30, 47, 3), np.uint8))
-    assert image_size(path) == (47, 30)
-    path.write_bytes(path.read_bytes()[:9])
-    assert image_size(path) is None
-
-
-def test_image_of_another_format_is_decoded_and_no_image_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "image.bmp"
-    cv2.imwrite(str(path), np.zeros((5, 7, 3), np.uint8))
-    assert image_size(path) == (7, 5)
-    path.write_text("no image")
-    assert image_size(path) is None
-    assert image_size(tmp_path / "missing.png") is None
 
 
 @pytest.mark.parametrize("gone", ["images/{}_post_disaster.png", "labels/{}_post_disaster.json"])

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skyeye_det.data.image_reading import read_image
 from skyeye_det.report.gallery import SHEET_PAIRS, PanelLook, contact_sheet, safe_name, write_gallery
-from skyeye_det.report.outlines import DrawnBuilding, read_image
+from skyeye_det.report.outlines import DrawnBuilding
 from skyeye_det.report.panel import PairPicture
 
 HOSTILE = [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.data.image_reading import read_image
 from skyeye_det.data.targets import fill_polygons
 from skyeye_det.errors import InputError
 from skyeye_det.report.outlines import (
@@ -16,7 +17,6 @@ from skyeye_det.report.outlines import (
     buildings_from_results,
     crop_buildings,
     draw_outlines,
-    read_image,
     write_image,
 )
 from skyeye_det.report.panel import PairPicture, count_damage, cropped, legend, panel, put_text, thumbnails

@@ -13,9 +13,10 @@ from small_xbd import square, write_pair
 
 from skyeye_det.commands.visualize import main
 from skyeye_det.damage import DAMAGE_COLORS, SUBTYPE_BY_DAMAGE
+from skyeye_det.data.image_reading import read_image
 from skyeye_det.errors import InputError
 from skyeye_det.report.gallery import PanelLook
-from skyeye_det.report.outlines import DrawnBuilding, read_image
+from skyeye_det.report.outlines import DrawnBuilding
 from skyeye_det.report.sources import ResultFolder, scenes_of_coco, scenes_of_folder, scenes_of_xbd
 from skyeye_det.report.visualize import SceneChoice, disagreement, visualize
 from skyeye_det.xview2.submission import write_numbering
