@@ -9,10 +9,11 @@ test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The
 first has predicted, by another rule, --outline or --fill. The third is the competition's container entry; its
 paths come last.
 Several --weights are an ensemble, with one --config-file or as many.
-Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 done but for pairs that are named, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return parsed
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Predicts a folder or a pair, or decides what was predicted."""
     args = parse_arguments(arguments)
     _check(args)
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> None:
         rule = recorded_rule(args.output) if args.decisions is None else read_rule(args.decisions)
         _decide(args, store, _changed(rule, args))
         print(f"{len(store.images)} pairs decided; {args.output} holds their PNGs and instances.json")
-        return
+        return 0
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
     from skyeye_det.engine.models import Models, ensemble
@@ -96,9 +97,12 @@ def main(arguments: list[str]) -> None:
     if args.paths:
         pre, post, localization, damage = args.paths
         infer_pair(models, (pre, post), (localization, damage), rule, options)
-        return
-    count = infer_folder(models, args.images, args.output, rule, options)
+        return 0
+    count, odd = infer_folder(models, args.images, args.output, rule, options)
+    for sentence in odd:
+        print(f"not predicted: {InputError(sentence)}", file=sys.stderr)
     print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
+    return 1 if odd else 0
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
+from skyeye_det.data.pairs import image_id
 from skyeye_det.data.scene_files import SceneFiles, find_scenes
 from skyeye_det.data.targets import building_mask, segmentation_from_parts
 from skyeye_det.data.validation import Fault, Severity, count_faults, fault_table
@@ -104,6 +105,7 @@ def convert_scenes(
     faults_path = target.with_suffix(".faults.json")
     faults, counts = list(missing), Counter[int]()
     images: list[bytes] = []
+    ids: set[int] = set()
     annotated = empty = 0
     with whole_file(target) as partial, partial.open("wb") as file:
         file.write(
@@ -112,15 +114,19 @@ def convert_scenes(
         file.write(b',"annotations":[')
         count = worker_count(workers, len(found), _PAIRS_PER_WORKER)
         converted = ordered_map(_convert, found, count, chunk=8)
-        for image, buildings, damage, scene_faults in progress(
+        for scene, image, buildings, damage, scene_faults in progress(
             converted, len(found), f"convert {name}", "pair"
         ):
             faults += scene_faults
             if image is None:
                 continue
-            images.append(b'{"id":%d,%s' % (len(images) + 1, image[1:]))
+            number_of_image = image_id(scene)
+            if number_of_image in ids:
+                raise InputError(f"{root / name}: expected each scene once, found {scene} again")
+            ids.add(number_of_image)
+            images.append(b'{"id":%d,%s' % (number_of_image, image[1:]))
             entries = [
-                b'{"id":%d,"image_id":%d,%s' % (number, len(images), entry[1:])
+                b'{"id":%d,"image_id":%d,%s' % (number, number_of_image, entry[1:])
                 for number, entry in enumerate(buildings.splitlines(), start=annotated + 1)
             ]
             file.write((b"," if annotated and entries else b"") + b",".join(entries))
@@ -183,14 +189,14 @@ class _Annotation(msgspec.Struct):
     damage: int
 
 
-_Converted = tuple[bytes | None, bytes, list[int], list[Fault]]
-"""(image and, a line each, its buildings, as JSON objects without ids; damage of each building; faults)"""
+_Converted = tuple[str, bytes | None, bytes, list[int], list[Fault]]
+"""(scene; image and, a line each, its buildings, as JSON without ids; damage of each building; faults)"""
 
 
 def _convert(files: SceneFiles) -> _Converted:
     scene, faults = read_scene(files)
     if scene is None:
-        return None, b"", [], faults
+        return files.name, None, b"", [], faults
     image = {
         "file_name": f"{scene.split}/images/{scene.pre_image.name}",
         "post_file_name": f"{scene.split}/images/{scene.post_image.name}",
@@ -202,10 +208,11 @@ def _convert(files: SceneFiles) -> _Converted:
         "gsd": scene.gsd,
     }
     annotations = []
-    for uid, parts, damage, _ in scene.buildings:
+    for uid, parts, grade, _ in scene.buildings:
         mask, (x, y) = building_mask(parts, (scene.height, scene.width))
         outlines = [ring.tolist() for ring in segmentation_from_parts(parts)]
         box, area = [x, y, mask.shape[1], mask.shape[0]], int(np.count_nonzero(mask))
-        annotations.append(_Annotation(1, outlines, box, area, 0, uid, damage))
+        annotations.append(_Annotation(1, outlines, box, area, 0, uid, grade))
     lines = msgspec.json.Encoder().encode_lines(annotations)
-    return json_bytes(image), lines, [building.damage for building in scene.buildings], faults
+    damage = [building.damage for building in scene.buildings]
+    return scene.name, json_bytes(image), lines, damage, faults

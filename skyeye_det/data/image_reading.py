@@ -74,7 +74,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         with _opened(Path(path)) as image:
             size, found = (image.width, image.height), _other_kind(image)
     except OSError as error:
-        reason = error.strerror or "a file that is none, or cut off"
+        reason = (error.strerror or "").lower() or "a file that is none, or cut off"
         raise ImageError(path, FaultKind.UNREADABLE_IMAGE, reason) from error
     if size[0] * size[1] > LARGEST_IMAGE:
         raise ImageError(path, FaultKind.IMAGE_TOO_LARGE, f"{size[0]} x {size[1]} px")

@@ -5,10 +5,12 @@ resuming.
 """
 
 import gc
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,6 +24,7 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -29,6 +32,10 @@ from skyeye_det.damage import IGNORE_DAMAGE
 from skyeye_det.data.catalog import register_datasets
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.errors import InputError
+
+_SHARED_MEMORY = Path("/dev/shm")
+_PATIENCE = 600
+"""Seconds that a batch may take."""
 
 
 def damage_repeat_factors(dataset_dicts: list[dict[str, Any]], threshold: float) -> torch.Tensor:
@@ -136,16 +143,18 @@ def build_pair_train_loader(
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
+    mapper = PairMapper(cfg, True)
     loader = build_detection_train_loader(
-        PairDataset(tiles, PairMapper(cfg, True), seed),
+        PairDataset(tiles, mapper, seed),
         mapper=None,
         sampler=sampler,
         total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
-    return loader
+    crowded = max(range(len(tiles)), key=lambda number: len(tiles[number]["annotations"]))
+    sample = loader.num_workers and sum(map(_bytes, PairDataset(tiles, mapper, seed)[crowded].values()))
+    return guarded(loader, sample * cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
 
 
 def build_pair_test_loader(cfg: CfgNode, name: str) -> DataLoader:
@@ -154,11 +163,59 @@ def build_pair_test_loader(cfg: CfgNode, name: str) -> DataLoader:
     Raises:
         InputError: the data set cannot be read or has no tile.
     """
-    loader = build_detection_test_loader(
-        _dataset_dicts([name]), mapper=PairMapper(cfg, False), num_workers=cfg.DATALOADER.NUM_WORKERS
-    )
+    return pair_loader(_dataset_dicts([name]), PairMapper(cfg, False), cfg.DATALOADER.NUM_WORKERS)
+
+
+def pair_loader(
+    tiles: Sequence[dict[str, Any]], mapper: Callable[[dict[str, Any]], dict[str, Any]], workers: int
+) -> DataLoader:
+    """Loader of one whole tile at a time, in their order.
+
+    Args:
+        tiles: with ``height`` and ``width``, one or more.
+        mapper: gives a tile its ``image``.
+        workers: loading processes.
+
+    Raises:
+        InputError: as of ``guarded``.
+    """
+    loader = build_detection_test_loader(list(tiles), mapper=mapper, num_workers=workers)
+    return guarded(loader, max(6 * tile["height"] * tile["width"] for tile in tiles))
+
+
+def guarded(loader: DataLoader, batch: int) -> DataLoader:
+    """A loader whose processes keep memory shared, and do not wait for ever where there is too little.
+
+    A batch that does not fit into shared memory ends the process that wrote it, or is lost without a word.
+
+    Args:
+        loader: changed in place.
+        batch: bytes of one.
+
+    Raises:
+        InputError: shared memory does not hold the batches that are under way.
+    """
     loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
+    if not loader.num_workers:
+        return loader
+    loader.timeout = _PATIENCE
+    needed = batch * (loader.num_workers * (loader.prefetch_factor or 1) + 1)
+    free = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else needed
+    if needed > free:
+        raise InputError(
+            f"DATALOADER.NUM_WORKERS {loader.num_workers}: expected {needed / 2**20:.0f} MB of free shared "
+            f"memory for the batches under way, found {free / 2**20:.0f} MB in {_SHARED_MEMORY}; give it "
+            "more (docker run --shm-size=2g), or append DATALOADER.NUM_WORKERS 0 to load in the main process"
+        )
     return loader
+
+
+def _bytes(value: Any) -> int:
+    """Size of the tensors in a part of a sample."""
+    if isinstance(value, Instances):
+        return sum(map(_bytes, value.get_fields().values()))
+    tensor = getattr(value, "tensor", value)
+    return tensor.nbytes if isinstance(tensor, torch.Tensor) else 0
 
 
 def _begin_worker(before: Callable[[int], None] | None, number: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.footprint_file import FootprintFile
+from skyeye_det.data.pairs import image_id
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide_footprints
 from skyeye_det.decision.rule import DecisionRule
@@ -90,12 +91,14 @@ class ResultWriter:
     def __init__(self, folder: Path, rule: DecisionRule, names: Mapping[str, str] | None = None):
         self.folder, self.rule, self._names = folder, rule, names or {}
 
-    def _begin(self) -> None:
-        """Notes the rule and the names; what was decided by another rule is removed, to be decided again."""
+    def _begin(self, images: Sequence[KeptImage]) -> None:
+        """Notes rule, names and images; what was decided by another rule or of other images is removed."""
+        shown = {image.scene: image.sha256 for image in images}
         settings = {
             "rule": asdict(self.rule) | {"damage_weights": list(self.rule.damage_weights)},
             "damage": "argmax(damage_probs * damage_weights); likeliest_damage is argmax(damage_probs)",
             "numbered": bool(self._names),
+            "images": shown,
         }
         path = self.folder / SETTINGS_FILE
         known = read_json(path) if path.is_file() else settings
@@ -109,21 +112,30 @@ class ResultWriter:
         if found.get("rule") != settings["rule"] or not path.is_file():
             for part in parts:
                 part.unlink()
+        before = found.get("images")
+        for scene, digest in before.items() if isinstance(before, dict) else ():
+            if digest != shown.get(scene):
+                for stale in (*self._parts(scene), *self._pngs(scene)):
+                    stale.unlink(missing_ok=True)
         write_json(path, settings, pretty=True)
         if self._names:
             write_numbering(self.folder, self._names)
 
     def is_done(self, image: KeptImage) -> bool:
         """Whether an earlier run by this rule has written all files of an image."""
-        pngs = (self.folder / name for name in submission_names(self._name(image)))
-        return all(path.is_file() and path.stat().st_size for path in (*self._parts(image), *pngs))
+        paths = *self._parts(image.scene), *self._pngs(image.scene)
+        return all(path.is_file() and path.stat().st_size for path in paths)
 
     def write(self, image: KeptImage, buildings: Buildings) -> None:
         """Writes the PNGs and parts of an image; InputError where they cannot be written."""
-        write_submission_pngs(self.folder, self._name(image), *buildings.rasterize())
+        write_submission_pngs(self.folder, self._name(image.scene), *buildings.rasterize())
         lists = buildings, buildings.candidates
-        for path, found in zip(reversed(self._parts(image)), reversed(lists), strict=True):
-            results = found.to_coco(image.scene, image.image_id, image.file_name) if found is not None else []
+        for path, found in zip(reversed(self._parts(image.scene)), reversed(lists), strict=True):
+            results = (
+                found.to_coco(image.scene, image_id(image.scene), image.file_name)
+                if found is not None
+                else []
+            )
             write_json(path, results)
 
     def write_all(self, store: PredictionStore, footprints: FootprintFile | None = None) -> None:
@@ -133,7 +145,7 @@ class ResultWriter:
             InputError: as of ``decide_image``; the PNGs of an earlier run carry other names, or the folder
                 cannot be written.
         """
-        self._begin()
+        self._begin(store.images)
         for image in store.images:
             if not self.is_done(image):
                 self.write(image, decide_image(store, image, self.rule, footprints))
@@ -146,13 +158,17 @@ class ResultWriter:
             InputError: a part holds something else.
         """
         for number, name in enumerate(_LISTS):
-            _join(self.folder / f"{name}.json", [self._parts(image)[number] for image in images])
+            _join(self.folder / f"{name}.json", [self._parts(image.scene)[number] for image in images])
 
-    def _name(self, image: KeptImage) -> str:
-        return self._names.get(image.scene, image.scene)
+    def _name(self, scene: str) -> str:
+        return self._names.get(scene, scene)
 
-    def _parts(self, image: KeptImage) -> tuple[Path, Path]:
-        first, second = (self.folder / name / f"{image.scene}.json" for name in _LISTS)
+    def _pngs(self, scene: str) -> tuple[Path, Path]:
+        localization, damage = submission_names(self._name(scene))
+        return self.folder / localization, self.folder / damage
+
+    def _parts(self, scene: str) -> tuple[Path, Path]:
+        first, second = (self.folder / name / f"{scene}.json" for name in _LISTS)
         return first, second
 
 

@@ -4,7 +4,8 @@ import io
 import pickle
 import re
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from skyeye_det.modeling.encoders import encoder_weights, load_packaged_weights
 
 BEST_CHECKPOINT = "model_best"
 _PACKAGED = "packaged://"
+_LISTED = 12
 # What a broken or foreign file makes torch, pickle and numpy raise.
 _BROKEN = (
     ArithmeticError,
@@ -42,11 +44,11 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     else. A checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
     """
 
-    _unfit: tuple[str, ...] = ()
-    """Tensors of the last load that were missing, left over or of another shape."""
+    _whole = False
+    """Whether all tensors must fit, as those of a trained model or of a training that goes on."""
 
-    _lists_unfit = True
-    """Whether they are logged; not where an error names them."""
+    _source = ""
+    """What is being loaded, for messages."""
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes ``<save_dir>/<name>.pth``; see Checkpointer.save.
@@ -79,6 +81,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             InputError: there is no such file, it cannot be fetched, it is no checkpoint, or its training
                 state is that of another model.
         """
+        self._source = f"weights {path}"
         if path.startswith(_PACKAGED):
             weights = load_packaged_weights(path.removeprefix(_PACKAGED), self.model.state_dict())
             self._log_incompatible_keys(self._load_model({"model": weights}))
@@ -95,6 +98,18 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         finally:
             self._parsed_url_during_load = None  # detectron2 leaves it behind when a load fails
 
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """See Checkpointer.resume_or_load.
+
+        Raises:
+            InputError: as ``load``; what is to be resumed is the training of another model.
+        """
+        self._whole = resume and self.has_checkpoint()
+        try:
+            return super().resume_or_load(path, resume=resume)
+        finally:
+            self._whole = False
+
     def load_whole_model(self, path: str) -> None:
         """Loads the weights of a trained model, every one of them.
 
@@ -104,17 +119,11 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         """
         if not path:
             raise InputError("weights: expected a checkpoint, found none; pass --weights or MODEL.WEIGHTS")
-        self._lists_unfit = False
+        self._whole = True
         try:
             self.load(path, checkpointables=[])
         finally:
-            self._lists_unfit = True
-        if self._unfit:
-            raise InputError(
-                f"weights {path}: expected those of the whole model in --config-file, found "
-                f"{len(self._unfit)} tensors missing, left over or of another shape, such as "
-                f"{self._unfit[0]}; pass a .pth that training wrote, and the config.yaml that lies beside it"
-            )
+            self._whole = False
         broken = [name for name, value in self.model.state_dict().items() if not value.isfinite().all()]
         if broken:
             raise InputError(
@@ -145,10 +154,26 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             )
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
+        """Refuses weights of another model; of others says what they leave to random numbers."""
         shapes = [name for name, *_ in incompatible.incorrect_shapes]
-        self._unfit = (*incompatible.missing_keys, *incompatible.unexpected_keys, *shapes)
-        if self._lists_unfit:
-            super()._log_incompatible_keys(incompatible)
+        new, left = [*incompatible.missing_keys, *shapes], [*incompatible.unexpected_keys, *shapes]
+        taken = len(self.model.state_dict().keys() - {*new})
+        if self._whole and (new or left):
+            raise InputError(
+                f"{self._source}: expected those of the whole model in --config-file, found "
+                f"{len({*new, *left})} tensors missing, left over or of another shape, such as "
+                f"{(new + left)[0]}; pass a .pth that training wrote, and the config.yaml that lies beside it"
+            )
+        if taken < max(len(left), 1):
+            raise InputError(
+                f"{self._source}: expected weights of this model or of its backbone, found {taken} of "
+                f"{taken + len(left)} tensors that fit, and {_by_part(left) or 'no other'} that do not; name "
+                'the checkpoint of this config, or MODEL.WEIGHTS "" to begin with random numbers'
+            )
+        if new:
+            self.logger.info("Not in %s, begun with random numbers: %s", self._source, _by_part(new))
+        if left:
+            self.logger.info("In %s, not used: %s", self._source, _by_part(left))
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:
@@ -178,6 +203,14 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             if _asked_for(error) or zipfile.is_zipfile(f):
                 raise
             raise pickle.UnpicklingError("it is no archive of torch.save, or one cut off") from error
+
+
+def _by_part(names: Iterable[str]) -> str:
+    """Names of tensors, those of a part of the model together."""
+    parts = Counter(".".join(name.split(".")[:2]) for name in names)
+    listed = [f"{part} ({count})" for part, count in parts.most_common(_LISTED)]
+    more = [f"{len(parts) - _LISTED} more parts"] * (len(parts) > _LISTED)
+    return ", ".join(listed + more)
 
 
 def _asked_for(error: BaseException) -> str:

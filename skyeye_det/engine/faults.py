@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from skyeye_det.errors import InputError
 
-_OF_WORKER = re.compile(r"^skyeye_det\.errors\.\w+: (.+)", re.MULTILINE)
+_OF_WORKER = re.compile(r"^skyeye_det\.[\w.]+Error: (.+)", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+_WORKER_LATE = re.compile(r"DataLoader timed out after ([\d.]+) seconds")
 _WORKER_DIED = re.compile(r"DataLoader worker .*(killed|exited)", re.IGNORECASE)
 _LOG_OF_LOOP = logging.getLogger("detectron2.engine.train_loop")
 
@@ -41,14 +42,20 @@ def one_line(error: BaseException) -> str:
 
 def _sentence(error: BaseException) -> str | None:
     text = str(error)
+    # torch hands a worker's error on with the worker's traceback as message.
+    if original := _OF_WORKER.findall(text):
+        return original[-1]
     if isinstance(error, InputError):
-        # torch hands a worker's error on with the worker's traceback as message.
-        original = _OF_WORKER.findall(text)
-        return original[-1] if original else text
+        return text
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (
             f"out of memory ({one_line(error)[:120]}); lower SOLVER.IMS_PER_BATCH or INPUT.PAIR.CROP_SIZE, "
             "and in evaluation TEST.DETECTIONS_PER_IMAGE"
+        )
+    if late := _WORKER_LATE.search(text):
+        return (
+            f"the loading processes gave nothing for {late[1]} s: the disk is too slow, or shared memory "
+            "(/dev/shm) is full; append DATALOADER.NUM_WORKERS 0 to load in the main process"
         )
     if _WORKER_DIED.search(text):
         return (

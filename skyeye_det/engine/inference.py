@@ -1,19 +1,20 @@
 """From image pairs to kept predictions: the one loop of inference, tuning and evaluation."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
 from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.footprint_file import FootprintFile
 from skyeye_det.data.image_reading import image_size
-from skyeye_det.data.pairs import ImagePair, find_pairs
+from skyeye_det.data.loading import pair_loader
+from skyeye_det.data.pairs import ImagePair, image_id, list_pairs
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter
@@ -73,7 +74,7 @@ def infer_pair(
     Raises:
         InputError: an image or the weights are not what they should be.
     """
-    pair = PairMapper(models.cfg, is_train=False)(_tile(ImagePair("pair", *images), 1))
+    pair = PairMapper(models.cfg, is_train=False)(_tile(ImagePair("pair", *images)))
     for path in outputs:
         require_writable(path)
     models.load()
@@ -126,12 +127,10 @@ def infer_folder(
     output: Path,
     rule: DecisionRule,
     options: InferenceOptions = InferenceOptions(),
-) -> int:
+) -> tuple[int, list[str]]:
     """Predicts every pair of a folder, or those that an earlier, killed run has left, and decides them.
 
     Writes the results of ``decision.results`` to ``output``, with the prediction store in ``predictions/``.
-    ``image_id`` counts the scenes by name from 1, as ``tools/convert_xbd_to_coco.py`` does for a split
-    without faults.
 
     Args:
         models: one, or several whose predictions are merged.
@@ -141,18 +140,18 @@ def infer_folder(
         options: windows, names of the PNGs, footprints.
 
     Returns:
-        The number of pairs in the folder.
+        The number of pairs that were predicted, and a sentence on each that could not be.
 
     Raises:
-        InputError: images, weights or an earlier result are not what they should be.
+        InputError: no pair can be predicted, or weights or an earlier result are not what they should be.
     """
-    pairs = find_pairs(images)
+    pairs, halves = list_pairs(images)
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
     footprints = FootprintFile(options.footprints) if options.footprints else None
     with sole_writer(output):
-        store = keep_predictions(models, pairs, output / PREDICTIONS_FOLDER, options, footprints)
+        store, odd = keep_predictions(models, pairs, output / PREDICTIONS_FOLDER, options, footprints, halves)
         ResultWriter(output, rule, names).write_all(store, footprints)
-    return len(pairs)
+    return len(store.images), odd
 
 
 def keep_predictions(
@@ -161,7 +160,8 @@ def keep_predictions(
     folder: Path,
     options: InferenceOptions = InferenceOptions(),
     footprints: FootprintFile | None = None,
-) -> PredictionStore:
+    halves: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[PredictionStore, list[str]]:
     """Predicts the windows of pairs that a store does not hold yet.
 
     Args:
@@ -170,42 +170,48 @@ def keep_predictions(
         folder: of the store.
         options: of the windows.
         footprints: outlines to classify, in place of finding buildings.
+        halves: of ``list_pairs``.
 
     Returns:
-        The store, with all windows of all pairs.
+        The store, with all windows of the pairs that could be predicted; a sentence on each of the others.
 
     Raises:
-        InputError: an image or the weights are not what they should be, or the store is of something else.
+        InputError: no pair can be predicted, the weights are not what they should be, or the store is of
+            something else.
     """
-    tiles = [_tile(pair, number) for number, pair in enumerate(pairs, start=1)]
-    kept = tuple(
-        KeptImage(
-            tile["scene"], Path(tile["file_name"]).name, tile["image_id"], tile["height"], tile["width"]
-        )
-        for tile in tiles
-    )
+    odd, tiles = dict(halves), []
+    for pair in pairs:
+        try:
+            tiles.append(_tile(pair))
+        except InputError as error:
+            odd[pair.name] = str(error)
+    kept = tuple(_kept_image(tile) for tile in tiles)
     origin = models.origin() | {
-        "images_sha256": files_sha256(path for pair in pairs for path in (pair.pre, pair.post)),
-        "footprints_sha256": files_sha256([footprints.path], named=False) if footprints else None,
+        "footprints_sha256": files_sha256([footprints.path], named=False) if footprints else None
     }
-    store = PredictionStore.create(folder, kept, options.window, options.overlap, origin)
+    store = PredictionStore.create(folder, kept, options.window, options.overlap, origin, odd)
     todo = [(tile, image) for tile, image in zip(tiles, kept, strict=True) if store.missing(image)]
     print(
         f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them predicted before, on {models.cfg.MODEL.DEVICE}"
     )
-    if not todo:
-        return store
-    models.load()
+    if todo:
+        models.load()
     by_scene = {image.scene: image for _, image in todo}
     with faults_reported():
         loaded = read_pairs(models.cfg, [tile for tile, _ in todo])
-        for pair in progress(loaded, len(todo), "predict", "pair"):
-            image = by_scene[pair["scene"]]
+        for read in progress(loaded, len(todo), "predict", "pair"):
+            image = by_scene[read["scene"]]
+            if "fault" in read:
+                odd[image.scene] = read["fault"]
+                continue
             outlines = (
                 footprints.outlines(image.scene, (image.height, image.width))[1] if footprints else None
             )
-            _keep_image(models, store, image, pair["image"].numpy(), outlines)
-    return store
+            _keep_image(models, store, image, read["image"].numpy(), outlines)
+    store = store.without(odd)
+    if not store.images:
+        raise InputError(f"no pair can be predicted, of {len(odd)}, such as {next(iter(odd.values()))}")
+    return store, [odd[scene] for scene in sorted(odd)]
 
 
 def _keep_image(
@@ -230,7 +236,13 @@ def _keep_image(
         store.save(image, window, models.classify(window.of(pixels), given))
 
 
-def _tile(pair: ImagePair, image_id: int) -> dict[str, Any]:
+def _kept_image(tile: dict[str, Any]) -> KeptImage:
+    paths = Path(tile["file_name"]), Path(tile["post_file_name"])
+    digest = files_sha256(paths, named=False)
+    return KeptImage(tile["scene"], paths[0].name, tile["height"], tile["width"], digest)
+
+
+def _tile(pair: ImagePair) -> dict[str, Any]:
     """A pair as ``PairMapper`` takes it.
 
     Raises:
@@ -247,7 +259,7 @@ def _tile(pair: ImagePair, image_id: int) -> dict[str, Any]:
         "file_name": str(pair.pre),
         "post_file_name": str(pair.post),
         "scene": pair.name,
-        "image_id": image_id,
+        "image_id": image_id(pair.name),
         "height": height,
         "width": width,
     }
@@ -256,25 +268,14 @@ def _tile(pair: ImagePair, image_id: int) -> dict[str, Any]:
 def read_pairs(cfg: CfgNode, tiles: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Reads tiles as ``PairMapper`` gives them, in ``cfg.DATALOADER.NUM_WORKERS`` processes.
 
-    Raises:
-        InputError: an image cannot be read.
+    Yields:
+        Of a tile that cannot be read, ``scene`` and a sentence as ``fault``.
     """
     listed = list(tiles)
-    if not listed:
-        return
-    loader = build_detection_test_loader(
-        listed,
-        mapper=_SentenceMapper(PairMapper(cfg, is_train=False)),
-        num_workers=min(cfg.DATALOADER.NUM_WORKERS, len(listed) - 1),
-    )
-    fault = None
-    for (pair,) in loader:
-        fault = pair.get("fault")
-        if fault:
-            break
-        yield pair
-    if fault:  # raised here, when the loading processes have ended in order
-        raise InputError(fault)
+    if listed:
+        workers = min(cfg.DATALOADER.NUM_WORKERS, len(listed) - 1)
+        for (pair,) in pair_loader(listed, _SentenceMapper(PairMapper(cfg, is_train=False)), workers):
+            yield pair
 
 
 class _SentenceMapper:
@@ -287,4 +288,4 @@ class _SentenceMapper:
         try:
             return self._mapper(tile)
         except InputError as error:
-            return {"fault": str(error)}
+            return {"scene": tile["scene"], "fault": str(error)}

@@ -5,6 +5,7 @@ import logging
 import re
 import weakref
 from collections import OrderedDict
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from skyeye_det.engine.pictures import PictureEvaluator
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
+from skyeye_det.files import sole_writer
 
 SCORE = "xview2/score"
 """The metric by which the best checkpoint is kept."""
@@ -215,13 +217,15 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
         Results of the last evaluation, on the main process.
 
     Raises:
-        InputError: config, data, weights or memory are not what they should be, or the losses became NaN.
+        InputError: config, data, weights or memory are not what they should be, another run is at
+            OUTPUT_DIR, or the losses became NaN.
     """
     cfg = load_config(args.config_file, args.opts)
     if not args.eval_only:
         check_training(cfg, comm.get_world_size(), args.resume)
-    set_up(cfg, args)
-    with faults_reported():
+    claimed = sole_writer(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext()
+    with claimed, faults_reported():
+        set_up(cfg, args)
         if args.eval_only:
             return _evaluate(cfg, args.resume)
         trainer = PairTrainer(cfg)

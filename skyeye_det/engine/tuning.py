@@ -28,7 +28,10 @@ def keep_labelled(
     """
     pairs = [ImagePair(each.name, each.pre_image, each.post_image) for each in scenes]
     with sole_writer(folder):
-        return keep_predictions(Models(files, overrides), pairs, folder)
+        store, odd = keep_predictions(Models(files, overrides), pairs, folder)
+    if odd:
+        raise InputError(f"{odd[0]}; a score needs every tile")
+    return store
 
 
 def models_by_fold(files: Sequence[ModelFiles], splits: Sequence[str]) -> list[list[ModelFiles]]:

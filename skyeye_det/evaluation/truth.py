@@ -153,8 +153,8 @@ def _complete_scenes(root: Path, splits: Iterable[str]) -> dict[str, SceneFiles]
     found: dict[str, SceneFiles] = {}
     for split in splits:
         scenes, faults = find_scenes(root, split)
-        if faults:
-            raise InputError(f"{root}: {faults[0]}, and {len(faults)} in all; a score needs every tile")
+        if lost := [fault for fault in faults if fault.kind.drops_pair]:
+            raise InputError(f"{root}: {lost[0]}, and {len(lost)} in all; a score needs every tile")
         for files in scenes:
             if files.name in found:
                 other = found[files.name].split

@@ -4,20 +4,21 @@ A file is a compressed ``.npz`` without pickles, written whole, so a window is t
 resuming, of tuning and of a new decision. ``store.json`` says which models saw which images.
 """
 
+import glob
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import files_sha256, lock_settings, read_json, whole_file
+from skyeye_det.files import files_sha256, lock_settings, read_json, whole_file, write_json
 from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 from skyeye_det.prediction.windows import Window, cut_windows
 
-STORE_VERSION = 7
+STORE_VERSION = 8
 """Raised when the code predicts something else by the same config and weights; others are refused."""
 
 SETTINGS_FILE = "store.json"
@@ -32,16 +33,16 @@ class KeptImage:
     Attributes:
         scene: its name.
         file_name: of the pre image, without folder.
-        image_id: number in COCO results.
         height: px.
         width: px.
+        sha256: of both images.
     """
 
     scene: str
     file_name: str
-    image_id: int
     height: int
     width: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -62,29 +63,52 @@ class PredictionStore:
 
     @classmethod
     def create(
-        cls, folder: Path, images: tuple[KeptImage, ...], window: int, overlap: int, origin: Mapping[str, Any]
+        cls,
+        folder: Path,
+        images: tuple[KeptImage, ...],
+        window: int,
+        overlap: int,
+        origin: Mapping[str, Any],
+        without: Collection[str] = (),
     ) -> "PredictionStore":
         """Opens a store for these models and images, a new one or one that an earlier run has begun.
 
+        What was predicted of an image that has changed since, or can no longer be used, is removed.
+
         Args:
             folder: made where it is not there.
-            images: all of them.
+            images: all that can be predicted.
             window: side of a window in px.
             overlap: px that neighbours share.
             origin: JSON values that say what the predictions come from; ``weights`` is for people.
+            without: scenes that are given too, and cannot be predicted.
 
         Raises:
-            InputError: it holds predictions of other models, images or windows, or of an unknown origin.
+            InputError: it holds predictions of other models, scenes or windows, or of an unknown origin.
         """
-        settings = {
-            "version": STORE_VERSION,
-            **origin,
-            "window": window,
-            "overlap": overlap,
-            "images": [list(vars(image).values()) for image in images],
-        }
-        lock_settings(folder / SETTINGS_FILE, settings, "*.npz", "--output")
+        settings = {"version": STORE_VERSION, **origin, "window": window, "overlap": overlap}
+        path = folder / SETTINGS_FILE
+        lock_settings(path, settings, "*.npz", "--output")
+        known = cls.read(folder).images if "images" in read_json(path) else ()
+        if gone := {image.scene for image in known} - {image.scene for image in images} - {*without}:
+            raise InputError(
+                f"{path}: expected predictions of the images that are given, found some of {len(gone)} other"
+                f" scenes, such as {min(gone)}; choose another --output, or delete {folder} to begin anew"
+            )
+        for image in {*known} - {*images}:
+            for window_file in folder.glob(f"{glob.escape(image.scene)}@*.npz"):
+                window_file.unlink()
+        write_json(path, settings | {"images": [list(vars(image).values()) for image in images]}, pretty=True)
         return cls(folder, images, window, overlap)
+
+    def without(self, scenes: Collection[str]) -> "PredictionStore":
+        """The store of all other scenes, now and when it is opened again."""
+        images = tuple(image for image in self.images if image.scene not in scenes)
+        path = self.folder / SETTINGS_FILE
+        write_json(
+            path, read_json(path) | {"images": [list(vars(image).values()) for image in images]}, pretty=True
+        )
+        return replace(self, images=images)
 
     @classmethod
     def read(cls, folder: Path) -> "PredictionStore":

@@ -20,7 +20,7 @@ BUILDING = (20, 30, 60, 70)  # 1,600 px
 
 def keep(folder: Path, prediction: Prediction) -> None:
     height, width = prediction.shape
-    images = (KeptImage("town_00000001", "town_00000001_pre_disaster.png", 1, height, width),)
+    images = (KeptImage("town_00000001", "town_00000001_pre_disaster.png", height, width, "1"),)
     store = PredictionStore.create(folder / "predictions", images, 1024, 256, {"weights": ["w.pth"]})
     store.save(images[0], store.windows(images[0])[0], prediction)
 

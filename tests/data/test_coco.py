@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
 from skyeye_det.data.coco import ConversionSummary, convert_split, summary_table
+from skyeye_det.data.pairs import image_id
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import fill_polygons, parts_from_segmentation
 from skyeye_det.data.validation import FaultKind, count_faults
@@ -33,7 +34,7 @@ def test_fields_of_image_and_annotation(tmp_path: Path) -> None:
     _, content = convert(tmp_path)
     assert content["images"] == [
         {
-            "id": 1,
+            "id": image_id("test-flood_00000001"),
             "file_name": "train/images/test-flood_00000001_pre_disaster.tif",
             "post_file_name": "train/images/test-flood_00000001_post_disaster.tif",
             "width": 64,
@@ -47,7 +48,7 @@ def test_fields_of_image_and_annotation(tmp_path: Path) -> None:
     assert content["annotations"] == [
         {
             "id": 1,
-            "image_id": 1,
+            "image_id": image_id("test-flood_00000001"),
             "category_id": 1,
             "segmentation": [[10, 10, 20, 10, 20, 20, 10, 20]],
             "bbox": [10, 10, 11, 11],

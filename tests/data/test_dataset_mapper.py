@@ -1,8 +1,6 @@
 """What the model is given: images, masks by the official rule, boxes and damage."""
 
 import json
-import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -16,7 +14,6 @@ from skyeye_det.data.augmentation import (
     WindowTransform,
 )
 from skyeye_det.data.dataset_mapper import PairMapper
-from skyeye_det.data.image_reading import read_image
 from skyeye_det.errors import InputError
 
 
@@ -169,47 +166,10 @@ def test_the_dataset_dict_is_left_as_it_is(tmp_path):
     assert json.dumps(tile) == before
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
-def test_images_of_each_kind_are_read(tmp_path, suffix):
-    path = tmp_path / f"tile{suffix}"
-    cv2.imwrite(str(path), np.full((8, 9, 3), (10, 20, 30), np.uint8))
-    assert np.abs(read_image(str(path), (8, 9)).astype(int) - (10, 20, 30)).max() <= 3
-
-
-def test_a_grey_image_is_read_as_three_channels(tmp_path):
-    path = tmp_path / "grey.png"
-    cv2.imwrite(str(path), np.full((8, 9), 60, np.uint8))
-    assert np.array_equal(read_image(str(path), (8, 9)), np.full((8, 9, 3), 60))
-
-
-def _huge_png():
-    """Some 200 bytes that promise 10**10 pixels."""
-    content = bytearray(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
-    content[16:24] = struct.pack(">II", 100_000, 100_000)
-    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    return bytes(content)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no image", b"\x89PNG\r\n\x1a\n", _huge_png()])
-def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content):
-    path = tmp_path / "tile.png"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"tile\.png: (cannot be read|expected a png)"):
-        read_image(str(path), (8, 8))
-
-
 def test_a_wrong_size_is_refused_with_both_sizes(tmp_path):
     tile = write_tile(tmp_path, [], _noise(), _noise(32))
     with pytest.raises(InputError, match=r"post_disaster\.png: expected 64 x 64 px .* found 32 x 32"):
         PairMapper(pair_config(), False)(tile)
-
-
-def test_sixteen_bits_are_refused(tmp_path):
-    path = tmp_path / "deep.png"
-    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint16))
-    with pytest.raises(InputError, match="expected 8 bits a channel, found uint16"):
-        read_image(str(path), (8, 8))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import shutil
+import time
 from collections import Counter
 from itertools import islice
 
@@ -21,6 +23,7 @@ from skyeye_det.data.loading import (
     build_pair_train_loader,
     damage_repeat_factors,
 )
+from skyeye_det.engine.faults import faults_reported
 from skyeye_det.errors import InputError
 
 
@@ -110,6 +113,33 @@ def test_workers_leave_shared_memory_and_the_cores_to_each_other(build, monkeypa
     assert told["frozen"] > 10_000
     assert told["threads"] == 1
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize(("build", "batch"), [(_train_loader, 1), (_test_loader, 6 * 64 * 64)])
+def test_batches_that_shared_memory_does_not_hold_are_refused(build, batch, monkeypatch, tmp_path):
+    cfg = pair_config()
+    cfg.DATALOADER.NUM_WORKERS = 2
+    assert build(cfg).timeout > 0
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda path: disk._replace(free=5 * batch - 1))
+    with pytest.raises(
+        InputError, match=r"NUM_WORKERS 2: expected \d+ MB of free shared memory .* --shm-size"
+    ):
+        build(cfg)
+    cfg.DATALOADER.NUM_WORKERS = 0
+    assert build(cfg).timeout == 0
+
+
+def test_loading_that_gives_nothing_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(loading, "_PATIENCE", 0.5)
+    monkeypatch.setattr(PairMapper, "__call__", lambda mapper, tile: time.sleep(30))
+    cfg = pair_config()
+    cfg.DATALOADER.NUM_WORKERS = 1
+    with (
+        pytest.raises(InputError, match=r"gave nothing for 0\.5 s: .*DATALOADER\.NUM_WORKERS 0"),
+        faults_reported(),
+    ):
+        next(iter(_test_loader(cfg)))
 
 
 def test_evaluation_gives_every_tile_once_and_whole():

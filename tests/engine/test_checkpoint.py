@@ -210,7 +210,45 @@ def test_weights_of_another_model_are_refused_for_inference(tmp_path: Path) -> N
     checkpointer = SkyeyeCheckpointer(small())
     with pytest.raises(InputError, match="expected those of the whole model"):
         checkpointer.load_whole_model(str(tmp_path / "model.pth"))
-    checkpointer.load(str(tmp_path / "model.pth"))  # training may begin from parts
+
+
+def test_training_begins_from_parts_that_are_listed_and_not_from_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Parts(nn.Module):
+        def __init__(self, **parts: nn.Module):
+            super().__init__()
+            for name, part in parts.items():
+                self.add_module(name, part)
+
+    def saved(**parts: nn.Module) -> str:
+        SkyeyeCheckpointer(Parts(**parts), str(tmp_path)).save("model")
+        return str(tmp_path / "model.pth")
+
+    model = Parts(trunk=small(), damage=small(), mask=nn.Linear(9, 9))
+    for strange in (
+        saved(other=small()),
+        saved(trunk=nn.Linear(7, 7)),
+        saved(trunk=small(), a=small(), b=small()),
+    ):
+        with pytest.raises(InputError, match=r"found \d of \d tensors that fit") as told:
+            SkyeyeCheckpointer(model).load(strange)
+        assert strange in str(told.value)
+    with caplog.at_level("INFO"):
+        SkyeyeCheckpointer(model).load(saved(trunk=small(), other=small()))
+    assert "begun with random numbers: damage.weight (1), damage.bias (1), mask.weight (1)" in caplog.text
+    assert "not used: other.weight (1), other.bias (1)" in caplog.text
+
+
+def test_training_of_another_model_is_not_resumed(tmp_path: Path) -> None:
+    old = nn.Sequential(small(), nn.Linear(2, 2))
+    SkyeyeCheckpointer(old, str(tmp_path), optimizer=torch.optim.AdamW(old.parameters())).save("model")
+    new = nn.Sequential(small(), nn.Linear(2, 3))
+    checkpointer = SkyeyeCheckpointer(new, str(tmp_path), optimizer=torch.optim.AdamW(new.parameters()))
+    with pytest.raises(
+        InputError, match=r"expected those of the whole model .* found 2 tensors .* 1\.weight"
+    ):
+        checkpointer.resume_or_load("", resume=True)
 
 
 def test_backbone_weights_alone_are_refused_for_inference() -> None:

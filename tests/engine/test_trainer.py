@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_model import CONFIGS, tiny_overrides
 
+from skyeye_det import files
 from skyeye_det.engine import trainer as trainer_module
 from skyeye_det.engine.setup import load_config
 from skyeye_det.engine.trainer import PairTrainer, train
@@ -156,6 +157,18 @@ def test_eval_only_prints_the_score(trained: Path, tmp_path: Path, capfd: pytest
     assert f"{results['xview2']['score']:.4f}" in printed
 
 
+def test_output_folder_of_another_training_is_left_alone(
+    tiny_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
+    with (
+        files.sole_writer(tmp_path),
+        pytest.raises(InputError, match=f"{tmp_path}: another run writes to it"),
+    ):
+        train(arguments(tmp_path))
+    assert not any(tmp_path.iterdir())
+
+
 def test_eval_only_wants_a_trained_model(tiny_datasets: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a checkpoint, found none"):
         train(arguments(tmp_path, eval_only=True))
@@ -198,7 +211,9 @@ def test_missing_image_is_reported_in_a_sentence(
         return read(path.replace("post_disaster", "none"), shape)
 
     monkeypatch.setattr(dataset_mapper, "read_image", without_post)
-    with pytest.raises(InputError, match=r"^.*_none\.png: cannot be read") as told:
+    with pytest.raises(
+        InputError, match=r"^.*_none\.png: expected a PNG, JPEG or TIFF image, found no such file"
+    ) as told:
         train(arguments(tmp_path, DATALOADER__NUM_WORKERS=workers))
     assert "\n" not in str(told.value)
     assert "Traceback" not in "".join(capfd.readouterr())

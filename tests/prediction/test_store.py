@@ -14,7 +14,7 @@ from skyeye_det.prediction.store import (
     save_prediction,
 )
 
-IMAGES = (KeptImage("a_00000001", "a.png", 1, 96, 128), KeptImage("b_00000002", "b.png", 2, 96, 128))
+IMAGES = (KeptImage("a_00000001", "a.png", 96, 128, "1"), KeptImage("b_00000002", "b.png", 96, 128, "2"))
 HYBRID = square_prediction(
     [(3, 4, 30, 40)] * 2, [0.9, 0.5], components=[False, True], building_map=map_of([(3, 4, 30, 40)], 0.7)
 )
