@@ -1,6 +1,7 @@
 """``skyeye <command>``, and the same commands by the names of ``tools/``."""
 
 import getpass
+import logging
 import os
 import sys
 from importlib import import_module
@@ -20,6 +21,7 @@ def run(name: str) -> None:
         name: of ``COMMANDS``.
     """
     _name_user()
+    _hush_libraries()
     run_command(lambda: import_module(f"skyeye_det.commands.{name}").main(sys.argv[1:]))
 
 
@@ -41,6 +43,15 @@ def _name_user() -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["USER"] = f"uid{os.getuid()}"
+
+
+def _hush_libraries() -> None:
+    """Keeps warnings that concern programmers off the terminal; training notes them in its log file."""
+    os.environ.setdefault("TORCH_LOGS", "-torch.fx")
+    logging.captureWarnings(True)
+    warnings = logging.getLogger("py.warnings")
+    warnings.addHandler(logging.NullHandler())
+    warnings.propagate = False
 
 
 def _refuse(name: str) -> None:

@@ -143,9 +143,9 @@ def build_pair_train_loader(
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
-    mapper = PairMapper(cfg, True)
+    dataset = PairDataset(tiles, PairMapper(cfg, True), seed)
     loader = build_detection_train_loader(
-        PairDataset(tiles, mapper, seed),
+        dataset,
         mapper=None,
         sampler=sampler,
         total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
@@ -153,7 +153,7 @@ def build_pair_train_loader(
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
     crowded = max(range(len(tiles)), key=lambda number: len(tiles[number]["annotations"]))
-    sample = loader.num_workers and sum(map(_bytes, PairDataset(tiles, mapper, seed)[crowded].values()))
+    sample = loader.num_workers and sum(map(_bytes, dataset[crowded].values()))
     return guarded(loader, sample * cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
 
 

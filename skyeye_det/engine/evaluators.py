@@ -11,10 +11,17 @@ import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from numpy.typing import NDArray
+from torch import nn
 
 from skyeye_det.data.targets import scene_targets
+from skyeye_det.decision.decide import decide
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.decision.stitch import stitch
+from skyeye_det.engine.models import network_output
 from skyeye_det.evaluation.instance_metrics import average_precision, count_proposals, proposal_figures
 from skyeye_det.evaluation.truth import annotated_buildings
+from skyeye_det.prediction.prediction import prediction_from_output
+from skyeye_det.prediction.windows import cut_windows
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 
 
@@ -107,3 +114,31 @@ class BuildingEvaluator(DatasetEvaluator):
         if proposals:
             figures |= proposal_figures(np.sum(proposals, axis=0))
         return OrderedDict(segm=figures)
+
+
+class DecidingModel(nn.Module):
+    """A network whose output is buildings, for detectron2's evaluation loop.
+
+    Args:
+        network: of ``build_pair_model``.
+        rule: to decide by.
+    """
+
+    def __init__(self, network: nn.Module, rule: DecisionRule):
+        super().__init__()
+        self.network, self._rule = network, rule
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A dict a pair with ``buildings`` and, of a single window, the network's ``proposals``."""
+        outputs: list[dict[str, Any]] = []
+        for pair in batched_inputs:
+            image = pair["image"].numpy()
+            shape = image.shape[1], image.shape[2]
+            windows, found = cut_windows(shape), []
+            for window in windows:
+                seen = network_output(self.network, window.of(image))
+                found.append((window, decide(prediction_from_output(seen), self._rule)))
+            outputs.append({"buildings": stitch(found, shape, self._rule)})
+            if len(windows) == 1 and "proposals" in seen:
+                outputs[-1]["proposals"] = seen["proposals"]
+        return outputs

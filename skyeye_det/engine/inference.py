@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from torch import nn
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.footprint_file import FootprintFile
@@ -16,17 +15,16 @@ from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.loading import pair_loader
 from skyeye_det.data.pairs import ImagePair, image_id, list_pairs
 from skyeye_det.decision.buildings import Buildings
-from skyeye_det.decision.decide import decide
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.stitch import decide_windows, stitch
+from skyeye_det.decision.stitch import decide_windows
 from skyeye_det.engine.faults import faults_reported
-from skyeye_det.engine.models import Models, network_output
+from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 from skyeye_det.files import files_sha256, require_writable, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to, shared_out
 from skyeye_det.prediction.masks import Crop
-from skyeye_det.prediction.prediction import prediction_from_output
+from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
 from skyeye_det.progress import progress
@@ -91,34 +89,6 @@ def buildings_of(
     shape = image.shape[1], image.shape[2]
     windows = cut_windows(shape, window, overlap)
     return decide_windows(((each, models.predict(each.of(image))) for each in windows), shape, rule)
-
-
-class DecidingModel(nn.Module):
-    """A network whose output is buildings, for detectron2's evaluation loop.
-
-    Args:
-        network: of ``build_pair_model``.
-        rule: to decide by.
-    """
-
-    def __init__(self, network: nn.Module, rule: DecisionRule):
-        super().__init__()
-        self.network, self._rule = network, rule
-
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """A dict a pair with ``buildings`` and, of a single window, the network's ``proposals``."""
-        outputs: list[dict[str, Any]] = []
-        for pair in batched_inputs:
-            image = pair["image"].numpy()
-            shape = image.shape[1], image.shape[2]
-            windows, found = cut_windows(shape), []
-            for window in windows:
-                seen = network_output(self.network, window.of(image))
-                found.append((window, decide(prediction_from_output(seen), self._rule)))
-            outputs.append({"buildings": stitch(found, shape, self._rule)})
-            if len(windows) == 1 and "proposals" in seen:
-                outputs[-1]["proposals"] = seen["proposals"]
-        return outputs
 
 
 def infer_folder(
@@ -196,7 +166,7 @@ def keep_predictions(
     )
     if todo:
         models.load()
-    by_scene = {image.scene: image for _, image in todo}
+    by_scene, full = {image.scene: image for _, image in todo}, 0
     with faults_reported():
         loaded = read_pairs(models.cfg, [tile for tile, _ in todo])
         for read in progress(loaded, len(todo), "predict", "pair"):
@@ -207,7 +177,12 @@ def keep_predictions(
             outlines = (
                 footprints.outlines(image.scene, (image.height, image.width))[1] if footprints else None
             )
-            _keep_image(models, store, image, read["image"].numpy(), outlines)
+            full += _keep_image(models, store, image, read["image"].numpy(), outlines)
+    if full:
+        print(
+            f"{full} windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows: buildings may be"
+            " lost; raise it with --opts, or take a smaller --window"
+        )
     store = store.without(odd)
     if not store.images:
         raise InputError(f"no pair can be predicted, of {len(odd)}, such as {next(iter(odd.values()))}")
@@ -220,7 +195,9 @@ def _keep_image(
     image: KeptImage,
     pixels: np.ndarray,
     outlines: Sequence[Crop] | None,
-) -> None:
+) -> int:
+    """Predicts and keeps the missing windows; returns how many of them are full of instances."""
+    most, full = min(cfg.TEST.DETECTIONS_PER_IMAGE for cfg in models.configs), 0
     missing = set(store.missing(image))
     windows = store.windows(image)
     shares = shared_out(outlines, windows) if outlines is not None else [[]] * len(windows)
@@ -228,12 +205,15 @@ def _keep_image(
         if window not in missing:
             continue
         if outlines is None:
-            store.save(image, window, models.predict(window.of(pixels)))
+            prediction = models.predict(window.of(pixels))
+            store.save(image, window, prediction)
+            full += isinstance(prediction, InstancePrediction) and (~prediction.is_component).sum() >= most
             continue
         given = Footprints(
             [cut_to(outlines[index], window) for index in indices], (window.height, window.width)
         )
         store.save(image, window, models.classify(window.of(pixels), given))
+    return full
 
 
 def _kept_image(tile: dict[str, Any]) -> KeptImage:

@@ -4,7 +4,9 @@ import argparse
 import logging
 import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -167,13 +169,30 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
             write_bytes(Path(cfg.OUTPUT_DIR) / _RULE, read_bytes(cfg.TEST.DECISIONS))
             written.defrost()
             written.TEST.DECISIONS = _RULE
-        default_setup(written, args)
-        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="skyeye_det")
+        rank = comm.get_rank()
+        args.config_file = str(find_config(args.config_file))
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # asked for the environment
+        with _written_alone(setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)):
+            default_setup(written, args)
+        logger = setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="skyeye_det")
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="py.warnings", configure_stdout=False)
     except OSError as error:
         raise InputError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot be written ({error.strerror or error})"
         ) from error
-    logging.getLogger("skyeye_det").info("Device: %s", cfg.MODEL.DEVICE)
+    logger.info("Device: %s; environment and whole config: %s/log.txt", cfg.MODEL.DEVICE, cfg.OUTPUT_DIR)
+
+
+@contextmanager
+def _written_alone(logger: logging.Logger) -> Iterator[None]:
+    """Keeps a logger to its file: detectron2 begins with 300 lines of settings."""
+    handlers = [handler for handler in logger.handlers if getattr(handler, "stream", None) is sys.stdout]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.WARNING)
+    yield
+    for handler, level in zip(handlers, levels, strict=True):
+        handler.setLevel(level)
 
 
 def check_training(cfg: CfgNode, processes: int, resume: bool = False) -> None:

@@ -24,9 +24,8 @@ from torch.utils.data import DataLoader
 from skyeye_det.data.loading import build_pair_test_loader, build_pair_train_loader
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
-from skyeye_det.engine.evaluators import BuildingEvaluator, XView2Evaluator
+from skyeye_det.engine.evaluators import BuildingEvaluator, DecidingModel, XView2Evaluator
 from skyeye_det.engine.faults import faults_reported
-from skyeye_det.engine.inference import DecidingModel
 from skyeye_det.engine.pictures import PictureEvaluator
 from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
 from skyeye_det.engine.wandb_writer import WandbWriter

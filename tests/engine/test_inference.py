@@ -224,6 +224,13 @@ def test_odd_pairs_are_named_the_rest_is_done_and_the_mended_are_taken_up(weight
     assert not [name for name in pngs(output) if name.startswith(SCENES[0])]
 
 
+def test_windows_that_are_full_of_instances_are_told(weights, images, tmp_path, capsys):
+    infer_folder(models(weights), images, tmp_path / "out", ALL)
+    assert "DETECTIONS_PER_IMAGE" not in capsys.readouterr().out
+    infer_folder(models(weights, TEST__DETECTIONS_PER_IMAGE=2), images, tmp_path / "few", ALL)
+    assert "3 windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows" in capsys.readouterr().out
+
+
 def test_results_fit_the_coco_file_of_a_conversion_that_leaves_a_pair_out(weights, tiny_datasets, tmp_path):
     root = tmp_path / "xbd"
     shutil.copytree(tiny_datasets / "tiny", root)
