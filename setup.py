@@ -64,6 +64,8 @@ setup(
             "hypothesis>=6",  # the current form of @given and settings
             "ruff>=0.9",  # first with the 2025 style that the sources are formatted in
             "mypy>=1.15",  # first that reads the type stubs of numpy 2.2 and later
+            "mkdocs-material>=9.6,<10",  # of MkDocs 1, whose hooks docs/pages.py uses
+            "mkdocstrings[python]>=0.29",  # first that shows every public name of a module by default
         ],
     },
     classifiers=[

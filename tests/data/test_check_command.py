@@ -116,18 +116,6 @@ def test_printable_text_is_one_line_of_utf8() -> None:
         text.encode()
 
 
-def test_every_kind_has_a_rule_and_the_documentation_states_it() -> None:
-    text = (REPOSITORY / "datasets" / "README.md").read_text()
-    section = text[text.index("## Faults") :]
-    rows = [
-        f"| `{kind.value}` | {kind.expected} | {kind.rule} | {kind.severity.value} "
-        f"| {'check' if kind.only_in_check else 'both'} |"
-        for kind in FaultKind
-    ]
-    documented = [line for line in section.splitlines() if line.startswith("| `") and line.count("|") == 6]
-    assert documented == rows
-
-
 def test_documentation_states_the_exit_codes() -> None:
     text = (REPOSITORY / "datasets" / "README.md").read_text()
     for severity, code in ((Severity.ERROR, 3), (Severity.WARNING, 1), (Severity.NOTE, 0)):

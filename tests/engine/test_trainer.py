@@ -161,10 +161,7 @@ def test_output_folder_of_another_training_is_left_alone(
     tiny_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_PATIENCE", 0.0)
-    with (
-        files.sole_writer(tmp_path),
-        pytest.raises(InputError, match=f"{tmp_path}: another run writes to it"),
-    ):
+    with files.sole_writer(tmp_path), pytest.raises(InputError, match="another run writes to it"):
         train(arguments(tmp_path))
     assert not any(tmp_path.iterdir())
 
