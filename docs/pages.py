@@ -26,7 +26,7 @@ OUTSIDE = {
 """Page of the site -> file that it is made of."""
 
 API = {
-    "Use a model": ["skyeye_det", "skyeye_det.engine.model", "skyeye_det.decision.buildings"],
+    "Use a model": ["skyeye_det"],
     "Decide": ["skyeye_det.decision.rule", "skyeye_det.decision.decide", "skyeye_det.decision.stitch"],
     "Predict and keep": [
         "skyeye_det.prediction.prediction",
@@ -68,7 +68,8 @@ def results_table() -> str:
         if row["listed"]:
             interval = f" [{row['score_low']}, {row['score_high']}]" if row["score_low"] else ""
             trained = row["training"].partition(":")[0]
-            cells = [row["model"], trained, row["judged_on"], row["rule"], row["score"] + interval]
+            rule = row["rule"].partition(",")[0]
+            cells = [row["model"], trained, row["judged_on"], rule, row["score"] + interval]
             lines.append(
                 [*cells, *(row[key] for key in ("localization", "mask_ap50", "seconds", "memory_mib"))]
             )
