@@ -1,8 +1,10 @@
 """SkyEye: damage of every building from satellite images taken before and after a disaster.
 
+```python
 import skyeye_det
 model = skyeye_det.load(config="xbd_mrcnn.yaml", weights="model.pth")
 buildings = model(pre, post)  # uint8 (H, W, 3) each -> Buildings
+```
 """
 
 from typing import TYPE_CHECKING, Any
