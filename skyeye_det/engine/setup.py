@@ -34,6 +34,7 @@ from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_bytes, write_bytes
+from skyeye_det.modeling.timm_weights import names_timm_weights, timm_normalization
 from skyeye_det.yaml_text import parse_yaml
 
 
@@ -69,6 +70,10 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
             f"config overrides {' '.join(map(str, overrides))}: "
             f"{one_line(error) or 'expected KEY VALUE pairs'}"
         ) from error
+    if names_timm_weights(cfg.MODEL.WEIGHTS) and "MODEL.PIXEL_MEAN" not in overrides:
+        mean, std = timm_normalization(cfg.MODEL.WEIGHTS)
+        order = 1 if cfg.INPUT.FORMAT == "RGB" else -1
+        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = 2 * mean[::order], 2 * std[::order]
     if "MODEL.DEVICE" not in overrides:
         cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     _check(cfg)
@@ -170,7 +175,8 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
             written.defrost()
             written.TEST.DECISIONS = _RULE
         rank = comm.get_rank()
-        args.config_file = str(find_config(args.config_file))
+        if args.config_file:  # detectron2 shows the file
+            args.config_file = str(find_config(args.config_file))
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # asked for the environment
         with _written_alone(setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)):
             default_setup(written, args)
