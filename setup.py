@@ -1,7 +1,7 @@
 """Metadata and dependency bounds of skyeye_det; requirements.lock holds the exact versions of `make env`.
 
 torch and detectron2 are in no list here: conversion, scoring and PNG writing run without them, and a GPU
-server keeps the builds that fit its driver. `make env` and README.md tell how they are installed.
+server keeps the builds that fit its driver. `make env` and docs/guide.md tell how they are installed.
 """
 
 import re
@@ -61,7 +61,7 @@ setup(
         ],
         "dev": [
             "pytest>=8",  # tests/conftest.py uses hooks with pathlib paths and pyproject.toml asks for 8
-            "orjson>=3.10",  # first with wheels for Python 3.13; the floor of tools/benchmark.py
+            "orjson>=3.10",  # first with wheels for Python 3.13; the floor of tools/benchmark
             "hypothesis>=6",  # the current form of @given and settings
             "ruff>=0.9",  # first with the 2025 style that the sources are formatted in
             "mypy>=1.15",  # first that reads the type stubs of numpy 2.2 and later

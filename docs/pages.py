@@ -47,7 +47,7 @@ API = {
 """Heading of the page on the Python interface -> modules."""
 
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(#[^)]*)?\)")
+_LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#]+)(#[^)]*)?\)")
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -67,7 +67,8 @@ def results_table() -> str:
     for row in _rows("results.csv"):
         if row["listed"]:
             interval = f" [{row['score_low']}, {row['score_high']}]" if row["score_low"] else ""
-            trained = row["training"].partition(":")[0]
+            second = ", second step" * ("second step" in row["training"])
+            trained = row["training"].partition(":")[0] + second
             rule = row["rule"].partition(",")[0]
             cells = [row["model"], trained, row["judged_on"], rule, row["score"] + interval]
             lines.append(
@@ -83,6 +84,8 @@ def figures_table(name: str) -> str:
         if row["table"] == name:
             beside = f"{row['baseline']} ({row['baseline_is']})" if row["baseline"] else ""
             lines.append([row["figure"], row["value"], beside, row["bar"], row["commit"]])
+    if not lines:
+        raise KeyError(f"figures.csv has no table {name}")
     return _table(["what", "figure", "beside it", "bar", "commit"], lines)
 
 
@@ -152,9 +155,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:  # noqa: ARG001 - called by name
     """MkDocs' hook: leads links between files of the repository to the pages of the site."""
-    source = DOCS / page.file.src_uri
-    source = ROOT / OUTSIDE.get(page.file.src_uri, source)
-    places = {(ROOT / file).resolve(): page for page, file in OUTSIDE.items()}
+    own = page.file.src_uri
+    source = ROOT / OUTSIDE[own] if own in OUTSIDE else DOCS / own
+    places = {(ROOT / file).resolve(): name for name, file in OUTSIDE.items()}
 
     def led(found: re.Match[str]) -> str:
         place = (source.parent / found[1]).resolve()

@@ -23,7 +23,7 @@ from skyeye_det.data.footprint_file import FootprintFile
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter, recorded_rule
 from skyeye_det.decision.rule import FILLS, OUTLINES, DecisionRule, read_rule
 from skyeye_det.dependencies import require_detectron2
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, printable
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
@@ -98,11 +98,11 @@ def main(arguments: list[str]) -> int:
         pre, post, localization, damage = args.paths
         infer_pair(models, (pre, post), (localization, damage), rule, options)
         return 0
-    count, odd = infer_folder(models, args.images, args.output, rule, options)
-    for sentence in odd:
-        print(f"not predicted: {InputError(sentence)}", file=sys.stderr)
+    count, unreadable = infer_folder(models, args.images, args.output, rule, options)
+    for reason in unreadable.values():
+        print(f"not predicted: {printable(reason)}", file=sys.stderr)
     print(f"{count} pairs predicted; {args.output} holds their PNGs and instances.json")
-    return 1 if odd else 0
+    return 1 if unreadable else 0
 
 
 def _check(args: argparse.Namespace) -> None:

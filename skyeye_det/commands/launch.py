@@ -21,7 +21,7 @@ def run(name: str) -> None:
         name: of ``COMMANDS``.
     """
     _name_user()
-    _hush_libraries()
+    _silence_warnings()
     run_command(lambda: import_module(f"skyeye_det.commands.{name}").main(sys.argv[1:]))
 
 
@@ -45,13 +45,13 @@ def _name_user() -> None:
         os.environ["USER"] = f"uid{os.getuid()}"
 
 
-def _hush_libraries() -> None:
+def _silence_warnings() -> None:
     """Keeps warnings that concern programmers off the terminal; training notes them in its log file."""
-    os.environ.setdefault("TORCH_LOGS", "-torch.fx")
+    os.environ.setdefault("TORCH_LOGS", "-torch.fx")  # timm's way of tracing is deprecated, torch says
     logging.captureWarnings(True)
-    warnings = logging.getLogger("py.warnings")
-    warnings.addHandler(logging.NullHandler())
-    warnings.propagate = False
+    logger = logging.getLogger("py.warnings")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
 
 
 def _refuse(name: str) -> None:

@@ -120,13 +120,13 @@ def convert_scenes(
             faults += scene_faults
             if image is None:
                 continue
-            number_of_image = image_id(scene)
-            if number_of_image in ids:
+            id_ = image_id(scene)
+            if id_ in ids:
                 raise InputError(f"{root / name}: expected each scene once, found {scene} again")
-            ids.add(number_of_image)
-            images.append(b'{"id":%d,%s' % (number_of_image, image[1:]))
+            ids.add(id_)
+            images.append(b'{"id":%d,%s' % (id_, image[1:]))
             entries = [
-                b'{"id":%d,"image_id":%d,%s' % (number, number_of_image, entry[1:])
+                b'{"id":%d,"image_id":%d,%s' % (number, id_, entry[1:])
                 for number, entry in enumerate(buildings.splitlines(), start=annotated + 1)
             ]
             file.write((b"," if annotated and entries else b"") + b",".join(entries))

@@ -11,8 +11,7 @@ from skyeye_det.data.image_reading import (
     PNG_SIGNATURE,
     ImageError,
     band_count,
-    broken_png_chunk,
-    decoded_gray,
+    decode_gray,
     image_size,
     read_image,
 )
@@ -78,9 +77,7 @@ def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
         content = plain_bytes(path)
         if not content.startswith(PNG_SIGNATURE) or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
             return "an image of another kind"
-        if (place := broken_png_chunk(content)) is not None:
-            return f"a PNG that is damaged or cut off at byte {place} of {len(content)}"
-        image = decoded_gray(content)
+        image = decode_gray(content)
     except ImageError as error:
         return error.found
     except OSError as error:

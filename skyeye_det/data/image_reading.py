@@ -5,6 +5,7 @@ over. Whatever a header's tags say, pixels are given as they are stored, in the 
 stored, or the file is refused by what it is.
 """
 
+import errno
 import os
 import warnings
 import zlib
@@ -21,7 +22,7 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from skyeye_det.data.validation import LARGEST_IMAGE, FaultKind
 from skyeye_det.errors import InputError
-from skyeye_det.files import open_plain, plain_bytes
+from skyeye_det.files import open_plain
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Image files that are read, in order of preference where a stem has several."""
@@ -41,7 +42,7 @@ _GDAL_OPTIONS = {
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # and a PNG of too few pixels with black
 }
 _RGB = ColorInterp.red, ColorInterp.green, ColorInterp.blue
-_UNNAMED = {ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha}
+_UNNAMED = {ColorInterp.gray, ColorInterp.undefined}
 _STRUCTURE = "IMAGE_STRUCTURE"
 
 
@@ -55,7 +56,11 @@ class ImageError(InputError):
 
     def __init__(self, path: str | os.PathLike[str], kind: FaultKind, found: str):
         super().__init__(f"{path}: expected {kind.expected}, found {found}")
-        self.kind, self.found = kind, found
+        self.path, self.kind, self.found = path, kind, found
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        """For loading processes, which hand it to their parent."""
+        return type(self), (self.path, self.kind, self.found)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -70,17 +75,14 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageError: missing, no image, too large, or of a kind that is not read.
     """
-    try:
-        with _opened(Path(path)) as image:
-            size, found = (image.width, image.height), _other_kind(image)
-    except OSError as error:
-        reason = (error.strerror or "").lower() or "a file that is none, or cut off"
-        raise ImageError(path, FaultKind.UNREADABLE_IMAGE, reason) from error
-    if size[0] * size[1] > LARGEST_IMAGE:
-        raise ImageError(path, FaultKind.IMAGE_TOO_LARGE, f"{size[0]} x {size[1]} px")
-    if found:
-        raise ImageError(path, FaultKind.OTHER_KIND_OF_IMAGE, found)
-    return size
+    with _read_from(path) as (image, _):
+        return image.width, image.height
+
+
+def band_count(path: str | os.PathLike[str]) -> int:
+    """Number of bands of an image, a palette being one; ``ImageError`` as of ``image_size``."""
+    with _read_from(path) as (image, _):
+        return image.count
 
 
 def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -94,32 +96,19 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
         ImageError: as of ``image_size``, or its pixels are damaged or not all there.
         InputError: of another size.
     """
-    image_size(path)
-    try:
-        if (length := Path(path).stat().st_size) > LARGEST_FILE:
-            raise OSError(f"a file of {length} bytes, longer than its pixels can be")
-        image = decoded(plain_bytes(path))
-    except OSError as error:
-        raise ImageError(path, FaultKind.DAMAGED_IMAGE, str(error.strerror or error)) from error
-    if shape is not None and image.shape[:2] != tuple(shape):
-        raise InputError(
-            f"{path}: expected {shape[1]} x {shape[0]} px as in the annotations, found {image.shape[1]} x "
-            f"{image.shape[0]}; put the right image there or run tools/convert_xbd_to_coco.py again"
-        )
-    return image
-
-
-def decoded(content: bytes) -> NDArray[np.uint8]:
-    """RGB uint8 (h, w, 3) of an image file's bytes, whose header has been looked at by ``image_size``.
-
-    Raises:
-        OSError: they cannot all be decoded, with the reason.
-    """
-    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
-        raise OSError(f"a PNG that is damaged or cut off at byte {place} of {len(content)}")
-    with _opened(content) as image:
-        bands = image.read([1, 2, 3] if image.count > 2 else [1])
+    with _read_from(path, whole=True) as (image, content):
+        try:
+            _require_whole_png(content)
+            bands = image.read([1, 2, 3] if image.count > 2 else [1])
+        except (OSError, RasterioError) as error:
+            found = str(error) if isinstance(error, _CutError) else "pixels that cannot be decoded"
+            raise ImageError(path, FaultKind.DAMAGED_IMAGE, found) from error
         palette = image.colormap(1) if image.colorinterp[0] is ColorInterp.palette else {}
+    if shape is not None and bands.shape[1:] != tuple(shape):
+        raise InputError(
+            f"{path}: expected {shape[1]} x {shape[0]} px as in the annotations, found {bands.shape[2]} x "
+            f"{bands.shape[1]}; put the right image there or run tools/convert_xbd_to_coco.py again"
+        )
     if palette:
         colors = np.zeros((256, 3), np.uint8)
         colors[list(palette)] = [color[:3] for color in palette.values()]
@@ -129,16 +118,20 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bands.transpose(1, 2, 0))
 
 
-def decoded_gray(content: bytes) -> NDArray[np.uint8]:
-    """First band, (h, w), of an image file's bytes as it is stored; OSError where it cannot be decoded."""
+def decode_gray(content: bytes) -> NDArray[np.uint8]:
+    """First band, (h, w), of the bytes of a PNG as it is stored; OSError where it cannot be decoded."""
+    _require_whole_png(content)
     with _opened(content) as image:
         return image.read(1)
 
 
-def band_count(path: Path) -> int:
-    """Number of bands of an image that ``image_size`` takes; a palette is one."""
-    with _opened(path) as image:
-        return image.count
+class _CutError(OSError):
+    """A PNG that is damaged or cut off, with the place."""
+
+
+def _require_whole_png(content: bytes) -> None:
+    if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
+        raise _CutError(f"a PNG that is damaged or cut off at byte {place} of {len(content)}")
 
 
 def broken_png_chunk(content: bytes) -> int | None:
@@ -159,17 +152,37 @@ def broken_png_chunk(content: bytes) -> int | None:
 
 
 @contextmanager
+def _read_from(path: str | os.PathLike[str], whole: bool = False) -> Iterator[tuple[DatasetReader, bytes]]:
+    """Opens an image that can be read by its header; with the bytes of the ``whole`` file, or none.
+
+    Raises:
+        ImageError: as of ``image_size``.
+    """
+    content = b""
+    try:
+        with open_plain(path) as file:
+            if (length := os.fstat(file.fileno()).st_size) > LARGEST_FILE:
+                raise OSError(errno.EFBIG, f"a file of {length} bytes, longer than its pixels can be")
+            if whole or not _is_utf8(path):
+                content = file.read()
+        with _opened(content or Path(path)) as image:
+            _require_readable(path, image)
+            yield image, content
+    except OSError as error:
+        reason = (error.strerror or "a file that is none, or cut off").lower()
+        raise ImageError(path, FaultKind.UNREADABLE_IMAGE, reason) from error
+
+
+@contextmanager
 def _opened(source: bytes | Path) -> Iterator[DatasetReader]:
     """Opens an image file, or the bytes of one, by its own kind and without any other file.
 
     Raises:
-        OSError: it cannot be read, or is none of these kinds of image; in the block, too.
+        OSError: it is none of these kinds of image.
     """
     if isinstance(source, Path):
-        with open_plain(source) as file:
+        with source.open("rb") as file:
             start = file.read(8)
-        if not os.fspath(source).isascii():  # GDAL takes names in UTF-8 alone
-            source = plain_bytes(source)
     else:
         start = source[:8]
     driver = next((name for signature, name in _DRIVERS.items() if start.startswith(signature)), None)
@@ -185,18 +198,36 @@ def _opened(source: bytes | Path) -> Iterator[DatasetReader]:
                 with rasterio.open(source.absolute(), driver=driver) as image:
                     yield image
     except RasterioError as error:
-        raise OSError("pixels that cannot be decoded") from error
+        raise OSError("an image that GDAL cannot read") from error
 
 
-def _other_kind(image: DatasetReader) -> str | None:
+def _is_utf8(path: str | os.PathLike[str]) -> bool:
+    """Whether GDAL can take the name."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_readable(path: str | os.PathLike[str], image: DatasetReader) -> None:
+    if image.width * image.height > LARGEST_IMAGE:
+        raise ImageError(path, FaultKind.IMAGE_TOO_LARGE, f"{image.width} x {image.height} px")
+    if found := _unsupported(image):
+        raise ImageError(path, FaultKind.OTHER_KIND_OF_IMAGE, found)
+
+
+def _unsupported(image: DatasetReader) -> str | None:
     """What an image is that is not 8 bits a channel in gray or red, green and blue; None for one that is."""
     kinds, colors = set(image.dtypes), image.colorinterp
     if kinds != {"uint8"}:
         return f"{' and '.join(sorted(kinds))} values"
-    if ColorInterp.palette in colors:
-        return None if image.count == 1 else f"a palette and {image.count} bands"
-    if bits := image.tags(1, ns=_STRUCTURE).get("NBITS"):
+    has_palette = ColorInterp.palette in colors
+    # GDAL makes up a palette for a TIFF of one bit; a PNG's palette is its own.
+    if (bits := image.tags(1, ns=_STRUCTURE).get("NBITS")) and not (has_palette and image.driver == "PNG"):
         return f"{bits} bit{'s' * (bits != '1')} a channel"
+    if has_palette:
+        return None if image.count == 1 else f"a palette and {image.count} bands"
     # CMYK, CIELAB and others, which GDAL turns into RGB by rules of its own; YCbCr is how JPEG keeps RGB.
     if (space := image.tags(ns=_STRUCTURE).get("SOURCE_COLOR_SPACE", "YCbCr")) != "YCbCr":
         return f"{space} colors"

@@ -34,8 +34,8 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.errors import InputError
 
 _SHARED_MEMORY = Path("/dev/shm")
-_PATIENCE = 600
-"""Seconds that a batch may take."""
+_BATCH_TIMEOUT = 600
+"""Seconds."""
 
 
 def damage_repeat_factors(dataset_dicts: list[dict[str, Any]], threshold: float) -> torch.Tensor:
@@ -152,10 +152,13 @@ def build_pair_train_loader(
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    by_size = sorted(range(len(tiles)), key=lambda number: len(tiles[number]["annotations"]))
-    large = by_size[3 * len(tiles) // 4]  # larger than the mean of a batch, and not as rare as the largest
-    sample = loader.num_workers and sum(map(_bytes, dataset[large].values()))
-    return guarded(loader, sample * cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
+    _configure_workers(loader)
+    if loader.num_workers:
+        by_size = sorted(range(len(tiles)), key=lambda number: len(tiles[number]["annotations"]))
+        # Larger than the mean of a batch, and not as rare as the largest.
+        sample = sum(map(_bytes, dataset[by_size[3 * len(tiles) // 4]].values()))
+        _require_shared_memory(loader, sample * cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
+    return loader
 
 
 def build_pair_test_loader(cfg: CfgNode, name: str) -> DataLoader:
@@ -178,28 +181,26 @@ def pair_loader(
         workers: loading processes.
 
     Raises:
-        InputError: as of ``guarded``.
+        InputError: shared memory is too small.
     """
     loader = build_detection_test_loader(list(tiles), mapper=mapper, num_workers=workers)
-    return guarded(loader, max(6 * tile["height"] * tile["width"] for tile in tiles))
+    _configure_workers(loader)
+    if workers:
+        _require_shared_memory(loader, max(6 * tile["height"] * tile["width"] for tile in tiles))
+    return loader
 
 
-def guarded(loader: DataLoader, batch: int) -> DataLoader:
-    """A loader whose processes keep memory shared, and do not wait for ever where there is too little.
-
-    A batch that does not fit into shared memory ends the process that wrote it, or is lost without a word.
-
-    Args:
-        loader: changed in place.
-        batch: bytes of one.
-
-    Raises:
-        InputError: shared memory does not hold the batches that are under way.
-    """
+def _configure_workers(loader: DataLoader) -> None:
+    """Sets how loading processes begin, and how long is waited for them."""
     loader.worker_init_fn = partial(_begin_worker, loader.worker_init_fn)
-    if not loader.num_workers:
-        return loader
-    loader.timeout = _PATIENCE
+    loader.timeout = _BATCH_TIMEOUT if loader.num_workers else 0
+
+
+def _require_shared_memory(loader: DataLoader, batch: int) -> None:
+    """Raises InputError where shared memory does not hold the batches under way, of ``batch`` bytes each.
+
+    One that does not fit ends the process that wrote it, or is lost without a word.
+    """
     needed = batch * (loader.num_workers * (loader.prefetch_factor or 1) + 1)
     free = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else needed
     if needed > free:
@@ -208,7 +209,6 @@ def guarded(loader: DataLoader, batch: int) -> DataLoader:
             f"memory for the batches under way, found {free / 2**20:.0f} MB in {_SHARED_MEMORY}; give it "
             "more (docker run --shm-size=2g), or append DATALOADER.NUM_WORKERS 0 to load in the main process"
         )
-    return loader
 
 
 def _bytes(value: Any) -> int:

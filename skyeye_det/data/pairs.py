@@ -60,7 +60,7 @@ def image_id(scene: str) -> int:
 
     48 bits: among all 22,000 tiles of xBD the odds of two alike are one in a million.
     """
-    return int.from_bytes(hashlib.blake2b(os.fsencode(scene), digest_size=6).digest())
+    return int.from_bytes(hashlib.blake2b(os.fsencode(scene), digest_size=6).digest(), "big")
 
 
 def list_pairs(images: Path) -> tuple[list[ImagePair], dict[str, str]]:

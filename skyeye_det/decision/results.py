@@ -5,11 +5,13 @@ left out, with the reason; ``instances/`` and ``candidates/`` have a part for ea
 that the scene is done. ``inference.json`` holds the rule.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
@@ -20,10 +22,10 @@ from skyeye_det.decision.decide import decide_footprints
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.stitch import decide_windows
 from skyeye_det.errors import InputError, shown
-from skyeye_det.files import read_json, whole_file, write_json
+from skyeye_det.files import json_bytes, read_json, whole_file, write_json
 from skyeye_det.prediction.footprints import shared_out
 from skyeye_det.prediction.prediction import InstancePrediction
-from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.store import KeptImage, PredictionStore, file_part
 from skyeye_det.xview2.submission import submission_names, write_numbering, write_submission_pngs
 
 SETTINGS_FILE = "inference.json"
@@ -91,38 +93,43 @@ class ResultWriter:
     def __init__(self, folder: Path, rule: DecisionRule, names: Mapping[str, str] | None = None):
         self.folder, self.rule, self._names = folder, rule, names or {}
 
-    def _begin(self, images: Sequence[KeptImage]) -> None:
-        """Notes rule, names and images; what was decided by another rule or of other images is removed."""
-        shown = {image.scene: image.sha256 for image in images}
+    def _begin(self, store: PredictionStore) -> None:
+        """Notes what is to be written; results of anything else are removed, those of this are done."""
+        records = {image.scene: self._record(store, image) for image in store.images}
+        known = self._known_records()
+        for scene, record in (known | records).items():
+            if record != known.get(scene) or record != records.get(scene):
+                names = {self._name(scene), known.get(scene, ("",))[0]} - {""}
+                pngs = {self.folder / png for name in names for png in submission_names(name)}
+                for stale in (*self._parts(scene), *pngs):
+                    stale.unlink(missing_ok=True)
         settings = {
             "rule": asdict(self.rule) | {"damage_weights": list(self.rule.damage_weights)},
             "damage": "argmax(damage_probs * damage_weights); likeliest_damage is argmax(damage_probs)",
-            "numbered": bool(self._names),
-            "images": shown,
+            "scenes": records,
         }
-        path = self.folder / SETTINGS_FILE
-        known = read_json(path) if path.is_file() else settings
-        found = known if isinstance(known, dict) else {}
-        parts = [part for name in _LISTS for part in (self.folder / name).glob("*.json")]
-        if parts and found.get("numbered") != settings["numbered"]:
-            raise InputError(
-                f"{path}: expected results whose PNGs are named alike, found numbered"
-                f" {found.get('numbered')}; choose another --output"
-            )
-        if found.get("rule") != settings["rule"] or not path.is_file():
-            for part in parts:
-                part.unlink()
-        before = found.get("images")
-        for scene, digest in before.items() if isinstance(before, dict) else ():
-            if digest != shown.get(scene):
-                for stale in (*self._parts(scene), *self._pngs(scene)):
-                    stale.unlink(missing_ok=True)
-        write_json(path, settings, pretty=True)
+        write_json(self.folder / SETTINGS_FILE, settings, pretty=True)
         if self._names:
             write_numbering(self.folder, self._names)
 
+    def _record(self, store: PredictionStore, image: KeptImage) -> tuple[str, str]:
+        """Name in the PNGs, and a digest of all that the results of an image follow from."""
+        rule = asdict(self.rule)
+        made_of = json_bytes([store.digest, image.sha256, image.file_name, rule])
+        return self._name(image.scene), hashlib.sha256(made_of).hexdigest()
+
+    def _known_records(self) -> dict[str, tuple[str, str]]:
+        """What an earlier run has noted; nothing where that is no record of this form."""
+        path = self.folder / SETTINGS_FILE
+        found = read_json(path) if path.is_file() else {}
+        try:
+            records = msgspec.convert(found["scenes"], dict[str, tuple[str, str]])
+            return {file_part(scene): (file_part(name), digest) for scene, (name, digest) in records.items()}
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError):
+            return {}
+
     def is_done(self, image: KeptImage) -> bool:
-        """Whether an earlier run by this rule has written all files of an image."""
+        """Whether all files of an image are there."""
         paths = *self._parts(image.scene), *self._pngs(image.scene)
         return all(path.is_file() and path.stat().st_size for path in paths)
 
@@ -142,10 +149,9 @@ class ResultWriter:
         """Decides and writes what is not done yet, and joins all; arguments as of ``decide_image``.
 
         Raises:
-            InputError: as of ``decide_image``; the PNGs of an earlier run carry other names, or the folder
-                cannot be written.
+            InputError: as of ``decide_image``, or the folder cannot be written.
         """
-        self._begin(store.images)
+        self._begin(store)
         for image in store.images:
             if not self.is_done(image):
                 self.write(image, decide_image(store, image, self.rule, footprints))

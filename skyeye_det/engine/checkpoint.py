@@ -171,6 +171,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 f"{len({*new, *left})} tensors missing, left over or of another shape, such as "
                 f"{(new + left)[0]}; pass a .pth that training wrote, and the config.yaml that lies beside it"
             )
+        # Half of a file: a whole detector's backbone serves, and a few names fit any network by chance.
         if taken < max(len(left), 1):
             raise InputError(
                 f"{self._source}: expected weights of this model or of its backbone, found {taken} of "

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from skyeye_det.errors import InputError
 from skyeye_det.files import files_sha256, require_writable, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to, shared_out
 from skyeye_det.prediction.masks import Crop
-from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
 from skyeye_det.progress import progress
@@ -97,7 +95,7 @@ def infer_folder(
     output: Path,
     rule: DecisionRule,
     options: InferenceOptions = InferenceOptions(),
-) -> tuple[int, list[str]]:
+) -> tuple[int, dict[str, str]]:
     """Predicts every pair of a folder, or those that an earlier, killed run has left, and decides them.
 
     Writes the results of ``decision.results`` to ``output``, with the prediction store in ``predictions/``.
@@ -110,7 +108,7 @@ def infer_folder(
         options: windows, names of the PNGs, footprints.
 
     Returns:
-        The number of pairs that were predicted, and a sentence on each that could not be.
+        The number of pairs that were predicted; scene -> why, of those that could not be.
 
     Raises:
         InputError: no pair can be predicted, or weights or an earlier result are not what they should be.
@@ -119,9 +117,11 @@ def infer_folder(
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
     footprints = FootprintFile(options.footprints) if options.footprints else None
     with sole_writer(output):
-        store, odd = keep_predictions(models, pairs, output / PREDICTIONS_FOLDER, options, footprints, halves)
+        store, unreadable = keep_predictions(
+            models, pairs, output / PREDICTIONS_FOLDER, options, footprints, halves
+        )
         ResultWriter(output, rule, names).write_all(store, footprints)
-    return len(store.images), odd
+    return len(store.images), unreadable
 
 
 def keep_predictions(
@@ -130,8 +130,8 @@ def keep_predictions(
     folder: Path,
     options: InferenceOptions = InferenceOptions(),
     footprints: FootprintFile | None = None,
-    halves: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[PredictionStore, list[str]]:
+    halves: Mapping[str, str] | None = None,
+) -> tuple[PredictionStore, dict[str, str]]:
     """Predicts the windows of pairs that a store does not hold yet.
 
     Args:
@@ -143,50 +143,46 @@ def keep_predictions(
         halves: of ``list_pairs``.
 
     Returns:
-        The store, with all windows of the pairs that could be predicted; a sentence on each of the others.
+        The store, with all windows of the pairs that could be predicted; scene -> why, of the others.
 
     Raises:
         InputError: no pair can be predicted, the weights are not what they should be, or the store is of
             something else.
     """
-    odd, tiles = dict(halves), []
-    for pair in pairs:
-        try:
-            tiles.append(_tile(pair))
-        except InputError as error:
-            odd[pair.name] = str(error)
+    tiles, unreadable = _readable(pairs)
+    unreadable |= halves or {}
     kept = tuple(_kept_image(tile) for tile in tiles)
     origin = models.origin() | {
         "footprints_sha256": files_sha256([footprints.path], named=False) if footprints else None
     }
-    store = PredictionStore.create(folder, kept, options.window, options.overlap, origin, odd)
-    todo = [(tile, image) for tile, image in zip(tiles, kept, strict=True) if store.missing(image)]
+    store = PredictionStore.create(folder, kept, options.window, options.overlap, origin, unreadable)
+    todo = {
+        image.scene: (tile, image) for tile, image in zip(tiles, kept, strict=True) if store.missing(image)
+    }
     print(
         f"{len(tiles)} pairs, {len(tiles) - len(todo)} of them predicted before, on {models.cfg.MODEL.DEVICE}"
     )
     if todo:
         models.load()
-    by_scene, full = {image.scene: image for _, image in todo}, 0
     with faults_reported():
-        loaded = read_pairs(models.cfg, [tile for tile, _ in todo])
-        for read in progress(loaded, len(todo), "predict", "pair"):
-            image = by_scene[read["scene"]]
-            if "fault" in read:
-                odd[image.scene] = read["fault"]
-                continue
-            outlines = (
-                footprints.outlines(image.scene, (image.height, image.width))[1] if footprints else None
-            )
-            full += _keep_image(models, store, image, read["image"].numpy(), outlines)
-    if full:
+        loaded = read_pairs(models.cfg, [tile for tile, _ in todo.values()])
+        for pair in progress(loaded, len(todo), "predict", "pair"):
+            image = todo[pair["scene"]][1]
+            if "fault" in pair:
+                unreadable[image.scene] = pair["fault"]
+            else:
+                _keep_image(models, store, image, pair["image"].numpy(), footprints)
+    if models.full_windows:
         print(
-            f"{full} windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows: buildings may be"
-            " lost; raise it with --opts, or take a smaller --window"
+            f"{models.full_windows} windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows:"
+            " buildings may be lost; raise it with --opts, or take a smaller --window"
         )
-    store = store.without(odd)
+    store = store.of([image for image in kept if image.scene not in unreadable])
     if not store.images:
-        raise InputError(f"no pair can be predicted, of {len(odd)}, such as {next(iter(odd.values()))}")
-    return store, [odd[scene] for scene in sorted(odd)]
+        raise InputError(
+            f"no pair can be predicted, of {len(unreadable)}, such as {min(unreadable.values())}"
+        )
+    return store, dict(sorted(unreadable.items()))
 
 
 def _keep_image(
@@ -194,26 +190,33 @@ def _keep_image(
     store: PredictionStore,
     image: KeptImage,
     pixels: np.ndarray,
-    outlines: Sequence[Crop] | None,
-) -> int:
-    """Predicts and keeps the missing windows; returns how many of them are full of instances."""
-    most, full = min(cfg.TEST.DETECTIONS_PER_IMAGE for cfg in models.configs), 0
-    missing = set(store.missing(image))
-    windows = store.windows(image)
-    shares = shared_out(outlines, windows) if outlines is not None else [[]] * len(windows)
-    for window, indices in zip(windows, shares, strict=True):
+    footprints: FootprintFile | None,
+) -> None:
+    """Predicts and keeps the windows of an image that are missing."""
+    missing, windows = set(store.missing(image)), store.windows(image)
+    outlines: Sequence[Crop] = []
+    if footprints is not None:
+        _, outlines = footprints.outlines(image.scene, (image.height, image.width))
+    for window, indices in zip(windows, shared_out(outlines, windows), strict=True):
         if window not in missing:
             continue
-        if outlines is None:
-            prediction = models.predict(window.of(pixels))
-            store.save(image, window, prediction)
-            full += isinstance(prediction, InstancePrediction) and (~prediction.is_component).sum() >= most
-            continue
-        given = Footprints(
-            [cut_to(outlines[index], window) for index in indices], (window.height, window.width)
-        )
-        store.save(image, window, models.classify(window.of(pixels), given))
-    return full
+        if footprints is None:
+            store.save(image, window, models.predict(window.of(pixels)))
+        else:
+            shape = window.height, window.width
+            given = Footprints([cut_to(outlines[index], window) for index in indices], shape)
+            store.save(image, window, models.classify(window.of(pixels), given))
+
+
+def _readable(pairs: Sequence[ImagePair]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Pairs as ``_tile`` gives them; scene -> why, of those that cannot be read by their headers."""
+    tiles, unreadable = [], {}
+    for pair in pairs:
+        try:
+            tiles.append(_tile(pair))
+        except InputError as error:
+            unreadable[pair.name] = str(error)
+    return tiles, unreadable
 
 
 def _kept_image(tile: dict[str, Any]) -> KeptImage:
@@ -254,11 +257,11 @@ def read_pairs(cfg: CfgNode, tiles: Iterable[dict[str, Any]]) -> Iterator[dict[s
     listed = list(tiles)
     if listed:
         workers = min(cfg.DATALOADER.NUM_WORKERS, len(listed) - 1)
-        for (pair,) in pair_loader(listed, _SentenceMapper(PairMapper(cfg, is_train=False)), workers):
+        for (pair,) in pair_loader(listed, _FaultMapper(PairMapper(cfg, is_train=False)), workers):
             yield pair
 
 
-class _SentenceMapper:
+class _FaultMapper:
     """Hands a fault on as text: raised in a worker, it would arrive as a page of traceback."""
 
     def __init__(self, mapper: PairMapper):

@@ -103,6 +103,10 @@ class Models:
         precision: one of ``PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in it, see
             docs/speed.md.
 
+    Attributes:
+        full_windows: looks so far in which a network found as many instances as ``TEST.DETECTIONS_PER_IMAGE``
+            allows.
+
     Raises:
         InputError: a config or its weights are missing or not what they should be, the models expect
             different channel orders, or there are no such views or precision.
@@ -120,6 +124,7 @@ class Models:
         self._views = [parse_views(each.views) for each in files]
         self._autocast = autocast(precision, torch.device(self.configs[0].MODEL.DEVICE))
         self._networks: list[nn.Module] = []
+        self.full_windows = 0
 
     @property
     def cfg(self) -> CfgNode:
@@ -171,11 +176,18 @@ class Models:
         self.load()
         with self._autocast():
             found = [
-                predict_views(partial(predict_window, network), image, views)
-                for network, views in zip(self._networks, self._views, strict=True)
+                predict_views(partial(self._seen, network, cfg), image, views)
+                for network, cfg, views in zip(self._networks, self.configs, self._views, strict=True)
             ]
         _return_memory()
         return merge_predictions(found)
+
+    def _seen(self, network: nn.Module, cfg: CfgNode, image: np.ndarray) -> Prediction:
+        """One look of one network, counted where it has as many instances as it may."""
+        seen = predict_window(network, image)
+        if isinstance(seen, InstancePrediction):
+            self.full_windows += np.count_nonzero(~seen.is_component) >= cfg.TEST.DETECTIONS_PER_IMAGE
+        return seen
 
     @torch.inference_mode()
     def classify(self, image: np.ndarray, footprints: Footprints) -> InstancePrediction:

@@ -178,7 +178,7 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
         if args.config_file:  # detectron2 shows the file
             args.config_file = str(find_config(args.config_file))
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # asked for the environment
-        with _written_alone(setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)):
+        with _file_only(setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)):
             default_setup(written, args)
         logger = setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="skyeye_det")
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="py.warnings", configure_stdout=False)
@@ -190,15 +190,17 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _written_alone(logger: logging.Logger) -> Iterator[None]:
-    """Keeps a logger to its file: detectron2 begins with 300 lines of settings."""
+def _file_only(logger: logging.Logger) -> Iterator[None]:
+    """Keeps a logger off the terminal: detectron2 begins with 300 lines of settings."""
     handlers = [handler for handler in logger.handlers if getattr(handler, "stream", None) is sys.stdout]
     levels = [handler.level for handler in handlers]
     for handler in handlers:
         handler.setLevel(logging.WARNING)
-    yield
-    for handler, level in zip(handlers, levels, strict=True):
-        handler.setLevel(level)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 def check_training(cfg: CfgNode, processes: int, resume: bool = False) -> None:

@@ -28,9 +28,9 @@ def keep_labelled(
     """
     pairs = [ImagePair(each.name, each.pre_image, each.post_image) for each in scenes]
     with sole_writer(folder):
-        store, odd = keep_predictions(Models(files, overrides), pairs, folder)
-    if odd:
-        raise InputError(f"{odd[0]}; a score needs every tile")
+        store, unreadable = keep_predictions(Models(files, overrides), pairs, folder)
+    for reason in unreadable.values():
+        raise InputError(f"{reason}; a score needs every tile")
     return store
 
 

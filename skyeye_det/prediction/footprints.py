@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from skyeye_det.prediction.masks import Crop, crop_boxes, window_of
+from skyeye_det.prediction.masks import Crop, crop_boxes, pixels_of
 from skyeye_det.prediction.prediction import InstancePrediction, unit_probs
 from skyeye_det.prediction.windows import Window
 
@@ -80,7 +80,5 @@ def cut_to(crop: Crop, window: Window) -> Crop:
 
 def mean_damage(damage_map: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
     """Mean probabilities (N, 4) of a damage map uint8 (4, h, w) over each crop's pixels, rows sum to 1."""
-    means = [
-        unit_probs(damage_map[(slice(None), *window_of(crop))][:, crop[1]].T).mean(axis=0) for crop in crops
-    ]
+    means = [unit_probs(pixels_of(damage_map, crop).T).mean(axis=0) for crop in crops]
     return np.array(means, np.float32).reshape(-1, 4)

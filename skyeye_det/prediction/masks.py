@@ -101,6 +101,12 @@ def window_of(crop: Crop) -> tuple[slice, slice]:
     return slice(y0, y0 + part.shape[0]), slice(x0, x0 + part.shape[1])
 
 
+def pixels_of(maps: np.ndarray, crop: Crop) -> np.ndarray:
+    """(C, n): the n pixels of a crop in maps (C, h, w)."""
+    rows, columns = window_of(crop)
+    return np.asarray(maps[:, rows, columns][:, crop[1]])
+
+
 def crop_boxes(crops: Iterable[Crop]) -> np.ndarray:
     """(N, 4) int64, XYXY px of the image: the first pixel of each crop and the one after the last."""
     corners = [(x, y, x + part.shape[1], y + part.shape[0]) for (x, y), part in crops]

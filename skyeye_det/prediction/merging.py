@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from skyeye_det.prediction.masks import bilinear_weights, encode_crop, mask_crops, window_of
+from skyeye_det.prediction.masks import bilinear_weights, encode_crop, mask_crops, pixels_of
 from skyeye_det.prediction.prediction import (
     InstancePrediction,
     PixelPrediction,
@@ -240,7 +240,7 @@ def _mean_damage(
     """Mean of uint8 (4, h, w) over each instance's pixels: (C, 4), rows sum to 1, and bool (C,): has one."""
     shape = damage_map.shape[1], damage_map.shape[2]
     crops = mask_crops(boxes, masks, shape)
-    sums = [damage_map[(slice(None), *window_of(crop))][:, crop[1]].sum(axis=1) for crop in crops]
+    sums = [pixels_of(damage_map, crop).sum(axis=1) for crop in crops]
     seen = np.array(sums, np.float64).reshape(-1, len(damage_map))
     total = seen.sum(axis=1, keepdims=True)
     return seen / np.maximum(total, 1), total[:, 0] > 0

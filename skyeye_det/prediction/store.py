@@ -5,16 +5,18 @@ resuming, of tuning and of a new decision. ``store.json`` says which models saw 
 """
 
 import glob
+import hashlib
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import files_sha256, lock_settings, read_json, whole_file, write_json
+from skyeye_det.files import files_sha256, json_bytes, lock_settings, read_json, whole_file, write_json
 from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 from skyeye_det.prediction.windows import Window, cut_windows
 
@@ -24,6 +26,13 @@ STORE_VERSION = 8
 SETTINGS_FILE = "store.json"
 _KINDS: dict[str, type[Prediction]] = {"instances": InstancePrediction, "pixels": PixelPrediction}
 _KIND = "kind"
+
+
+def file_part(name: object) -> str:
+    """A name that files of a folder may bear; ValueError for one that would lead out of it."""
+    if not isinstance(name, str) or name != Path(name).name or not name:
+        raise ValueError(f"{name!r} is no name of a scene")
+    return name
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,14 @@ class PredictionStore:
         images: all pairs that belong to it, predicted or not.
         window: side of a window in px.
         overlap: px that neighbours share.
+        digest: of what the predictions come from but for the images.
     """
 
     folder: Path
     images: tuple[KeptImage, ...]
     window: int
     overlap: int
+    digest: str
 
     @classmethod
     def create(
@@ -69,7 +80,7 @@ class PredictionStore:
         window: int,
         overlap: int,
         origin: Mapping[str, Any],
-        without: Collection[str] = (),
+        unreadable: Collection[str] = (),
     ) -> "PredictionStore":
         """Opens a store for these models and images, a new one or one that an earlier run has begun.
 
@@ -81,7 +92,7 @@ class PredictionStore:
             window: side of a window in px.
             overlap: px that neighbours share.
             origin: JSON values that say what the predictions come from; ``weights`` is for people.
-            without: scenes that are given too, and cannot be predicted.
+            unreadable: scenes that are given too, and cannot be predicted.
 
         Raises:
             InputError: it holds predictions of other models, scenes or windows, or of an unknown origin.
@@ -89,8 +100,11 @@ class PredictionStore:
         settings = {"version": STORE_VERSION, **origin, "window": window, "overlap": overlap}
         path = folder / SETTINGS_FILE
         lock_settings(path, settings, "*.npz", "--output")
-        known = cls.read(folder).images if "images" in read_json(path) else ()
-        if gone := {image.scene for image in known} - {image.scene for image in images} - {*without}:
+        if "images" not in read_json(path):
+            write_json(path, settings | {"images": []}, pretty=True)
+        store = cls.read(folder)
+        known = store.images
+        if gone := {image.scene for image in known} - {image.scene for image in images} - {*unreadable}:
             raise InputError(
                 f"{path}: expected predictions of the images that are given, found some of {len(gone)} other"
                 f" scenes, such as {min(gone)}; choose another --output, or delete {folder} to begin anew"
@@ -98,17 +112,13 @@ class PredictionStore:
         for image in {*known} - {*images}:
             for window_file in folder.glob(f"{glob.escape(image.scene)}@*.npz"):
                 window_file.unlink()
-        write_json(path, settings | {"images": [list(vars(image).values()) for image in images]}, pretty=True)
-        return cls(folder, images, window, overlap)
+        return store.of(images)
 
-    def without(self, scenes: Collection[str]) -> "PredictionStore":
-        """The store of all other scenes, now and when it is opened again."""
-        images = tuple(image for image in self.images if image.scene not in scenes)
+    def of(self, images: Sequence[KeptImage]) -> "PredictionStore":
+        """The store of these images, now and when it is opened again."""
         path = self.folder / SETTINGS_FILE
-        write_json(
-            path, read_json(path) | {"images": [list(vars(image).values()) for image in images]}, pretty=True
-        )
-        return replace(self, images=images)
+        write_json(path, read_json(path) | {"images": [vars(image) for image in images]}, pretty=True)
+        return replace(self, images=tuple(images))
 
     @classmethod
     def read(cls, folder: Path) -> "PredictionStore":
@@ -130,9 +140,13 @@ class PredictionStore:
                 " again"
             )
         try:
-            images = tuple(KeptImage(*row) for row in found["images"])
-            return cls(folder, images, int(found["window"]), int(found["overlap"]))
-        except (KeyError, TypeError, ValueError) as error:
+            images = tuple(msgspec.convert(found["images"], list[KeptImage]))
+            for image in images:
+                file_part(image.scene)
+            origin = {key: value for key, value in found.items() if key not in ("weights", "images")}
+            digest = hashlib.sha256(json_bytes(origin)).hexdigest()
+            return cls(folder, images, int(found["window"]), int(found["overlap"]), digest)
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
             raise InputError(
                 f"{path}: expected the settings of a prediction store, found others ({error}); predict again"
             ) from error

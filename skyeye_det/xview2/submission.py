@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decoded_gray
+from skyeye_det.data.image_reading import PNG_SIGNATURE, broken_png_chunk, decode_gray
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.data.validation import LARGEST_IMAGE
 from skyeye_det.errors import InputError
@@ -198,7 +198,7 @@ def decode_class_png(content: bytes) -> np.ndarray:
     if width * height > LARGEST_IMAGE:
         raise PngError("unreadable", f"expected at most 8192 x 8192 px, found {width} x {height} px")
     try:
-        return decoded_gray(content)
+        return decode_gray(content)
     except OSError as error:
         raise PngError("unreadable", "the image data cannot be decoded") from error
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
-from skyeye_det.data.image_reading import image_size
-from skyeye_det.data.pairs import find_pairs
+from skyeye_det.data.image_reading import ImageError, image_size
+from skyeye_det.data.pairs import list_pairs
 from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes
 from skyeye_det.progress import progress
@@ -108,19 +108,29 @@ def expected_from_images(images: Path, splits: Iterable[str] | None = None) -> d
     """Scenes of an xBD root, a split or a flat folder, with the size of their pre images.
 
     Args:
-        images: folder as :func:`skyeye_det.data.pairs.find_pairs` takes it.
+        images: folder as :func:`skyeye_det.data.pairs.list_pairs` takes it; images without a partner are
+            passed over.
         splits: names of the splits that count; None for all.
 
     Raises:
-        InputError: no pairs, none in these splits, or an unreadable image.
+        InputError: no pairs, or none in these splits.
     """
     chosen = None if splits is None else set(splits)
-    pairs = [pair for pair in find_pairs(images) if chosen is None or pair.split in chosen]
+    pairs = [pair for pair in list_pairs(images)[0] if chosen is None or pair.split in chosen]
     if not pairs:
         raise InputError(
             f"{images}: expected pairs in the splits {', '.join(sorted(chosen or ()))}, found none"
         )
-    return {pair.name: image_size(pair.pre)[::-1] for pair in pairs}
+    return {pair.name: _size(pair.pre) for pair in pairs}
+
+
+def _size(image: Path) -> Size | None:
+    """(h, w) of an image; None where it cannot be read, and any size will do."""
+    try:
+        width, height = image_size(image)
+    except ImageError:
+        return None
+    return height, width
 
 
 def expected_tiles(count: int, prefix: str = "test") -> dict[str, Size | None]:

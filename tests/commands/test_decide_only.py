@@ -118,3 +118,15 @@ def test_what_is_not_predicted_is_not_decided(tmp_path: Path) -> None:
     next((tmp_path / "predictions").glob("*.npz")).unlink()
     with pytest.raises(InputError, match="run the same command without --decide-only"):
         decide(tmp_path)
+
+
+@pytest.mark.parametrize("strange", ["../../victim", "/victim", "..", ""])
+def test_records_of_strangers_delete_nothing_outside(tmp_path: Path, strange: str) -> None:
+    folder = tmp_path / "a" / "b"
+    keep(folder, square_prediction([BUILDING], [0.9]))
+    victims = [tmp_path / "victim.json", tmp_path / "victim_damage_prediction.png"]
+    for victim in victims:
+        victim.write_text("mine")
+    (folder / "inference.json").write_text(json.dumps({"scenes": {strange: [strange, "x"], "t": ["t"]}}))
+    decide(folder)
+    assert all(victim.read_text() == "mine" for victim in victims)

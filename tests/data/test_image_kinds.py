@@ -206,7 +206,7 @@ TIFF: dict[str, tuple[np.ndarray, dict[str, Any], tuple[np.ndarray, int] | str]]
         {"crs": "EPSG:32631", "transform": rasterio.Affine(0.5, 0, 500000, 0, -0.5, 5000000)},
         (RGB, 0),
     ),
-    "one-bit": (BANDS[:1] % 2, {"NBITS": 1}, (GRAY % 2 * 255, 0)),
+    "one-bit": (BANDS[:1] % 2, {"NBITS": 1}, "1 bit a channel"),
     "four-bit": (THREE % 16, {"NBITS": 4}, "4 bits a channel"),
     "int8": (THREE.view(np.int8), {}, "int8 values"),
     "uint16": (THREE.astype(np.uint16), {}, "uint16 values"),

@@ -131,7 +131,7 @@ def test_batches_that_shared_memory_does_not_hold_are_refused(build, batch, monk
 
 
 def test_loading_that_gives_nothing_is_told_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(loading, "_PATIENCE", 0.5)
+    monkeypatch.setattr(loading, "_BATCH_TIMEOUT", 0.5)
     monkeypatch.setattr(PairMapper, "__call__", lambda mapper, tile: time.sleep(30))
     cfg = pair_config()
     cfg.DATALOADER.NUM_WORKERS = 1

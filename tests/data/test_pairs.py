@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from skyeye_det.data.pairs import anonymous_id, find_pairs, scene_event
+from skyeye_det.data.pairs import anonymous_id, find_pairs, image_id, scene_event
 from skyeye_det.errors import InputError
 
 
@@ -128,3 +128,7 @@ def test_only_five_digits_make_an_anonymous_scene() -> None:
     assert anonymous_id("test_00012") == ("test", "00012")
     assert anonymous_id("test_0001") is None
     assert anonymous_id("palu-tsunami_00012") is None
+
+
+def test_image_id_is_the_same_everywhere() -> None:
+    assert image_id("hurricane-harvey_00000015") == 247597867052845

@@ -1,6 +1,9 @@
-"""Checkpoints of tiny models with random weights, which no test writes to."""
+"""Checkpoints of tiny models with random weights, which no test writes to; and a folder of pairs."""
+
+from pathlib import Path
 
 import pytest
+from noise_pairs import SCENES, write_pair
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,10 @@ def semantic(tmp_path_factory: pytest.TempPathFactory) -> str:
     from skyeye_det.engine.setup import load_config
 
     return saved(load_config(SEMANTIC, SMALL), 2, tmp_path_factory.mktemp("semantic"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for seed, scene in enumerate(SCENES):
+        write_pair(tmp_path / "images", scene, seed)
+    return tmp_path / "images"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from noise_pairs import ALL, HEIGHT, SCENES, WIDTH, listed, pngs, write_pair
 from pycocotools import mask as run_lengths
-from pycocotools.coco import COCO
 from saved_models import CONFIG, SEMANTIC, SMALL, models, noise
 from tiny_model import tiny_overrides
 
@@ -23,42 +22,15 @@ from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.models import ModelFiles, Models
 from skyeye_det.errors import InputError
-from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.xview2.submission import read_class_png
 
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
-SCENES = ("storm_00000001", "storm_00000002", "storm_00000003")
-WIDTH, HEIGHT = 131, 97  # neither square nor a multiple of any stride
-ALL = DecisionRule(score_threshold=0.0, pixel_threshold=0.01, map_weight=0.0)
 MAP = DecisionRule(score_threshold=0.0, pixel_threshold=0.2, map_weight=1.0)
-
-
-def write_pair(folder: Path, scene: str, seed: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
-    folder.mkdir(exist_ok=True)
-    generator = np.random.default_rng(seed)
-    for phase in ("pre", "post"):
-        image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{scene}_{phase}_disaster.png"), image)
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    for seed, scene in enumerate(SCENES):
-        write_pair(tmp_path / "images", scene, seed)
-    return tmp_path / "images"
-
-
-def pngs(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
-
-
-def listed(folder: Path, name: str = "instances") -> list[dict]:
-    return json.loads((folder / f"{name}.json").read_text())
 
 
 @pytest.mark.parametrize("rule", [ALL, MAP], ids=["instances", "map"])
 def test_every_pair_gets_two_pngs_of_its_size_and_its_buildings(weights, images, tmp_path, rule):
-    assert infer_folder(models(weights), images, tmp_path / "out", rule) == (len(SCENES), [])
+    assert infer_folder(models(weights), images, tmp_path / "out", rule) == (len(SCENES), {})
     results = listed(tmp_path / "out")
     assert {result["scene"] for result in results} == set(SCENES)
     assert len({result["uid"] for result in results}) == len(results)
@@ -84,7 +56,7 @@ def test_nothing_found_and_black_pairs_give_zero_pngs_and_an_empty_list(weights,
         path = tmp_path / "images" / f"x_00000001_{phase}_disaster.png"
         cv2.imwrite(str(path), np.zeros((64, 64, 3), np.uint8))
     nothing = DecisionRule(score_threshold=1.0)
-    assert infer_folder(models(weights), tmp_path / "images", tmp_path / "out", nothing) == (1, [])
+    assert infer_folder(models(weights), tmp_path / "images", tmp_path / "out", nothing) == (1, {})
     assert listed(tmp_path / "out") == []
     assert len(pngs(tmp_path / "out")) == 2
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
@@ -133,20 +105,11 @@ def test_predictions_of_something_else_are_not_continued(two, images, tmp_path):
             infer_folder(other, images, tmp_path / "out", ALL)
     moved = tmp_path / "moved.pth"
     moved.write_bytes(Path(two[0]).read_bytes())
-    assert infer_folder(models(str(moved)), images, tmp_path / "out", ALL) == (3, [])
+    assert infer_folder(models(str(moved)), images, tmp_path / "out", ALL) == (3, {})
     for path in images.glob(f"{SCENES[0]}_*"):
         path.unlink()
     with pytest.raises(InputError, match=f"some of 1 other scenes, such as {SCENES[0]}; choose another"):
         infer_folder(models(two[0]), images, tmp_path / "out", ALL)
-
-
-def test_numbered_names_come_with_their_table(weights, images, tmp_path):
-    infer_folder(models(weights), images, tmp_path / "out", ALL, InferenceOptions(True, "hold"))
-    assert {name.split("_")[0] for name in pngs(tmp_path / "out")} == {"hold"}
-    table = (tmp_path / "out" / "numbering.csv").read_text().splitlines()
-    assert table[1:] == [f"hold_{number:05d},{scene}" for number, scene in enumerate(SCENES)]
-    with pytest.raises(InputError, match="PNGs are named alike"):
-        infer_folder(models(weights), images, tmp_path / "out", ALL)
 
 
 def test_the_container_entry_writes_what_the_folder_run_writes(weights, images, tmp_path):
@@ -184,66 +147,6 @@ def test_known_footprints_are_classified_and_stand_as_they_are(
 def test_footprints_and_turned_views_of_instances_do_not_go_together(weights, images, tmp_path):
     with pytest.raises(InputError, match="--tta: expected none with --footprints"):
         models(weights, views=("d4",)).classify(noise(), None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_odd_pairs_are_named_the_rest_is_done_and_the_mended_are_taken_up(weights, images, tmp_path, workers):
-    output = tmp_path / "out"
-    odd = {
-        f"a-cut_0000000{workers}": lambda path: path.write_bytes(path.read_bytes()[:200]),
-        "b-short_00000001": lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT - 1, WIDTH, 3), np.uint8)),
-        "c-deep_00000001": lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH, 3), np.uint16)),
-        "d-alone_00000001": lambda path: path.unlink(),
-    }
-    for scene, harm in odd.items():
-        write_pair(images, scene, 7)
-        harm(images / f"{scene}_post_disaster.png")
-    found = models(weights, DATALOADER__NUM_WORKERS=workers)
-    count, sentences = infer_folder(found, images, output, ALL)
-    assert count == len(SCENES)
-    parts = ["damaged or cut off", f"found {WIDTH} x {HEIGHT - 1}", "found uint16 values", "without its post"]
-    assert [
-        part in sentence and "\n" not in sentence for part, sentence in zip(parts, sentences, strict=True)
-    ]
-    assert {each["scene"] for each in listed(output)} == set(SCENES)
-    assert len(pngs(output)) == 2 * len(SCENES)
-    store = PredictionStore.read(output / "predictions")
-    assert [image.scene for image in store.images] == sorted(SCENES)
-    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.npz")}
-    for scene in odd:
-        write_pair(images, scene, 7)
-    assert infer_folder(found, images, output, ALL) == (len(SCENES) + len(odd), [])
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    write_pair(images, SCENES[0], 70)
-    changed = read_class_png(output / f"{SCENES[0]}_damage_prediction.png")
-    infer_folder(found, images, output, ALL)
-    assert (read_class_png(output / f"{SCENES[0]}_damage_prediction.png") != changed).any()
-    (images / f"{SCENES[0]}_post_disaster.png").unlink()
-    count, _ = infer_folder(found, images, output, ALL)
-    assert SCENES[0] not in {each["scene"] for each in listed(output)}
-    assert not [name for name in pngs(output) if name.startswith(SCENES[0])]
-
-
-def test_windows_that_are_full_of_instances_are_told(weights, images, tmp_path, capsys):
-    infer_folder(models(weights), images, tmp_path / "out", ALL)
-    assert "DETECTIONS_PER_IMAGE" not in capsys.readouterr().out
-    infer_folder(models(weights, TEST__DETECTIONS_PER_IMAGE=2), images, tmp_path / "few", ALL)
-    assert "3 windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows" in capsys.readouterr().out
-
-
-def test_results_fit_the_coco_file_of_a_conversion_that_leaves_a_pair_out(weights, tiny_datasets, tmp_path):
-    root = tmp_path / "xbd"
-    shutil.copytree(tiny_datasets / "tiny", root)
-    first = min((root / "val" / "labels").iterdir())
-    first.write_text("no label")
-    coco = COCO(convert_split(root, "val", tmp_path).path)
-    infer_folder(models(weights), root / "val", tmp_path / "out", ALL)
-    scene_of = {image["id"]: image["scene"] for image in coco.dataset["images"]}
-    known = [each for each in listed(tmp_path / "out") if each["image_id"] in scene_of]
-    assert known
-    assert all(scene_of[each["image_id"]] == each["scene"] for each in known)
-    assert {each["scene"] for each in listed(tmp_path / "out")} > set(scene_of.values())
-    coco.loadRes(known)
 
 
 def test_weights_of_another_model_are_refused(weights, images, tmp_path):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -50,6 +51,30 @@ def test_a_store_knows_what_is_missing_and_what_it_is_of(tmp_path: Path) -> None
     for images, window, other in others:
         with pytest.raises(InputError, match="choose another --output"):
             PredictionStore.create(tmp_path, images, window, 256, other)
+
+
+def test_what_is_kept_of_a_changed_image_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    store = PredictionStore.create(tmp_path, IMAGES, 1024, 256, {"weights": []})
+    for image in IMAGES:
+        store.save(image, store.windows(image)[0], HYBRID)
+    changed = (IMAGES[0], replace(IMAGES[1], sha256="3"))
+    store = PredictionStore.create(tmp_path, changed, 1024, 256, {"weights": []})
+    assert [bool(store.missing(image)) for image in store.images] == [False, True]
+    store = PredictionStore.create(tmp_path, changed[:1], 1024, 256, {"weights": []}, {"b_00000002"})
+    assert PredictionStore.read(tmp_path).images == changed[:1]
+
+
+@pytest.mark.parametrize(
+    "strange", ["../../victim", "/etc/x", "a/b", "", 7, ["x"], {"scene": 1}, None], ids=str
+)
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, strange: object) -> None:
+    PredictionStore.create(tmp_path / "in" / "predictions", IMAGES, 1024, 256, {"weights": []})
+    path = tmp_path / "in" / "predictions" / "store.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["scene"] = strange
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="expected the settings of a prediction store"):
+        PredictionStore.read(path.parent)
 
 
 def damaged(**changes: np.ndarray) -> dict[str, np.ndarray]:

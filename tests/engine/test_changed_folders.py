@@ -1,0 +1,99 @@
+"""Folders in which pairs are odd, mended, added or changed between two runs of inference."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from noise_pairs import ALL, HEIGHT, SCENES, WIDTH, listed, pngs, write_pair
+from pycocotools.coco import COCO
+from saved_models import models
+
+from skyeye_det.data.coco import convert_split
+from skyeye_det.engine.inference import InferenceOptions, infer_folder
+from skyeye_det.prediction.store import PredictionStore
+from skyeye_det.xview2.submission import read_class_png
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_odd_pairs_are_named_the_rest_is_done_and_the_mended_are_taken_up(weights, images, tmp_path, workers):
+    output = tmp_path / "out"
+    odd = {
+        f"a-cut_0000000{workers}": lambda path: path.write_bytes(path.read_bytes()[:200]),
+        "b-short_00000001": lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT - 1, WIDTH, 3), np.uint8)),
+        "c-deep_00000001": lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH, 3), np.uint16)),
+        "d-alone_00000001": lambda path: path.unlink(),
+    }
+    for scene, harm in odd.items():
+        write_pair(images, scene, 7)
+        harm(images / f"{scene}_post_disaster.png")
+    found = models(weights, DATALOADER__NUM_WORKERS=workers)
+    count, unreadable = infer_folder(found, images, output, ALL)
+    assert count == len(SCENES)
+    parts = ["damaged or cut off", f"found {WIDTH} x {HEIGHT - 1}", "found uint16 values", "without its post"]
+    assert list(unreadable) == list(odd)
+    assert all(part in reason for part, reason in zip(parts, unreadable.values(), strict=True))
+    assert {each["scene"] for each in listed(output)} == set(SCENES)
+    assert len(pngs(output)) == 2 * len(SCENES)
+    store = PredictionStore.read(output / "predictions")
+    assert [image.scene for image in store.images] == sorted(SCENES)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.npz")}
+    for scene in odd:
+        write_pair(images, scene, 7)
+    assert infer_folder(found, images, output, ALL) == (len(SCENES) + len(odd), {})
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    write_pair(images, SCENES[0], 70)
+    changed = read_class_png(output / f"{SCENES[0]}_damage_prediction.png")
+    infer_folder(found, images, output, ALL)
+    assert (read_class_png(output / f"{SCENES[0]}_damage_prediction.png") != changed).any()
+    (images / f"{SCENES[0]}_post_disaster.png").unlink()
+    count, _ = infer_folder(found, images, output, ALL)
+    assert SCENES[0] not in {each["scene"] for each in listed(output)}
+    assert not [name for name in pngs(output) if name.startswith(SCENES[0])]
+
+
+def test_windows_that_are_full_of_instances_are_told(weights, images, tmp_path, capsys):
+    infer_folder(models(weights), images, tmp_path / "out", ALL)
+    assert "DETECTIONS_PER_IMAGE" not in capsys.readouterr().out
+    infer_folder(models(weights, TEST__DETECTIONS_PER_IMAGE=2), images, tmp_path / "few", ALL)
+    assert "3 windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows" in capsys.readouterr().out
+
+
+def test_results_fit_the_coco_file_of_a_conversion_that_leaves_a_pair_out(weights, tiny_datasets, tmp_path):
+    root = tmp_path / "xbd"
+    shutil.copytree(tiny_datasets / "tiny", root)
+    first = min((root / "val" / "labels").iterdir())
+    first.write_text("no label")
+    coco = COCO(convert_split(root, "val", tmp_path).path)
+    infer_folder(models(weights), root / "val", tmp_path / "out", ALL)
+    scene_of = {image["id"]: image["scene"] for image in coco.dataset["images"]}
+    known = [each for each in listed(tmp_path / "out") if each["image_id"] in scene_of]
+    assert known
+    assert all(scene_of[each["image_id"]] == each["scene"] for each in known)
+    assert {each["scene"] for each in listed(tmp_path / "out")} > set(scene_of.values())
+    coco.loadRes(known)
+
+
+def test_numbered_names_come_with_their_table_and_follow_new_pairs(weights, images, tmp_path):
+    output, options = tmp_path / "out", InferenceOptions(True, "hold")
+    infer_folder(models(weights), images, output, ALL, options)
+    assert {name.split("_")[0] for name in pngs(output)} == {"hold"}
+    table = (output / "numbering.csv").read_text().splitlines()
+    assert table[1:] == [f"hold_{number:05d},{scene}" for number, scene in enumerate(SCENES)]
+    write_pair(images, "a_new_one_00000001", 9)
+    infer_folder(models(weights), images, output, ALL, options)
+    infer_folder(models(weights), images, tmp_path / "fresh", ALL, options)
+    assert pngs(output) == pngs(tmp_path / "fresh")
+    infer_folder(models(weights), images, output, ALL)
+    assert not [name for name in pngs(output) if name.startswith("hold")]
+    assert len(pngs(output)) == 8
+
+
+def test_another_model_leaves_nothing_of_the_first_once_its_predictions_are_gone(two, images, tmp_path):
+    infer_folder(models(two[0]), images, tmp_path / "out", ALL)
+    for kept in (tmp_path / "out" / "predictions").glob("*.npz"):
+        kept.unlink()
+    infer_folder(models(two[1]), images, tmp_path / "out", ALL)
+    infer_folder(models(two[1]), images, tmp_path / "fresh", ALL)
+    assert pngs(tmp_path / "out") == pngs(tmp_path / "fresh")
+    assert listed(tmp_path / "out") == listed(tmp_path / "fresh")
