@@ -1,9 +1,10 @@
 """Draws scenes as pre | post | truth | prediction: a PNG each, a contact sheet, a page to open from disk."""
 
 import argparse
+import sys
 
 from skyeye_det.arguments import command_parser, named_path
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, printable
 from skyeye_det.report.gallery import PanelLook
 from skyeye_det.report.sources import SceneSource, scenes_of_coco, scenes_of_folder, scenes_of_xbd
 from skyeye_det.report.visualize import ORDERS, SceneChoice, visualize
@@ -14,7 +15,7 @@ _EXAMPLES = """examples:
   python tools/visualize.py --images DIR --predictions results --output pictures --order random --limit 10
 
 Columns for which there is nothing (no labels, scene not predicted) are left out.
-Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated."""
+Exit codes: 0 done, 1 done but for scenes that are named, 2 wrong input, 130 interrupted, 143 terminated."""
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -79,10 +80,10 @@ def scenes_of(args: argparse.Namespace) -> dict[str, SceneSource]:
     raise InputError("expected images, found none; give --xbd-root with --split, --annotations, or --images")
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Draws what the command line asks for."""
     args = _parse(arguments)
-    count = visualize(
+    count, unreadable = visualize(
         scenes_of(args),
         args.output,
         args.predictions,
@@ -90,4 +91,7 @@ def main(arguments: list[str]) -> None:
         look=PanelLook(args.zoom, tuple(args.crop) if args.crop else None, args.background),
         scores=args.scores,
     )
+    for reason in unreadable.values():
+        print(f"not drawn: {printable(reason)}", file=sys.stderr)
     print(f"{count} scenes drawn; open {args.output / 'index.html'}")
+    return 1 if unreadable else 0

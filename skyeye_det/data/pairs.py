@@ -23,7 +23,6 @@ _NUMBERED_TARGET = re.compile(r"(?P<prefix>test|hold)_(?P<kind>localization|dama
 _ANONYMOUS_SCENE = re.compile(r"(?P<prefix>test|hold)_(?P<number>\d{5})")
 _EVENT = re.compile(r"(?P<event>.+)_\d{8}")
 _TARGET_ENDING = "_target"
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,6 @@ class ImagePair:
     split: str | None = None
 
 
-def find_pairs(images: Path) -> list[ImagePair]:
-    """Finds every pair as ``list_pairs``; ``InputError`` also for an image without its partner."""
-    pairs, halves = list_pairs(images)
-    if halves:
-        more = f" and {len(halves) - _SHOWN} more" if len(halves) > _SHOWN else ""
-        raise InputError(
-            f"{images}: expected a pre and a post image for each scene, found {len(halves)} without the"
-            f" other: {', '.join([*halves.values()][:_SHOWN])}{more}; add what is missing or move these away"
-        )
-    return pairs
-
-
 def image_id(scene: str) -> int:
     """Number of a scene's image in every COCO file: a hash of its name, the same in whatever company.
 
@@ -63,7 +50,7 @@ def image_id(scene: str) -> int:
     return int.from_bytes(hashlib.blake2b(os.fsencode(scene), digest_size=6).digest(), "big")
 
 
-def list_pairs(images: Path) -> tuple[list[ImagePair], dict[str, str]]:
+def find_pairs(images: Path) -> tuple[list[ImagePair], dict[str, str]]:
     """Finds every pair under an xBD root (all its splits), a split folder or a flat folder.
 
     Names: ``<scene>_pre_disaster.*`` with ``<scene>_post_disaster.*``, and ``test_pre_00000.*`` with

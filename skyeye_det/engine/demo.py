@@ -71,7 +71,7 @@ def _step(name: str) -> Iterator[None]:
 
 def _score(root: Path, predictions: Path, baseline: Path) -> str:
     """The report, and the figures beside those of calling every found building undamaged."""
-    for pair in find_pairs(root / "val"):
+    for pair in find_pairs(root / "val")[0]:
         localization = read_class_png(predictions / submission_names(pair.name)[0])
         write_submission_pngs(baseline, pair.name, localization, localization)
     found, trivial = (

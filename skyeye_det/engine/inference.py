@@ -12,7 +12,7 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.footprint_file import FootprintFile
 from skyeye_det.data.image_reading import image_size
 from skyeye_det.data.loading import pair_loader
-from skyeye_det.data.pairs import ImagePair, image_id, list_pairs
+from skyeye_det.data.pairs import ImagePair, find_pairs, image_id
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter
 from skyeye_det.decision.rule import DecisionRule
@@ -113,7 +113,7 @@ def infer_folder(
     Raises:
         InputError: no pair can be predicted, or weights or an earlier result are not what they should be.
     """
-    pairs, halves = list_pairs(images)
+    pairs, halves = find_pairs(images)
     names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
     footprints = FootprintFile(options.footprints) if options.footprints else None
     with sole_writer(output):
@@ -140,7 +140,7 @@ def keep_predictions(
         folder: of the store.
         options: of the windows.
         footprints: outlines to classify, in place of finding buildings.
-        halves: of ``list_pairs``.
+        halves: of ``find_pairs``.
 
     Returns:
         The store, with all windows of the pairs that could be predicted; scene -> why, of the others.

@@ -54,8 +54,9 @@ def scenes_of_xbd(root: Path, split: str) -> dict[str, SceneSource]:
 
 
 def scenes_of_folder(images: Path) -> dict[str, SceneSource]:
-    """Image pairs without labels, by scene."""
-    return {pair.name: SceneSource(pair.name, pair.pre, pair.post) for pair in find_pairs(Path(images))}
+    """Image pairs without labels, by scene; images without their partner are passed over."""
+    pairs, _ = find_pairs(Path(images))
+    return {pair.name: SceneSource(pair.name, pair.pre, pair.post) for pair in pairs}
 
 
 def scenes_of_coco(annotations: Path, root: Path | None = None) -> dict[str, SceneSource]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from skyeye_det.data.image_reading import image_size, read_image
+from skyeye_det.data.image_reading import ImageError, image_size, read_image
 from skyeye_det.errors import InputError
 from skyeye_det.files import plain_bytes
 from skyeye_det.report.gallery import PanelLook, write_gallery
@@ -43,7 +44,7 @@ def visualize(
     choice: SceneChoice | None = None,
     look: PanelLook | None = None,
     scores: Path | None = None,
-) -> int:
+) -> tuple[int, dict[str, str]]:
     """Draws scenes as panels pre | post | truth | prediction and writes their gallery.
 
     Args:
@@ -55,10 +56,10 @@ def visualize(
         scores: text file shown above the pictures, such as the table of ``tools/score_submission.py``.
 
     Returns:
-        Number of scenes drawn.
+        Number of scenes drawn; scene -> why, of those whose images cannot be read.
 
     Raises:
-        InputError: sources that are missing or broken, or nothing to draw.
+        InputError: results or labels that are missing or broken, or nothing to draw.
     """
     choice = choice or SceneChoice()
     if choice.limit is not None and choice.limit < 1:
@@ -70,8 +71,15 @@ def visualize(
     elif choice.order == "worst":
         drawn = sorted(drawn, key=lambda scene: -_wrong_pixels(scene, results))
     drawn = drawn[: choice.limit]
-    write_gallery(output, _pictures(drawn, results), score_table=_read_text(scores), look=look)
-    return len(drawn)
+    unreadable: dict[str, str] = {}
+    pictures = _pictures(drawn, results, unreadable)
+    first = next(pictures, None)
+    if first is None:
+        raise InputError(
+            f"no scene can be drawn, of {len(drawn)}, such as {min(unreadable.values(), default='')}"
+        )
+    write_gallery(output, chain([first], pictures), score_table=_read_text(scores), look=look)
+    return len(drawn) - len(unreadable), unreadable
 
 
 def disagreement(
@@ -92,7 +100,10 @@ def disagreement(
 
 
 def _wrong_pixels(scene: SceneSource, results: ResultFolder | None) -> int:
-    width, height = image_size(scene.pre)
+    try:
+        width, height = image_size(scene.pre)
+    except ImageError:
+        return -1  # behind all that can be drawn
     prediction = results.buildings(scene.name, (height, width)) if results else None
     if scene.truth is None or prediction is None:
         raise InputError(
@@ -101,9 +112,15 @@ def _wrong_pixels(scene: SceneSource, results: ResultFolder | None) -> int:
     return disagreement(scene.truth((height, width))[0], prediction, (height, width))
 
 
-def _pictures(scenes: list[SceneSource], results: ResultFolder | None) -> Iterator[PairPicture]:
+def _pictures(
+    scenes: list[SceneSource], results: ResultFolder | None, unreadable: dict[str, str]
+) -> Iterator[PairPicture]:
     for scene in scenes:
-        pre, post = read_image(scene.pre), read_image(scene.post)
+        try:
+            pre, post = read_image(scene.pre), read_image(scene.post)
+        except ImageError as error:
+            unreadable[scene.name] = str(error)
+            continue
         shape = pre.shape[0], pre.shape[1]
         prediction = results.buildings(scene.name, shape) if results else None
         truth, note = scene.truth(shape) if scene.truth else (None, "")

@@ -8,7 +8,7 @@ import numpy as np
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.data.image_reading import ImageError, image_size
-from skyeye_det.data.pairs import list_pairs
+from skyeye_det.data.pairs import find_pairs
 from skyeye_det.errors import InputError, printable
 from skyeye_det.files import plain_bytes
 from skyeye_det.progress import progress
@@ -108,7 +108,7 @@ def expected_from_images(images: Path, splits: Iterable[str] | None = None) -> d
     """Scenes of an xBD root, a split or a flat folder, with the size of their pre images.
 
     Args:
-        images: folder as :func:`skyeye_det.data.pairs.list_pairs` takes it; images without a partner are
+        images: folder as :func:`skyeye_det.data.pairs.find_pairs` takes it; images without a partner are
             passed over.
         splits: names of the splits that count; None for all.
 
@@ -116,7 +116,7 @@ def expected_from_images(images: Path, splits: Iterable[str] | None = None) -> d
         InputError: no pairs, or none in these splits.
     """
     chosen = None if splits is None else set(splits)
-    pairs = [pair for pair in list_pairs(images)[0] if chosen is None or pair.split in chosen]
+    pairs = [pair for pair in find_pairs(images)[0] if chosen is None or pair.split in chosen]
     if not pairs:
         raise InputError(
             f"{images}: expected pairs in the splits {', '.join(sorted(chosen or ()))}, found none"

@@ -66,7 +66,7 @@ def columns(path: Path) -> int:
 
 
 def test_labels_of_an_xbd_root_are_drawn_without_results(root, tmp_path):
-    assert visualize(scenes_of_xbd(root, "val"), tmp_path / "out") == 3
+    assert visualize(scenes_of_xbd(root, "val"), tmp_path / "out") == (3, {})
     panels = {path.stem: path for path in (tmp_path / "out" / "panels").iterdir()}
     assert set(panels) == set(SQUARES)
     assert {columns(path) for path in panels.values()} == {3}
@@ -209,5 +209,5 @@ def test_real_tiles_are_drawn(xbd_root, tmp_path):
     if not (xbd_root / "val").is_dir():
         pytest.skip("SKYEYE_XBD_ROOT has no val split")
     look = PanelLook(zoom=2, crop=(0, 0, 256, 256))
-    assert visualize(scenes_of_xbd(xbd_root, "val"), tmp_path, choice=SceneChoice(limit=2), look=look) >= 1
+    assert visualize(scenes_of_xbd(xbd_root, "val"), tmp_path, choice=SceneChoice(limit=2), look=look)[0] >= 1
     assert columns(next((tmp_path / "panels").iterdir())) == 3
