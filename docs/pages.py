@@ -111,7 +111,7 @@ def commands_page() -> str:
     parts = ["# Commands\n", "Each is `python tools/NAME.py`, or `skyeye NAME` once installed.\n"]
     for name in COMMANDS:
         words = [sys.executable, str(ROOT / "tools" / f"{name}.py"), "--help"]
-        environment = os.environ | {"COLUMNS": "100"}
+        environment = os.environ | {"COLUMNS": "84"}
         done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
         parts.append(f"## {name}\n\n```text\n{done.stdout.strip()}\n```\n")
     return "\n".join(parts)
