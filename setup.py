@@ -67,6 +67,8 @@ setup(
             "mypy>=1.15",  # first that reads the type stubs of numpy 2.2 and later
             "mkdocs-material>=9.6,<10",  # of MkDocs 1, whose hooks docs/pages.py uses
             "mkdocstrings[python]>=0.29",  # first that shows every public name of a module by default
+            # mkdocstrings' last release for Python 3.10 does not know the next one.
+            "pymdown-extensions<12; python_version < '3.11'",
         ],
     },
     classifiers=[
