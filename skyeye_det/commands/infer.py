@@ -27,7 +27,7 @@ from skyeye_det.errors import InputError, printable
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
-from skyeye_det.xview2.submission import PREFIXES, number_scenes
+from skyeye_det.xview2.submission import PREFIXES, number_scenes, read_numbering
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +135,7 @@ def _changed(rule: DecisionRule, args: argparse.Namespace) -> DecisionRule:
 
 
 def _decide(args: argparse.Namespace, store: PredictionStore, rule: DecisionRule) -> None:
-    """Decides a folder's kept predictions, without any model."""
+    """Decides a folder's kept predictions, without any model; PNGs that are numbered stay so."""
     with sole_writer(args.output):
         lacking = [image.scene for image in store.images if store.missing(image)]
         if lacking:
@@ -144,7 +144,8 @@ def _decide(args: argparse.Namespace, store: PredictionStore, rule: DecisionRule
                 f" missing, such as {lacking[0]}; run the same command without --decide-only first"
             )
         prefix = args.prefix or PREFIXES[0]
-        names = number_scenes((image.scene for image in store.images), prefix) if args.numbered else {}
+        scenes = (image.scene for image in store.images)
+        names = number_scenes(scenes, prefix) if args.numbered else read_numbering(args.output)
         footprints = FootprintFile(args.footprints) if args.footprints else None
         store.check_footprints(footprints.path if footprints else None)
         ResultWriter(args.output, rule, names).write_all(store, footprints)

@@ -26,7 +26,12 @@ from skyeye_det.files import json_bytes, read_json, whole_file, write_json
 from skyeye_det.prediction.footprints import shared_out
 from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore, file_part
-from skyeye_det.xview2.submission import submission_names, write_numbering, write_submission_pngs
+from skyeye_det.xview2.submission import (
+    NUMBERING_FILE,
+    submission_names,
+    write_numbering,
+    write_submission_pngs,
+)
 
 SETTINGS_FILE = "inference.json"
 PREDICTIONS_FOLDER = "predictions"
@@ -111,6 +116,8 @@ class ResultWriter:
         write_json(self.folder / SETTINGS_FILE, settings, pretty=True)
         if self._names:
             write_numbering(self.folder, self._names)
+        else:
+            (self.folder / NUMBERING_FILE).unlink(missing_ok=True)
 
     def _record(self, store: PredictionStore, image: KeptImage) -> tuple[str, str]:
         """Name in the PNGs, and a digest of all that the results of an image follow from."""

@@ -9,6 +9,7 @@ from noise_pairs import ALL, HEIGHT, SCENES, WIDTH, listed, pngs, write_pair
 from pycocotools.coco import COCO
 from saved_models import models
 
+from skyeye_det.commands import infer
 from skyeye_det.data.coco import convert_split
 from skyeye_det.engine.inference import InferenceOptions, infer_folder
 from skyeye_det.prediction.store import PredictionStore
@@ -84,7 +85,10 @@ def test_numbered_names_come_with_their_table_and_follow_new_pairs(weights, imag
     infer_folder(models(weights), images, output, ALL, options)
     infer_folder(models(weights), images, tmp_path / "fresh", ALL, options)
     assert pngs(output) == pngs(tmp_path / "fresh")
+    infer.main(["--decide-only", "--output", str(output)])
+    assert pngs(output) == pngs(tmp_path / "fresh")
     infer_folder(models(weights), images, output, ALL)
+    assert not (output / "numbering.csv").exists()
     assert not [name for name in pngs(output) if name.startswith("hold")]
     assert len(pngs(output)) == 8
 
