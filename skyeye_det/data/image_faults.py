@@ -14,6 +14,7 @@ from skyeye_det.data.image_reading import (
     decode_gray,
     image_size,
     read_image,
+    require_whole_png,
 )
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.data.targets import Building, building_mask, scene_targets
@@ -77,6 +78,7 @@ def _read(path: Path, shape: tuple[int, int], highest: int) -> np.ndarray | str:
         content = plain_bytes(path)
         if not content.startswith(PNG_SIGNATURE) or content[_PNG_DEPTH_AND_COLOR] != _GRAY_8_BIT:
             return "an image of another kind"
+        require_whole_png(content)
         image = decode_gray(content)
     except ImageError as error:
         return error.found

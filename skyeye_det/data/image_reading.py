@@ -98,7 +98,7 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
     """
     with _read_from(path, whole=True) as (image, content):
         try:
-            _require_whole_png(content)
+            require_whole_png(content)
             bands = image.read([1, 2, 3] if image.count > 2 else [1])
         except (OSError, RasterioError) as error:
             found = str(error) if isinstance(error, _CutError) else "pixels that cannot be decoded"
@@ -119,8 +119,7 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
 
 
 def decode_gray(content: bytes) -> NDArray[np.uint8]:
-    """First band, (h, w), of the bytes of a PNG as it is stored; OSError where it cannot be decoded."""
-    _require_whole_png(content)
+    """First band, (h, w), of an image file's bytes as it is stored; OSError where it cannot be decoded."""
     with _opened(content) as image:
         return image.read(1)
 
@@ -129,7 +128,8 @@ class _CutError(OSError):
     """A PNG that is damaged or cut off, with the place."""
 
 
-def _require_whole_png(content: bytes) -> None:
+def require_whole_png(content: bytes) -> None:
+    """Raises OSError where the bytes are those of a PNG that is damaged or cut off."""
     if content.startswith(PNG_SIGNATURE) and (place := broken_png_chunk(content)) is not None:
         raise _CutError(f"a PNG that is damaged or cut off at byte {place} of {len(content)}")
 

@@ -102,8 +102,8 @@ class ResultWriter:
         """Notes what is to be written; results of anything else are removed, those of this are done."""
         records = {image.scene: self._record(store, image) for image in store.images}
         known = self._known_records()
-        for scene, record in (known | records).items():
-            if record != known.get(scene) or record != records.get(scene):
+        for scene in known | records:
+            if known.get(scene) != records.get(scene):
                 names = {self._name(scene), known.get(scene, ("",))[0]} - {""}
                 pngs = {self.folder / png for name in names for png in submission_names(name)}
                 for stale in (*self._parts(scene), *pngs):

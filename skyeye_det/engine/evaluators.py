@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from skyeye_det.data.targets import scene_targets
-from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.decision.stitch import stitch
+from skyeye_det.decision.stitch import decide_windows
 from skyeye_det.engine.models import network_output
 from skyeye_det.evaluation.instance_metrics import average_precision, count_proposals, proposal_figures
 from skyeye_det.evaluation.truth import annotated_buildings
@@ -137,8 +136,8 @@ class DecidingModel(nn.Module):
             windows, found = cut_windows(shape), []
             for window in windows:
                 seen = network_output(self.network, window.of(image))
-                found.append((window, decide(prediction_from_output(seen), self._rule)))
-            outputs.append({"buildings": stitch(found, shape, self._rule)})
+                found.append((window, prediction_from_output(seen)))
+            outputs.append({"buildings": decide_windows(found, shape, self._rule)})
             if len(windows) == 1 and "proposals" in seen:
                 outputs[-1]["proposals"] = seen["proposals"]
         return outputs
