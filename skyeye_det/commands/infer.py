@@ -137,6 +137,8 @@ def _changed(rule: DecisionRule, args: argparse.Namespace) -> DecisionRule:
 def _decide(args: argparse.Namespace, store: PredictionStore, rule: DecisionRule) -> None:
     """Decides a folder's kept predictions, without any model; PNGs that are numbered stay so."""
     with sole_writer(args.output):
+        if not store.images:
+            raise InputError(f"{args.output}: expected predictions of a pair, found none; predict first")
         lacking = [image.scene for image in store.images if store.missing(image)]
         if lacking:
             raise InputError(
@@ -145,7 +147,9 @@ def _decide(args: argparse.Namespace, store: PredictionStore, rule: DecisionRule
             )
         prefix = args.prefix or PREFIXES[0]
         scenes = (image.scene for image in store.images)
-        names = number_scenes(scenes, prefix) if args.numbered else read_numbering(args.output)
+        names = read_numbering(args.output) if args.prefix is None else {}
+        if args.numbered and not names:
+            names = number_scenes(scenes, prefix)
         footprints = FootprintFile(args.footprints) if args.footprints else None
         store.check_footprints(footprints.path if footprints else None)
         ResultWriter(args.output, rule, names).write_all(store, footprints)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -99,6 +99,7 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
     with _read_from(path, whole=True) as (image, content):
         try:
             require_whole_png(content)
+            _require_all_blocks(image)
             bands = image.read([1, 2, 3] if image.count > 2 else [1])
         except (OSError, RasterioError) as error:
             found = str(error) if isinstance(error, _CutError) else "pixels that cannot be decoded"
@@ -125,7 +126,7 @@ def decode_gray(content: bytes) -> NDArray[np.uint8]:
 
 
 class _CutError(OSError):
-    """A PNG that is damaged or cut off, with the place."""
+    """A file that does not hold all of its pixels, with what is missing."""
 
 
 def require_whole_png(content: bytes) -> None:
@@ -149,6 +150,20 @@ def broken_png_chunk(content: bytes) -> int | None:
             return None
         place = end + 4
     return min(place, len(content))
+
+
+def _require_all_blocks(image: DatasetReader) -> None:
+    """Refuses a TIFF without all of its tiles or strips, which GDAL would fill with black or with nodata."""
+    if image.driver != "GTiff":
+        return
+    bands = range(1, min(image.count, 3) + 1) if image.interleaving is Interleaving.band else [1]
+    blocks = [(band, place) for band in bands for place, _ in image.block_windows(band)]
+    missing = sum(
+        image.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band) is None
+        for band, (row, column) in blocks
+    )
+    if missing:
+        raise _CutError(f"{missing} of {len(blocks)} tiles or strips that are not in the file")
 
 
 @contextmanager

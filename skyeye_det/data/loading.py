@@ -205,9 +205,9 @@ def _require_shared_memory(loader: DataLoader, batch: int) -> None:
     free = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else needed
     if needed > free:
         raise InputError(
-            f"DATALOADER.NUM_WORKERS {loader.num_workers}: expected {needed / 2**20:.0f} MB of free shared "
-            f"memory for the batches under way, found {free / 2**20:.0f} MB in {_SHARED_MEMORY}; give it "
-            "more (docker run --shm-size=2g), or append DATALOADER.NUM_WORKERS 0 to load in the main process"
+            f"DATALOADER.NUM_WORKERS {loader.num_workers}: expected {needed / 2**20:.1f} MB of free shared "
+            f"memory for the batches under way, found {free / 2**20:.1f} MB in {_SHARED_MEMORY}; give it "
+            "more (docker run --shm-size=2g), or set DATALOADER.NUM_WORKERS 0 (tools/infer.py: behind --opts)"
         )
 
 

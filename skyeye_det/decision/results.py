@@ -115,7 +115,7 @@ class ResultWriter:
         }
         write_json(self.folder / SETTINGS_FILE, settings, pretty=True)
         if self._names:
-            write_numbering(self.folder, self._names)
+            write_numbering(self.folder, {scene: name for scene, (name, _) in records.items()})
         else:
             (self.folder / NUMBERING_FILE).unlink(missing_ok=True)
 

@@ -113,6 +113,11 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         self._whole = resume and self.has_checkpoint()
         try:
             return super().resume_or_load(path, resume=resume)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.save_dir}/last_checkpoint: expected the name of a checkpoint, found other bytes; "
+                "write into it the name of the .pth to go on from"
+            ) from error
         finally:
             self._whole = False
 

@@ -1,5 +1,6 @@
 """From image pairs to kept predictions: the one loop of inference, tuning and evaluation."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,10 @@ from skyeye_det.prediction.masks import Crop
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
 from skyeye_det.progress import progress
-from skyeye_det.xview2.submission import PREFIXES, number_scenes, write_tile
+from skyeye_det.xview2.submission import PREFIXES, number_scenes, submission_names, write_tile
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ def infer_folder(
         InputError: no pair can be predicted, or weights or an earlier result are not what they should be.
     """
     pairs, halves = find_pairs(images)
-    names = number_scenes((pair.name for pair in pairs), options.prefix) if options.numbered else {}
+    scenes = [*(pair.name for pair in pairs), *halves]
+    names = number_scenes(scenes, options.prefix) if options.numbered else {}
     footprints = FootprintFile(options.footprints) if options.footprints else None
     with sole_writer(output):
         store, unreadable = keep_predictions(
@@ -151,6 +156,7 @@ def keep_predictions(
     """
     tiles, unreadable = _readable(pairs)
     unreadable |= halves or {}
+    _require_any(tiles, unreadable)
     kept = tuple(_kept_image(tile) for tile in tiles)
     origin = models.origin() | {
         "footprints_sha256": files_sha256([footprints.path], named=False) if footprints else None
@@ -178,10 +184,7 @@ def keep_predictions(
             " buildings may be lost; raise it with --opts, or take a smaller --window"
         )
     store = store.of([image for image in kept if image.scene not in unreadable])
-    if not store.images:
-        raise InputError(
-            f"no pair can be predicted, of {len(unreadable)}, such as {min(unreadable.values())}"
-        )
+    _require_any(store.images, unreadable)
     return store, dict(sorted(unreadable.items()))
 
 
@@ -208,6 +211,13 @@ def _keep_image(
             store.save(image, window, models.classify(window.of(pixels), given))
 
 
+def _require_any(readable: Sequence[Any], unreadable: Mapping[str, str]) -> None:
+    if not readable:
+        raise InputError(
+            f"no pair can be predicted, of {len(unreadable)}, such as {min(unreadable.values())}"
+        )
+
+
 def _readable(pairs: Sequence[ImagePair]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Pairs as ``_tile`` gives them; scene -> why, of those that cannot be read by their headers."""
     tiles, unreadable = [], {}
@@ -229,8 +239,14 @@ def _tile(pair: ImagePair) -> dict[str, Any]:
     """A pair as ``PairMapper`` takes it.
 
     Raises:
-        InputError: an image cannot be read, or they are of two sizes.
+        InputError: an image cannot be read, they are of two sizes, or no file can bear the scene's name.
     """
+    longest = max(len(os.fsencode(f".{name}.partial")) for name in submission_names(pair.name))
+    if not pair.name.isprintable() or longest > _LONGEST_NAME:
+        raise InputError(
+            f"{pair.pre}: expected a name of printable text in UTF-8, of at most {_LONGEST_NAME} bytes with "
+            "what the results add to it, found another; rename both images"
+        )
     sizes = [image_size(path) for path in (pair.pre, pair.post)]
     if sizes[0] != sizes[1]:
         raise InputError(

@@ -190,6 +190,26 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 @contextmanager
+def settings_put_back(folder: str, always: bool) -> Iterator[None]:
+    """Puts back ``config.yaml`` and the rule of an earlier training in a folder, whose checkpoints stay.
+
+    Args:
+        folder: ``OUTPUT_DIR``.
+        always: whether also after a block that ends well, as an evaluation does.
+    """
+    paths = Path(folder) / "config.yaml", Path(folder) / _RULE
+    before = {path: path.read_bytes() for path in paths if path.is_file()}
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if (always or not done) and comm.is_main_process():
+            for path, content in before.items():
+                write_bytes(path, content)
+
+
+@contextmanager
 def _file_only(logger: logging.Logger) -> Iterator[None]:
     """Keeps a logger off the terminal: detectron2 begins with 300 lines of settings."""
     handlers = [handler for handler in logger.handlers if getattr(handler, "stream", None) is sys.stdout]

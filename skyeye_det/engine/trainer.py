@@ -27,7 +27,7 @@ from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
 from skyeye_det.engine.evaluators import BuildingEvaluator, DecidingModel, XView2Evaluator
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.pictures import PictureEvaluator
-from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up
+from skyeye_det.engine.setup import build_pair_model, check_training, load_config, set_up, settings_put_back
 from skyeye_det.engine.wandb_writer import WandbWriter
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
@@ -224,11 +224,12 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
         check_training(cfg, comm.get_world_size(), args.resume)
     claimed = sole_writer(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext()
     with claimed, faults_reported():
-        set_up(cfg, args)
-        if args.eval_only:
-            return _evaluate(cfg, args.resume)
-        trainer = PairTrainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
+        with settings_put_back(cfg.OUTPUT_DIR, always=args.eval_only):
+            set_up(cfg, args)
+            if args.eval_only:
+                return _evaluate(cfg, args.resume)
+            trainer = PairTrainer(cfg)
+            trainer.resume_or_load(resume=args.resume)
         logging.getLogger("skyeye_det").info("Training from iteration %d", trainer.start_iter)
         trainer.train()
         return getattr(trainer, "_last_eval_results", None)

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from skyeye_det.errors import InputError
+from skyeye_det.modeling.encoders import reached
 
 POST_SUFFIX = "_post"
 """Feature ``p2`` is of the pre image, ``p2_post`` of the post image."""
 
 _STRIDES = (4, 8, 16, 32)
+_PROBE_SIDE = 64  # px, twice the coarsest stride
 _NORMS = (FrozenBatchNorm2d, PlainFrozenBatchNorm2d, FrozenBatchNormAct2d, BatchNormAct2d, nn.BatchNorm2d)
 _TOLERANCE = 1e-3
 """Largest difference of a folded network's feature map, as a share of its own largest value."""
@@ -62,19 +64,19 @@ class TimmBackbone(Backbone):
                 f"({error})"
             ) from error
         stages = network.feature_info
-        reductions, modules = stages.reduction(), stages.module_name()
+        reductions = stages.reduction()
         if not set(_STRIDES) <= set(reductions):
             raise InputError(
                 f"MODEL.TIMM.NAME: expected a network with feature strides {_STRIDES}, found {reductions} in "
                 f"{name!r}"
             )
-        if not 0 <= freeze_at <= len(modules):
+        if not 0 <= freeze_at <= len(reductions):
             raise InputError(
-                f"MODEL.BACKBONE.FREEZE_AT: expected 0..{len(modules)}, the stages of {name}, found "
+                f"MODEL.BACKBONE.FREEZE_AT: expected 0..{len(reductions)}, the stages of {name}, found "
                 f"{freeze_at}"
             )
         if freeze_at:
-            _freeze_until(network, modules[freeze_at - 1])
+            _freeze_behind(network, freeze_at - 1)
         self.network = freeze_batch_norm_2d(network) if norm == "FrozenBN" else network
         self._indices = [reductions.index(stride) for stride in _STRIDES]
         self._shapes = {
@@ -92,12 +94,16 @@ class TimmBackbone(Backbone):
         return self._shapes
 
 
-def _freeze_until(network: nn.Module, last_module: str) -> None:
-    """Fixes the parameters up to ``last_module`` and its own; timm lists them in the forward pass's order."""
-    parameters = list(network.named_parameters())
-    last = max(at for at, (name, _) in enumerate(parameters) if name.startswith(f"{last_module}."))
-    for _, parameter in parameters[: last + 1]:
-        parameter.requires_grad_(False)
+def _freeze_behind(network: nn.Module, stage: int) -> None:
+    """Fixes the parameters that the features of a stage follow from, whatever the layers are called."""
+    was_training = network.training
+    parameters = list(network.parameters())
+    features = network.eval()(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
+    for parameter, is_behind in zip(
+        parameters, reached(features[stage : stage + 1], parameters), strict=True
+    ):
+        parameter.requires_grad_(not is_behind)
+    network.train(was_training)
 
 
 class SiameseFPN(FPN):

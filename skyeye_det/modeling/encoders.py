@@ -95,14 +95,15 @@ def _fix_parameters(encoder: nn.Module, freeze_at: int, output_stride: int) -> N
             f"found {freeze_at}"
         )
     parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    needed = _reached(features, parameters)
-    frozen = _reached(features[freeze_at - 1 : freeze_at], parameters)
+    needed = reached(features, parameters)
+    frozen = reached(features[freeze_at - 1 : freeze_at], parameters)
     for parameter, is_needed, is_frozen in zip(parameters, needed, frozen, strict=True):
         parameter.requires_grad_(is_needed and not is_frozen)
     encoder.train(was_training)
 
 
-def _reached(features: Sequence[Tensor], parameters: list[nn.Parameter]) -> list[bool]:
+def reached(features: Sequence[Tensor], parameters: list[nn.Parameter]) -> list[bool]:
+    """Which parameters the features follow from."""
     sums = [feature.sum() for feature in features if feature.requires_grad]
     if not sums:
         return [False] * len(parameters)

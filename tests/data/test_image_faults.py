@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rasterio
 from sound_files import SCENE, kinds, kinds_in_conversion, write_image, write_sound_pair
 
 from skyeye_det.data.image_faults import image_pair_faults
@@ -189,3 +190,18 @@ def test_identical_images_are_told_by_their_pixels(tmp_path: Path) -> None:
     )
     (fault,) = faults_of(tmp_path)
     assert (fault.kind, fault.found) == (FaultKind.IDENTICAL_IMAGES, "the pixels of the pre image")
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_tiff_without_all_of_its_tiles_is_damaged(tmp_path: Path, interleave: str) -> None:
+    path = tmp_path / "image.tif"
+    bands = NOISE.transpose(2, 0, 1).copy()
+    bands[:, :16, :16] = 0  # left out of the file
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16, "interleave": interleave, "SPARSE_OK": True}
+    with rasterio.open(
+        path, "w", driver="GTiff", count=3, width=64, height=64, dtype="uint8", nodata=0, **tiles
+    ) as file:
+        file.write(bands)
+    missing, count = (1, 16) if interleave == "pixel" else (3, 48)
+    with pytest.raises(ImageError, match=f"{missing} of {count} tiles or strips that are not in the file"):
+        read_image(path)

@@ -123,7 +123,7 @@ def test_batches_that_shared_memory_does_not_hold_are_refused(build, batch, monk
     disk = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(loading.shutil, "disk_usage", lambda path: disk._replace(free=5 * batch - 1))
     with pytest.raises(
-        InputError, match=r"NUM_WORKERS 2: expected \d+ MB of free shared memory .* --shm-size"
+        InputError, match=r"NUM_WORKERS 2: expected [\d.]+ MB of free shared memory .* --shm-size"
     ):
         build(cfg)
     cfg.DATALOADER.NUM_WORKERS = 0

@@ -18,7 +18,8 @@ def write_pair(folder: Path, scene: str, seed: int, shape: tuple[int, int] = (HE
     generator = np.random.default_rng(seed)
     for phase in ("pre", "post"):
         image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{scene}_{phase}_disaster.png"), image)
+        # Not imwrite: OpenCV 5.0 crashes on a path that is no UTF-8.
+        (folder / f"{scene}_{phase}_disaster.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
 
 
 def pngs(folder: Path) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """Folders in which pairs are odd, mended, added or changed between two runs of inference."""
 
+import os
 import shutil
 
 import cv2
@@ -12,6 +13,7 @@ from saved_models import models
 from skyeye_det.commands import infer
 from skyeye_det.data.coco import convert_split
 from skyeye_det.engine.inference import InferenceOptions, infer_folder
+from skyeye_det.errors import InputError
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.xview2.submission import read_class_png
 
@@ -101,3 +103,33 @@ def test_another_model_leaves_nothing_of_the_first_once_its_predictions_are_gone
     infer_folder(models(two[1]), images, tmp_path / "fresh", ALL)
     assert pngs(tmp_path / "out") == pngs(tmp_path / "fresh")
     assert listed(tmp_path / "out") == listed(tmp_path / "fresh")
+
+
+def test_folder_that_cannot_be_read_any_more_costs_nothing(weights, images, tmp_path):
+    output = tmp_path / "out"
+    infer_folder(models(weights), images, output, ALL)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    for path in images.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="no pair can be predicted, of 3"):
+        infer_folder(models(weights), images, output, ALL)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    PredictionStore.read(output / "predictions").of([])
+    with pytest.raises(InputError, match="expected predictions of a pair, found none"):
+        infer.main(["--decide-only", "--output", str(output)])
+
+
+@pytest.mark.parametrize("odd", [os.fsdecode(b"s\xe3o_00000001"), "a\nb_00000001", "x" * 225 + "_00000001"])
+def test_scene_whose_name_no_result_can_bear_is_named_and_keeps_its_number(weights, images, tmp_path, odd):
+    output, options = tmp_path / "out", InferenceOptions(numbered=True)
+    write_pair(images, odd, 7)
+    write_pair(images, "a-half_00000001", 7)
+    (images / "a-half_00000001_post_disaster.png").unlink()
+    for _ in range(2):
+        count, unreadable = infer_folder(models(weights), images, output, ALL, options)
+        assert (count, set(unreadable)) == (len(SCENES), {odd, "a-half_00000001"})
+        assert "rename both images" in unreadable[odd]
+    before = pngs(output)
+    infer.main(["--decide-only", "--numbered", "--output", str(output)])
+    assert pngs(output) == before
+    assert "test_damage_00000_prediction.png" not in before

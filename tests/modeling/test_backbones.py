@@ -40,6 +40,15 @@ def trained(backbone: TimmBackbone) -> list[str]:
     return [name for name, parameter in backbone.network.named_parameters() if parameter.requires_grad]
 
 
+@pytest.mark.parametrize(("name", "last"), [("test_convnext", "stages_0."), ("test_resnet", "bn1.")])
+def test_freeze_at_fixes_the_first_stage_whatever_its_layers_are_called(name: str, last: str) -> None:
+    built = list(TimmBackbone(name, freeze_at=1, norm="BN").named_parameters())
+    end = max(at for at, (layer, _) in enumerate(built) if layer.startswith(f"network.{last}"))
+    assert [layer for layer, each in built if not each.requires_grad] == [
+        layer for layer, _ in built[: end + 1]
+    ]
+
+
 def test_freeze_at_fixes_stages_from_the_stem_on() -> None:
     stages = ["blocks.0.", "blocks.1.", "blocks.2.", "blocks.3.", "blocks.4."]
     everything = trained(TimmBackbone(NETWORK, freeze_at=0))
