@@ -16,7 +16,7 @@ _NORMAL_LEVELS = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level i
 
 
 class PhotometricTransform(Transform):
-    """Changes the values of a BGR image and nothing of its geometry; black no-data pixels stay black.
+    """Changes the values of an RGB image and nothing of its geometry; black no-data pixels stay black.
 
     Args:
         table: (256, 3) uint8, new value of each old value and channel.
@@ -38,7 +38,7 @@ class PhotometricTransform(Transform):
         img = np.ascontiguousarray(img)
         no_data = cv2.inRange(img, (0, 0, 0), (0, 0, 0))
         changed = cv2.LUT(img, self.table[None])
-        grey = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        grey = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         changed = cv2.addWeighted(changed, self.saturation, grey, 1 - self.saturation, 0)
         if self.blur_sigma:
             changed = cv2.GaussianBlur(changed, (0, 0), self.blur_sigma)
@@ -75,7 +75,7 @@ class RandomPhotometric(transforms.Augmentation):
         self.strength = strength
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """Draws the change of an (H, W, 3) uint8 BGR image."""
+        """Draws the change of an (H, W, 3) uint8 RGB image."""
         if not self.strength:
             return transforms.NoOpTransform()
         gamma, contrast, brightness = np.exp(_TONE * self._symmetric(3))

@@ -13,7 +13,7 @@ from skyeye_det.data.augmentation import (
     ShiftTransform,
     WindowTransform,
 )
-from skyeye_det.data.photometric import RandomPhotometric
+from skyeye_det.data.photometric import PhotometricTransform, RandomPhotometric
 
 SHAPE = (40, 64)
 RECTANGLE = np.array([[5.0, 7.0], [21.0, 7.0], [21.0, 30.0], [5.0, 30.0]])
@@ -176,3 +176,11 @@ def test_light_changes_values_but_neither_size_nor_black_pixels():
 def test_strength_zero_changes_nothing():
     picture = _picture()
     assert np.array_equal(RandomPhotometric(0.0).get_transform(picture).apply_image(picture), picture)
+
+
+def test_without_saturation_red_is_darker_than_green_as_the_eye_sees_it():
+    # Of RGB, in which images are read; of BGR red and blue would change places.
+    image = np.eye(3, dtype=np.uint8)[None] * 200  # a red, a green and a blue pixel
+    same = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    grey = PhotometricTransform(same, 0.0, 0.0, 0.0, 0).apply_image(image)
+    assert grey[0].tolist() == [[60] * 3, [117] * 3, [23] * 3]  # 0.299, 0.587, 0.114 of 200
