@@ -17,6 +17,9 @@ import numpy as np
 
 from skyeye_det.errors import InputError, printable
 
+_NAMED = 3
+"""Differences that a message names."""
+
 _PATIENCE = 12.0
 """Seconds that a folder's second writer waits; PyTorch's loading processes look for a parent every 5 s."""
 
@@ -118,13 +121,26 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str
         )
     found = read_json(settings_file)
     known = found if isinstance(found, dict) else {}
-    different = [key for key in settings if key != "weights" and known.get(key) != settings[key]]
-    if different:
+    compared = {key: value for key, value in settings.items() if key != "weights"}
+    if different := _different_places(compared, {key: known.get(key) for key in compared}):
+        more = f" and {len(different) - _NAMED} more" * (len(different) > _NAMED)
         raise InputError(
             f"{settings_file}: expected results of this model for these images, found another "
-            f"{', '.join(different)} (weights {known.get('weights')}); choose another {option}, or "
-            f"delete {folder / results} to begin anew"
+            f"{', '.join(different[:_NAMED])}{more} (weights {known.get('weights')}); choose another"
+            f" {option}, or delete {folder / results} to begin anew"
         )
+
+
+def _different_places(expected: Any, found: Any, place: tuple[str, ...] = ()) -> list[str]:
+    """Where two JSON values differ, as keys with dots between them."""
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        expected, found = dict(enumerate(expected)), dict(enumerate(found))
+    if isinstance(expected, dict) and isinstance(found, dict):
+        places = [(key, (*place, str(key))) for key in {**expected, **found}]
+        return [
+            inner for key, at in places for inner in _different_places(expected.get(key), found.get(key), at)
+        ]
+    return [] if expected == found else [".".join(place)]
 
 
 def files_sha256(paths: Iterable[Path], *, named: bool = True) -> str:

@@ -28,13 +28,8 @@ class FootprintFile:
             image["scene"]: ((image["height"], image["width"]), of_image[image["id"]]) for image in images
         }
 
-    def outlines(
-        self, scene: str, shape: tuple[int, int]
-    ) -> tuple[list[str], list[tuple[tuple[int, int], np.ndarray]]]:
-        """The footprints of a scene that have a pixel in its image.
-
-        Returns:
-            Their uids, and their masks by the official fill rule: (x0, y0) in px and a bool crop.
+    def annotations(self, scene: str, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        """The footprints of a scene, as they are in the file.
 
         Raises:
             InputError: the file does not know the scene, or by another size.
@@ -49,8 +44,21 @@ class FootprintFile:
                 f"{self.path}: {scene}: expected an image of {shape[1]} x {shape[0]} px, found {known[1]} x"
                 f" {known[0]}; give the file of these images"
             )
+        return annotations
+
+    def outlines(
+        self, scene: str, shape: tuple[int, int]
+    ) -> tuple[list[str], list[tuple[tuple[int, int], np.ndarray]]]:
+        """The footprints of a scene that have a pixel in its image.
+
+        Returns:
+            Their uids, and their masks by the official fill rule: (x0, y0) in px and a bool crop.
+
+        Raises:
+            InputError: as of ``annotations``.
+        """
         uids, crops = [], []
-        for annotation in annotations:
+        for annotation in self.annotations(scene, shape):
             mask, corner = building_mask(parts_from_segmentation(annotation["segmentation"]), shape)
             if mask.size:
                 uids.append(annotation["uid"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, Interleaving
+from rasterio.enums import ColorInterp, Compression, Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -99,7 +99,7 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
     with _read_from(path, whole=True) as (image, content):
         try:
             require_whole_png(content)
-            _require_all_blocks(image)
+            _require_whole_blocks(image, content)
             bands = image.read([1, 2, 3] if image.count > 2 else [1])
         except (OSError, RasterioError) as error:
             found = str(error) if isinstance(error, _CutError) else "pixels that cannot be decoded"
@@ -152,18 +152,35 @@ def broken_png_chunk(content: bytes) -> int | None:
     return min(place, len(content))
 
 
-def _require_all_blocks(image: DatasetReader) -> None:
-    """Refuses a TIFF without all of its tiles or strips, which GDAL would fill with black or with nodata."""
+def _require_whole_blocks(image: DatasetReader, content: bytes) -> None:
+    """Refuses a TIFF without all of its tiles or strips, which GDAL would fill with black or with nodata.
+
+    Deflated ones bear a checksum, at which GDAL does not look.
+    """
     if image.driver != "GTiff":
         return
     bands = range(1, min(image.count, 3) + 1) if image.interleaving is Interleaving.band else [1]
     blocks = [(band, place) for band in bands for place, _ in image.block_windows(band)]
-    missing = sum(
-        image.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band) is None
-        for band, (row, column) in blocks
-    )
-    if missing:
-        raise _CutError(f"{missing} of {len(blocks)} tiles or strips that are not in the file")
+    missing = damaged = 0
+    for band, (row, column) in blocks:
+        start, length = (
+            image.get_tag_item(f"BLOCK_{key}_{column}_{row}", "TIFF", bidx=band) for key in ("OFFSET", "SIZE")
+        )
+        if start is None or length is None:
+            missing += 1
+        elif image.compression is Compression.deflate:
+            damaged += not _is_whole_zlib(content[int(start) : int(start) + int(length)])
+    for count, found in ((missing, "are not in the file"), (damaged, "fail their checksum")):
+        if count:
+            raise _CutError(f"{count} of {len(blocks)} tiles or strips that {found}")
+
+
+def _is_whole_zlib(data: bytes) -> bool:
+    try:
+        zlib.decompress(data)
+    except zlib.error:
+        return False
+    return True
 
 
 @contextmanager
@@ -184,7 +201,7 @@ def _read_from(path: str | os.PathLike[str], whole: bool = False) -> Iterator[tu
             _require_readable(path, image)
             yield image, content
     except OSError as error:
-        reason = (error.strerror or "a file that is none, or cut off").lower()
+        reason = (error.strerror or "a file that is none, cut off, or of an impossible size").lower()
         raise ImageError(path, FaultKind.UNREADABLE_IMAGE, reason) from error
 
 

@@ -126,14 +126,19 @@ class ResultWriter:
         return self._name(image.scene), hashlib.sha256(made_of).hexdigest()
 
     def _known_records(self) -> dict[str, tuple[str, str]]:
-        """What an earlier run has noted; nothing where that is no record of this form."""
+        """What an earlier run has noted; InputError where that is no record of this form."""
         path = self.folder / SETTINGS_FILE
-        found = read_json(path) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        found = read_json(path)
         try:
             records = msgspec.convert(found["scenes"], dict[str, tuple[str, str]])
             return {file_part(scene): (file_part(name), digest) for scene, (name, digest) in records.items()}
-        except (KeyError, TypeError, ValueError, msgspec.ValidationError):
-            return {}
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            raise InputError(
+                f"{path}: expected what this version notes of its results, found something else; choose"
+                " another --output"
+            ) from error
 
     def is_done(self, image: KeptImage) -> bool:
         """Whether all files of an image are there."""

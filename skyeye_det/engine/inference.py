@@ -154,7 +154,7 @@ def keep_predictions(
         InputError: no pair can be predicted, the weights are not what they should be, or the store is of
             something else.
     """
-    tiles, unreadable = _readable(pairs)
+    tiles, unreadable = _readable(pairs, footprints)
     unreadable |= halves or {}
     _require_any(tiles, unreadable)
     kept = tuple(_kept_image(tile) for tile in tiles)
@@ -176,6 +176,11 @@ def keep_predictions(
             image = todo[pair["scene"]][1]
             if "fault" in pair:
                 unreadable[image.scene] = pair["fault"]
+            elif _kept_image(todo[image.scene][0]) != image:
+                unreadable[image.scene] = (
+                    f"{image.file_name}: expected both images as they were when this run began, found others;"
+                    " run the same command again"
+                )
             else:
                 _keep_image(models, store, image, pair["image"].numpy(), footprints)
     if models.full_windows:
@@ -218,12 +223,17 @@ def _require_any(readable: Sequence[Any], unreadable: Mapping[str, str]) -> None
         )
 
 
-def _readable(pairs: Sequence[ImagePair]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Pairs as ``_tile`` gives them; scene -> why, of those that cannot be read by their headers."""
+def _readable(
+    pairs: Sequence[ImagePair], footprints: FootprintFile | None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Pairs as ``_tile`` gives them; scene -> why, of those without readable headers or footprints."""
     tiles, unreadable = [], {}
     for pair in pairs:
         try:
-            tiles.append(_tile(pair))
+            tile = _tile(pair)
+            if footprints:
+                footprints.annotations(pair.name, (tile["height"], tile["width"]))
+            tiles.append(tile)
         except InputError as error:
             unreadable[pair.name] = str(error)
     return tiles, unreadable

@@ -1,7 +1,7 @@
 """Models with their weights: one, or several whose predictions are merged, from windows to predictions."""
 
 import ctypes
-import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -155,7 +155,7 @@ class Models:
         return {
             "weights": weights,
             "weights_sha256": hashes,
-            "config_sha256": [_config_sha256(cfg) for cfg in self.configs],
+            "config": [_decisive(cfg) for cfg in self.configs],
             "views": [each.views for each in self.files],
             "precision": self._precision,
         }
@@ -266,10 +266,9 @@ def _classified(network: Any, image: np.ndarray, footprints: Footprints) -> np.n
     return np.asarray(found.pred_damage_probs.float().cpu().numpy())
 
 
-def _config_sha256(cfg: CfgNode) -> str:
-    """Hash of a config but for what surely changes nothing in what the model finds."""
-    model = cfg.clone()
-    model.defrost()
-    model.MODEL.DEVICE, model.DATALOADER.NUM_WORKERS, model.OUTPUT_DIR = "", 0, ""
-    model.TEST.DECISIONS = ""
-    return hashlib.sha256(model.dump().encode()).hexdigest()
+def _decisive(cfg: CfgNode) -> dict[str, Any]:
+    """The keys on which it depends what a trained model finds, as JSON values."""
+    model = json.loads(json.dumps(cfg.MODEL))
+    del model["DEVICE"], model["WEIGHTS"]  # what it began with
+    limit = {"DETECTIONS_PER_IMAGE": cfg.TEST.DETECTIONS_PER_IMAGE}
+    return {"MODEL": model, "INPUT": {"FORMAT": cfg.INPUT.FORMAT}, "TEST": limit}

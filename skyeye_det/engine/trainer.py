@@ -6,6 +6,7 @@ import re
 import weakref
 from collections import OrderedDict
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -217,13 +218,15 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
 
     Raises:
         InputError: config, data, weights or memory are not what they should be, another run is at
-            OUTPUT_DIR, or the losses became NaN.
+            OUTPUT_DIR or has left checkpoints there, or the losses became NaN.
     """
     cfg = load_config(args.config_file, args.opts)
     if not args.eval_only:
         check_training(cfg, comm.get_world_size(), args.resume)
     claimed = sole_writer(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext()
     with claimed, faults_reported():
+        if not (args.eval_only or args.resume):
+            _require_new(cfg.OUTPUT_DIR)
         with settings_put_back(cfg.OUTPUT_DIR, always=args.eval_only):
             set_up(cfg, args)
             if args.eval_only:
@@ -233,6 +236,15 @@ def train(args: argparse.Namespace) -> OrderedDict | None:
         logging.getLogger("skyeye_det").info("Training from iteration %d", trainer.start_iter)
         trainer.train()
         return getattr(trainer, "_last_eval_results", None)
+
+
+def _require_new(folder: str) -> None:
+    """Refuses to mix the checkpoints of two trainings."""
+    if any(Path(folder).glob("model_*.pth")):
+        raise InputError(
+            f"OUTPUT_DIR {folder}: expected no earlier training, found its checkpoints; go on with it by"
+            " --resume, or choose another OUTPUT_DIR"
+        )
 
 
 def _evaluate(cfg: CfgNode, resume: bool) -> OrderedDict:

@@ -127,6 +127,7 @@ def test_records_of_strangers_delete_nothing_outside(tmp_path: Path, strange: st
     victims = [tmp_path / "victim.json", tmp_path / "victim_damage_prediction.png"]
     for victim in victims:
         victim.write_text("mine")
-    (folder / "inference.json").write_text(json.dumps({"scenes": {strange: [strange, "x"], "t": ["t"]}}))
-    decide(folder)
+    (folder / "inference.json").write_text(json.dumps({"scenes": {strange: [strange, "x"]}}))
+    with pytest.raises(InputError, match="choose another --output"):
+        decide(folder)
     assert all(victim.read_text() == "mine" for victim in victims)

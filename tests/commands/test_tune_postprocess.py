@@ -81,7 +81,7 @@ def test_a_second_run_predicts_only_what_is_missing_whatever_the_rule(weights, t
     tune(weights, tiny_datasets, *options, TEST__DECISIONS=tmp_path / "rule.yaml")
     assert {name for name, time in times(tmp_path / "work").items() if before[name] != time} == {lost.name}
     assert not list((tmp_path / "work").glob(".*"))
-    with pytest.raises(InputError, match="another config_sha256"):
+    with pytest.raises(InputError, match="another config.0.MODEL.ROI_HEADS.SCORE_THRESH_TEST"):
         tune(weights, tiny_datasets, *options, MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.2)
 
 

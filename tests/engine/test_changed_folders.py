@@ -133,3 +133,40 @@ def test_scene_whose_name_no_result_can_bear_is_named_and_keeps_its_number(weigh
     infer.main(["--decide-only", "--numbered", "--output", str(output)])
     assert pngs(output) == before
     assert "test_damage_00000_prediction.png" not in before
+
+
+def test_pairs_that_a_footprint_file_does_not_fit_are_named_and_the_rest_is_done(
+    weights, tiny_datasets, tmp_path
+):
+    root, output = tiny_datasets / "tiny", tmp_path / "out"
+    options = InferenceOptions(footprints=convert_split(root, "val", tmp_path).path)
+    images = shutil.copytree(root / "val" / "images", tmp_path / "images")
+    *others, odd = sorted({path.name.partition("_p")[0] for path in images.iterdir()})
+    write_pair(images, "unknown_00000001", 7)
+    write_pair(images, odd, 7)
+    count, unreadable = infer_folder(models(weights), images, output, ALL, options)
+    assert count == len(others)
+    assert "expected an image of 131 x 97 px" in unreadable[odd]
+    assert "found no such scene" in unreadable["unknown_00000001"]
+    assert {each["scene"] for each in listed(output)} == set(others)
+
+
+def test_image_that_is_exchanged_while_it_is_read_is_named_and_done_by_the_next_run(
+    weights, images, tmp_path, monkeypatch
+):
+    found, output = models(weights), tmp_path / "out"
+    load = found.load
+    monkeypatch.setattr(found, "load", lambda: write_pair(images, SCENES[0], 70) or load())
+    count, unreadable = infer_folder(found, images, output, ALL)
+    assert (count, list(unreadable)) == (2, [SCENES[0]])
+    assert "as they were when this run began" in unreadable[SCENES[0]]
+    assert infer_folder(models(weights), images, output, ALL) == (3, {})
+    infer_folder(models(weights), images, tmp_path / "fresh", ALL)
+    assert pngs(output) == pngs(tmp_path / "fresh")
+
+
+def test_results_whose_origin_is_not_known_are_not_mixed_with_new_ones(weights, images, tmp_path):
+    infer_folder(models(weights), images, tmp_path / "out", ALL)
+    (tmp_path / "out" / "inference.json").write_text('{"rule": {}, "scenes": ["of another version"]}')
+    with pytest.raises(InputError, match="what this version notes of its results.*choose another --output"):
+        infer_folder(models(weights), images, tmp_path / "out", ALL)

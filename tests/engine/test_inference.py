@@ -94,10 +94,10 @@ def test_another_rule_decides_anew_without_a_model(weights, images, tmp_path, mo
 def test_predictions_of_something_else_are_not_continued(two, images, tmp_path):
     infer_folder(models(two[0]), images, tmp_path / "out", ALL)
     others = {
-        "weights_sha256": models(two[1]),
-        "weights_sha256, config_sha256": models(*two),
-        "config_sha256": models(two[0], MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.2),
-        "views": models(two[0], views=("d4",)),
+        "weights_sha256.0": models(two[1]),
+        "weights_sha256, config, views": models(*two),
+        "config.0.MODEL.ROI_HEADS.SCORE_THRESH_TEST": models(two[0], MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.2),
+        "views.0": models(two[0], views=("d4",)),
         "precision": models(two[0], precision="bf16"),
     }
     for difference, other in others.items():
@@ -105,7 +105,8 @@ def test_predictions_of_something_else_are_not_continued(two, images, tmp_path):
             infer_folder(other, images, tmp_path / "out", ALL)
     moved = tmp_path / "moved.pth"
     moved.write_bytes(Path(two[0]).read_bytes())
-    assert infer_folder(models(str(moved)), images, tmp_path / "out", ALL) == (3, {})
+    same = models(str(moved), SOLVER__MAX_ITER=7, MODEL__WEIGHTS="other.pth", TEST__EVAL_PERIOD=9)
+    assert infer_folder(same, images, tmp_path / "out", ALL) == (3, {})
     for path in images.glob(f"{SCENES[0]}_*"):
         path.unlink()
     with pytest.raises(InputError, match=f"some of 1 other scenes, such as {SCENES[0]}; choose another"):

@@ -150,7 +150,6 @@ def test_best_checkpoint_survives_resuming(
 
 def test_eval_only_prints_the_score(trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     results = train(arguments(tmp_path, eval_only=True, MODEL__WEIGHTS=trained / "model_final.pth"))
-    assert results is not None
     assert set(results) == {"xview2", "segm"}
     printed = "".join(capfd.readouterr())
     assert "xview2" in printed
@@ -164,6 +163,13 @@ def test_output_folder_of_another_training_is_left_alone(
     with files.sole_writer(tmp_path), pytest.raises(InputError, match="another run writes to it"):
         train(arguments(tmp_path))
     assert not any(tmp_path.iterdir())
+
+
+def test_checkpoints_of_two_trainings_are_not_mixed(interrupted: Path) -> None:
+    before = sorted(interrupted.iterdir())
+    with pytest.raises(InputError, match="expected no earlier training.*--resume, or choose another"):
+        train(arguments(interrupted))
+    assert sorted(interrupted.iterdir()) == before
 
 
 def test_eval_only_wants_a_trained_model(tiny_datasets: Path, tmp_path: Path) -> None:
