@@ -96,7 +96,8 @@ def main(arguments: list[str]) -> int:
     )
     if args.paths:
         pre, post, localization, damage = args.paths
-        infer_pair(models, (pre, post), (localization, damage), rule, options)
+        found = infer_pair(models, (pre, post), (localization, damage), rule, options)
+        print(f"{len(found)} buildings; {localization} and {damage} show them")
         return 0
     count, unreadable = infer_folder(models, args.images, args.output, rule, options)
     for reason in unreadable.values():

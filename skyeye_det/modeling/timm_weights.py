@@ -5,6 +5,7 @@ file of that name, ``convnext_tiny.fb_in22k_ft_in1k.safetensors``.
 """
 
 import logging
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _read(weights: str, known: Any) -> dict[str, Tensor]:
     try:
         return timm.create_model(name, features_only=True, pretrained=True, **overlay).state_dict()
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         raise InputError(
             f"MODEL.WEIGHTS {weights}: cannot be had ({type(error).__name__}: {reason}); without internet, "
             f"fetch model.safetensors of {known.hf_hub_id} elsewhere, call it {name}{_FILE} and name that "
