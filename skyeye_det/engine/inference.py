@@ -1,25 +1,22 @@
 """From image pairs to kept predictions: the one loop of inference, tuning and evaluation."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.config import CfgNode
 
 from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.footprint_file import FootprintFile
-from skyeye_det.data.image_reading import image_size
-from skyeye_det.data.loading import pair_loader
-from skyeye_det.data.pairs import ImagePair, find_pairs, image_id
+from skyeye_det.data.pairs import ImagePair, find_pairs
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, ResultWriter
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.stitch import decide_windows
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
+from skyeye_det.engine.pair_reading import kept_image, read_pairs, readable_pairs, tile_of
 from skyeye_det.errors import InputError
 from skyeye_det.files import files_sha256, require_writable, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to, shared_out
@@ -27,10 +24,7 @@ from skyeye_det.prediction.masks import Crop
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
 from skyeye_det.progress import progress
-from skyeye_det.xview2.submission import PREFIXES, number_scenes, submission_names, write_tile
-
-_LONGEST_NAME = 255
-"""Bytes of a file's name."""
+from skyeye_det.xview2.submission import PREFIXES, number_scenes, write_tile
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ def infer_pair(
     Raises:
         InputError: an image or the weights are not what they should be.
     """
-    pair = PairMapper(models.cfg, is_train=False)(_tile(ImagePair("pair", *images)))
+    pair = PairMapper(models.cfg, is_train=False)(tile_of(ImagePair("pair", *images)))
     for path in outputs:
         require_writable(path)
     models.load()
@@ -154,10 +148,10 @@ def keep_predictions(
         InputError: no pair can be predicted, the weights are not what they should be, or the store is of
             something else.
     """
-    tiles, unreadable = _readable(pairs, footprints)
+    tiles, unreadable = readable_pairs(pairs, footprints)
     unreadable |= halves or {}
     _require_any(tiles, unreadable)
-    kept = tuple(_kept_image(tile) for tile in tiles)
+    kept = tuple(kept_image(tile) for tile in tiles)
     origin = models.origin() | {
         "footprints_sha256": files_sha256([footprints.path], named=False) if footprints else None
     }
@@ -176,7 +170,7 @@ def keep_predictions(
             image = todo[pair["scene"]][1]
             if "fault" in pair:
                 unreadable[image.scene] = pair["fault"]
-            elif _kept_image(todo[image.scene][0]) != image:
+            elif kept_image(todo[image.scene][0]) != image:
                 unreadable[image.scene] = (
                     f"{image.file_name}: expected both images as they were when this run began, found others;"
                     " run the same command again"
@@ -221,80 +215,3 @@ def _require_any(readable: Sequence[Any], unreadable: Mapping[str, str]) -> None
         raise InputError(
             f"no pair can be predicted, of {len(unreadable)}, such as {min(unreadable.values())}"
         )
-
-
-def _readable(
-    pairs: Sequence[ImagePair], footprints: FootprintFile | None
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Pairs as ``_tile`` gives them; scene -> why, of those without readable headers or footprints."""
-    tiles, unreadable = [], {}
-    for pair in pairs:
-        try:
-            tile = _tile(pair)
-            if footprints:
-                footprints.annotations(pair.name, (tile["height"], tile["width"]))
-            tiles.append(tile)
-        except InputError as error:
-            unreadable[pair.name] = str(error)
-    return tiles, unreadable
-
-
-def _kept_image(tile: dict[str, Any]) -> KeptImage:
-    paths = Path(tile["file_name"]), Path(tile["post_file_name"])
-    digest = files_sha256(paths, named=False)
-    return KeptImage(tile["scene"], paths[0].name, tile["height"], tile["width"], digest)
-
-
-def _tile(pair: ImagePair) -> dict[str, Any]:
-    """A pair as ``PairMapper`` takes it.
-
-    Raises:
-        InputError: an image cannot be read, they are of two sizes, or no file can bear the scene's name.
-    """
-    longest = max(len(os.fsencode(f".{name}.partial")) for name in submission_names(pair.name))
-    if not pair.name.isprintable() or longest > _LONGEST_NAME:
-        raise InputError(
-            f"{pair.pre}: expected a name of printable text in UTF-8, of at most {_LONGEST_NAME} bytes with "
-            "what the results add to it, found another; rename both images"
-        )
-    sizes = [image_size(path) for path in (pair.pre, pair.post)]
-    if sizes[0] != sizes[1]:
-        raise InputError(
-            f"{pair.post}: expected {sizes[0][0]} x {sizes[0][1]} px as {pair.pre.name} has, found "
-            f"{sizes[1][0]} x {sizes[1][1]}; cut both images to the same ground"
-        )
-    width, height = sizes[0]
-    return {
-        "file_name": str(pair.pre),
-        "post_file_name": str(pair.post),
-        "scene": pair.name,
-        "image_id": image_id(pair.name),
-        "height": height,
-        "width": width,
-    }
-
-
-def read_pairs(cfg: CfgNode, tiles: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Reads tiles as ``PairMapper`` gives them, in ``cfg.DATALOADER.NUM_WORKERS`` processes.
-
-    Yields:
-        Of a tile that cannot be read, ``scene`` and a sentence as ``fault``.
-    """
-    listed = list(tiles)
-    if listed:
-        workers = min(cfg.DATALOADER.NUM_WORKERS, len(listed) - 1)
-        for (pair,) in pair_loader(listed, _FaultMapper(PairMapper(cfg, is_train=False)), workers):
-            yield pair
-
-
-class _FaultMapper:
-    """Hands a fault on as text: raised in a worker, it would arrive as a page of traceback."""
-
-    def __init__(self, mapper: PairMapper):
-        self._mapper = mapper
-
-    def __call__(self, tile: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self._mapper(tile)
-        except InputError as error:
-            return {"scene": tile["scene"], "fault": str(error)}

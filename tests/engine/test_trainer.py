@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -228,10 +229,7 @@ def test_missing_image_is_reported_in_a_sentence(
 def test_lack_of_memory_is_reported_in_a_sentence(
     tiny_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def run_step(self: PairTrainer) -> None:
-        raise error
-
-    monkeypatch.setattr(PairTrainer, "run_step", run_step)
+    monkeypatch.setattr(PairTrainer, "run_step", Mock(side_effect=error))
     with pytest.raises(InputError, match=r"^out of memory .*SOLVER\.IMS_PER_BATCH"):
         train(arguments(tmp_path))
 
@@ -239,10 +237,7 @@ def test_lack_of_memory_is_reported_in_a_sentence(
 def test_bug_keeps_its_own_error(
     tiny_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_step(self: PairTrainer) -> None:
-        raise RuntimeError("shapes do not match")
-
-    monkeypatch.setattr(PairTrainer, "run_step", run_step)
+    monkeypatch.setattr(PairTrainer, "run_step", Mock(side_effect=RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         train(arguments(tmp_path))
 
