@@ -51,6 +51,7 @@ setup(
             # The semantic peer; its decoders are imported by module path, which another release may move.
             "segmentation-models-pytorch>=0.6,<0.7",
             "timm>=1.0.3",  # first whose features_only serves nearly every architecture by name
+            "safetensors>=0.4.5",  # first with wheels for Python 3.13; the weights of released models
             "huggingface-hub>=0.20",  # timm's own; first with the cache as it is asked for here
             "tensorboard>=2.12",  # first that allows protobuf 4, which wandb uses too
             "wandb>=0.18",  # first that writes runs with wandb-core

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Buildings", "Model", "__version__", "load"]
 
 
-def load(**arguments: Any) -> "Model":
-    """Loads a trained model; see ``skyeye_det.engine.model.load_model`` for the arguments."""
+def load(*name: str, **arguments: Any) -> "Model":
+    """Loads a released model or one of your own; see ``skyeye_det.engine.model.load_model``."""
     from skyeye_det.dependencies import require_detectron2
 
     require_detectron2("a model")
     from skyeye_det.engine.model import load_model
 
-    return load_model(**arguments)
+    return load_model(*name, **arguments)
 
 
 def __getattr__(name: str) -> Any:

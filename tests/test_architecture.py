@@ -19,6 +19,7 @@ LEAVES = (
     "errors",
     "files",
     "progress",
+    "released",
     "text_table",
     "workers",
     "yaml_text",
@@ -41,6 +42,7 @@ ROOMS = (
 MAY_IMPORT = {
     "dependencies": ("errors",),
     "files": ("errors",),
+    "released": ("errors", "files"),
     "text_table": ("errors",),
     "workers": ("errors",),
     "modeling": (*LEAVES, "config", "prediction", "modeling"),

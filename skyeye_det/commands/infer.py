@@ -1,20 +1,22 @@
 """Predicts the damage of every building of image pairs, as competition PNGs and COCO results.
 
-  python tools/infer.py --config-file F --weights W --images DIR --output DIR [--decisions RULE] [--tta d4]
+  python tools/infer.py --images DIR --output DIR [--quality] [--decisions RULE] [--tta d4]
   python tools/infer.py --output DIR --decide-only [--decisions RULE]
-  python tools/infer.py --config-file F --weights W PRE POST LOC_OUT DMG_OUT
+  python tools/infer.py PRE POST LOC_OUT DMG_OUT
 
 The first form takes an xBD root, one split of it, or a flat folder (*_pre_disaster* with *_post_disaster*,
 test_pre_00000 with test_post_00000) and goes on where a killed run stopped. The second decides anew what the
 first has predicted, by another rule, --outline or --fill. The third is the competition's container entry; its
 paths come last.
-Several --weights are an ensemble, with one --config-file or as many.
+A released model predicts, or one of your own by --config-file and --weights; several --weights are an
+ensemble, with one --config-file or as many.
 Exit codes: 0 done, 1 done but for pairs that are named, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from skyeye_det.errors import InputError, printable
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
+from skyeye_det.released import DEFAULT, QUALITY, released_model
 from skyeye_det.xview2.submission import PREFIXES, number_scenes, read_numbering
 
 
@@ -43,6 +46,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line; the four paths of the pair form are its last four words."""
     parser = command_parser(__doc__)
+    parser.add_argument(
+        "--model", metavar="NAME", help=f"released model (default: {DEFAULT}); see skyeye models"
+    )
+    parser.add_argument(
+        "--quality", action="store_true", help=f"the best, not the fastest: --model {QUALITY}"
+    )
     add_model_options(parser)
     parser.add_argument(
         "--decisions", metavar="FILE", help="rule, YAML of tools/tune_postprocess.py; '': the default rule"
@@ -87,10 +96,15 @@ def main(arguments: list[str]) -> int:
         return 0
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
-    from skyeye_det.engine.models import Models, ensemble
+    from skyeye_det.engine.models import Models, ensemble, released_files
 
-    models = Models(ensemble(args.config_file, args.weights, args.tta), args.opts, args.precision)
-    rule = _changed(models.rule() if args.decisions is None else read_rule(args.decisions), args)
+    released = None if args.weights else released_model(args.model or (QUALITY if args.quality else DEFAULT))
+    files = (
+        released_files(released, args.tta) if released else ensemble(args.config_file, args.weights, args.tta)
+    )
+    models = Models(files, args.opts, args.precision)
+    own_rule = models.rule if released is None else partial(read_rule, released.rule("score"))
+    rule = _changed(own_rule() if args.decisions is None else read_rule(args.decisions), args)
     options = InferenceOptions(
         args.numbered, args.prefix or PREFIXES[0], args.window, args.overlap, args.footprints
     )
@@ -114,8 +128,10 @@ def _check(args: argparse.Namespace) -> None:
             "expected --images and --output, or --output with --decide-only, or four paths PRE POST LOC_OUT"
             f" DMG_OUT, found --images {args.images}, --output {args.output}; see tools/infer.py --help"
         )
-    if not args.decide_only and not (args.config_file and args.weights):
-        raise InputError("expected --config-file and --weights of a model, found none; name both")
+    if bool(args.config_file) != bool(args.weights):
+        raise InputError("expected --config-file and --weights of a model, found one of them; name both")
+    if sum(map(bool, (args.weights, args.model, args.quality))) > 1:
+        raise InputError("expected one of --weights, --model and --quality, found several; leave one out")
     if args.paths:
         odd = [str(path) for path in args.paths if not str(path) or str(path).startswith("-")]
         if odd or len({path.resolve() for path in args.paths}) < 4:

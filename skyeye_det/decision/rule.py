@@ -109,7 +109,7 @@ def _is_number(value: Any) -> bool:
     return is_number and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
 
 
-def read_rule(path: str | Path) -> DecisionRule:
+def read_rule(path: str | os.PathLike[str]) -> DecisionRule:
     """Reads a rule; keys that the file lacks keep their defaults, an empty path gives the default rule.
 
     Raises:

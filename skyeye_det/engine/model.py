@@ -8,9 +8,10 @@ import numpy as np
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.inference import buildings_of
-from skyeye_det.engine.models import Models, ensemble
-from skyeye_det.errors import InputError
+from skyeye_det.engine.models import Models, ensemble, released_files
+from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
+from skyeye_det.released import DEFAULT, PURPOSES, released_model
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -61,20 +62,26 @@ class Model:
 
 
 def load_model(
-    config: Files,
-    weights: Files,
+    name: str = DEFAULT,
     *,
-    decisions: str | None = None,
-    tta: Files = "none",
+    config: Files = (),
+    weights: Files = (),
+    decisions: str | os.PathLike[str] | None = None,
+    purpose: str = "assessment",
+    tta: Files = (),
     precision: str = "fp32",
     device: str | None = None,
 ) -> Model:
-    """Loads a trained model.
+    """Loads a released model, or one of your own.
 
     Args:
+        name: of a released model, see ``skyeye models``; without effect where ``weights`` are given.
         config: a YAML file, or the name of one that comes with SkyEye; several for an ensemble.
         weights: the checkpoint that training wrote; as many as configs, or several for one config.
-        decisions: rule, YAML of ``tools/tune_postprocess.py``; None: the one that the config names.
+        decisions: rule, YAML of ``tools/tune_postprocess.py``; None: the released one for ``purpose``, or the
+            one that the config names.
+        purpose: of ``released.PURPOSES``; ``assessment`` keeps the numbers of buildings by grade right,
+            ``score`` favours rare grades as the xView2 competition does.
         tta: views, such as ``flips`` or ``d4@1.0,1.25``, of all models or one each.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None: the GPU where there is one.
@@ -82,10 +89,17 @@ def load_model(
     Raises:
         InputError: a file is missing or not what it should be.
     """
+    if purpose not in PURPOSES:
+        raise InputError(f"purpose: expected one of {', '.join(PURPOSES)}, found {shown(purpose)}")
     configs, checkpoints, views = (
         [str(given)] if isinstance(given, str | os.PathLike) else list(map(str, given))
         for given in (config, weights, tta)
     )
     overrides = ["MODEL.DEVICE", device] if device else []
-    models = Models(ensemble(configs, checkpoints, views), overrides, precision)
-    return Model(models, None if decisions is None else read_rule(decisions))
+    if checkpoints or configs:
+        files = ensemble(configs, checkpoints, views)
+    else:
+        released = released_model(name)
+        files = released_files(released, views)
+        decisions = released.rule(purpose) if decisions is None else decisions
+    return Model(Models(files, overrides, precision), None if decisions is None else read_rule(decisions))

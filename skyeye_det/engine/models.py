@@ -32,6 +32,7 @@ from skyeye_det.prediction.prediction import (
     prediction_from_output,
 )
 from skyeye_det.prediction.views import View, parse_views, predict_views
+from skyeye_det.released import ReleasedModel
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -92,6 +93,11 @@ def ensemble(
             )
     every = [[*given] * (1 if len(given) == count else count) for given in (config_files, views)]
     return [ModelFiles(*each) for each in zip(every[0], weights, every[1], strict=True)]
+
+
+def released_files(model: ReleasedModel, views: Sequence[str] = ()) -> list[ModelFiles]:
+    """The networks of a released model, in its own views where none are given."""
+    return ensemble(model.config_files, model.weights, views or model.card.views)
 
 
 class Models:

@@ -34,12 +34,14 @@ def test_several_weights_configs_and_views_are_lists() -> None:
     ("words", "sentence"),
     [
         ([*MODEL, "--images", "a"], "expected --images and --output"),
-        (MODEL, "expected --config-file and --weights"),
+        (MODEL, "expected four different files as the last words"),
+        (["--weights", "w", "--images", "a", "--output", "b"], "expected --config-file and --weights"),
         ([*MODEL, "a", "b", "c", "a"], "expected four different files"),
         ([*MODEL, "a", "b", "c"], "expected four different files"),
         ([*MODEL, "--numbered", *PAIR], "--numbered and --footprints: expected with --images"),
         ([*MODEL, "--images", "a", "--output", "b", "--prefix", "hold"], "--prefix hold: expected with"),
-        (["--images", "a", "--output", "b"], "expected --config-file and --weights"),
+        ([*MODEL, "--quality", "--images", "a", "--output", "b"], "one of --weights, --model and --quality"),
+        (["--model", "other", "--images", "a", "--output", "b"], "found no such model"),
         (["--decide-only"], "expected --images and --output"),
     ],
 )
