@@ -83,10 +83,10 @@ def figures_table(name: str) -> str:
     for row in _rows("figures.csv"):
         if row["table"] == name:
             beside = f"{row['baseline']} ({row['baseline_is']})" if row["baseline"] else ""
-            lines.append([row["figure"], row["value"], beside, row["bar"], row["commit"]])
+            lines.append([row["figure"], row["value"], beside, row["bar"]])
     if not lines:
         raise KeyError(f"figures.csv has no table {name}")
-    return _table(["what", "figure", "beside it", "bar", "commit"], lines)
+    return _table(["what", "figure", "beside it", "bar"], lines)
 
 
 def with_tables(text: str) -> str:
