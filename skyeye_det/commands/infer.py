@@ -94,11 +94,11 @@ def main(arguments: list[str]) -> int:
         _decide(args, store, _changed(rule, args))
         print(f"{len(store.images)} pairs decided; {args.output} holds their PNGs and instances.json")
         return 0
+    released = None if args.weights else released_model(args.model or (QUALITY if args.quality else DEFAULT))
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
     from skyeye_det.engine.models import Models, ensemble, released_files
 
-    released = None if args.weights else released_model(args.model or (QUALITY if args.quality else DEFAULT))
     files = (
         released_files(released, args.tta) if released else ensemble(args.config_file, args.weights, args.tta)
     )
