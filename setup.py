@@ -41,7 +41,9 @@ setup(
         "pycocotools>=2.0.8",  # first built for numpy 2
         # Mask AP; evaluations of single tiles are pooled by attributes that another minor release may move.
         "faster-coco-eval>=1.8,<1.9",
+        "affine>=3.0",  # first with the operator @; rasterio's own
         "rasterio>=1.4.1",  # first with wheels for Python 3.13; GDAL comes with it
+        "pyogrio>=0.10",  # first with wheels for Python 3.13; GeoPackages
         "PyYAML>=6.0.1",  # first with wheels for Python 3.12
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
     ],

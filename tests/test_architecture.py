@@ -33,6 +33,7 @@ ROOMS = (
     "xview2",
     "decision",
     "evaluation",
+    "scene",
     "report",
     "engine",
     "commands",
@@ -72,7 +73,19 @@ TORCH_FREE_COMMANDS = (
     "visualize",
 )
 REQUIRED = frozenset(
-    {"numpy", "cv2", "faster_coco_eval", "rasterio", "msgspec", "shapely", "pycocotools", "tqdm", "yaml"}
+    {
+        "affine",
+        "numpy",
+        "cv2",
+        "faster_coco_eval",
+        "msgspec",
+        "pyogrio",
+        "pycocotools",
+        "rasterio",
+        "shapely",
+        "tqdm",
+    }
+    | {"yaml"}
 )
 """What setup.py's install_requires brings, by import name."""
 

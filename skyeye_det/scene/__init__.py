@@ -1,0 +1,1 @@
+"""A scene before and a scene after a disaster: rasters on one grid, and buildings as a GIS wants them."""

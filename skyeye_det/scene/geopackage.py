@@ -1,0 +1,136 @@
+"""``damage.gpkg``: the records of a scene in the format that every GIS opens, with its style for QGIS."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import pyogrio
+import shapely
+
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.scene import terms
+from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.records import Records
+
+BUILDINGS = "buildings"
+
+MEANING = {
+    "building_id": "hash of the place: the same in every run on the same grid",
+    "damage": "0 no-damage, 1 minor, 2 major, 3 destroyed; null: not assessed",
+    "p_no_damage": "calibrated probability of the grade, 0..1; the four sum to 1; null: not assessed",
+    "score": "how sure the model is that this is a building, 0..1",
+    "status": f"{terms.ASSESSED}, or why not",
+    "valid_fraction": "share of the building that both images show, 0..1",
+    "area_m2": "of the outline, in square metres",
+    "shift_m": "how far the images still lie apart here, in metres, by the nearest window that was compared",
+    "damage_gra": "Copernicus EMS; the equivalence is SkyEye's",
+    "unosat_class": "UNOSAT Main_Damage_Site_Class, 1 destroyed to 3 moderate; the equivalence is SkyEye's",
+    "review_damage": "grade by a person; it goes before damage",
+}
+"""Of the columns, in the file's metadata."""
+
+_REVIEWED = 'coalesce("review_damage", "damage")'
+
+
+def write_layer(
+    path: Path,
+    layer: str,
+    geometry: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    grid: Grid,
+    missing: Mapping[str, np.ndarray] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Adds a layer to a GeoPackage, or begins one.
+
+    Args:
+        path: of the file.
+        layer: its name.
+        geometry: (N,) shapely polygons or multipolygons in the grid's CRS.
+        columns: name -> values (N,).
+        grid: of the scene.
+        missing: name -> bool (N,), where a value is null.
+        metadata: of the layer.
+    """
+    masks = [(missing or {}).get(name) for name in columns]
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(geometry),
+        field_data=list(columns.values()),
+        fields=np.array(list(columns), object),
+        field_mask=masks,
+        layer=layer,
+        driver="GPKG",
+        geometry_type="MultiPolygon",
+        promote_to_multi=True,
+        crs=grid.crs.to_wkt(),
+        append=False,
+        layer_metadata=dict(metadata or {}),
+    )
+
+
+def write_buildings(path: Path, records: Records, grid: Grid) -> None:
+    """Writes the layer of buildings, with the meaning of its columns."""
+    write_layer(path, BUILDINGS, records.geometry, records.columns, grid, records.missing, MEANING)
+
+
+def write_styles(path: Path, layers: Mapping[str, str]) -> None:
+    """Writes ``layer_styles``, which QGIS applies when it opens the file; layer -> QML."""
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute(
+            "CREATE TABLE IF NOT EXISTS layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " f_table_catalog TEXT, f_table_schema TEXT, f_table_name TEXT, f_geometry_column TEXT,"
+            " styleName TEXT, styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,"
+            " owner TEXT, ui TEXT, update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
+        )
+        for layer, qml in layers.items():
+            base.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column,"
+                " styleName, styleQML, styleSLD, useAsDefault, description, owner)"
+                " VALUES ('', '', ?, 'geom', 'damage', ?, '', 1, 'SkyEye', '')",
+                (layer, qml),
+            )
+        base.execute(
+            "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier)"
+            " VALUES ('layer_styles', 'attributes', 'layer_styles')"
+        )
+
+
+def damage_style(expression: str = _REVIEWED) -> str:
+    """QML: a colour a grade, hatched where there is none."""
+    grades = [
+        (str(int(grade)), SUBTYPE_BY_DAMAGE[grade], {"color": _rgb(terms.COLORS[grade]), "style": "solid"})
+        for grade in DamageClass
+    ]
+    rows = [
+        *grades,
+        ("NULL", terms.NOT_ASSESSED, {"color": _rgb(terms.COLOR_NOT_ASSESSED), "style": "b_diagonal"}),
+    ]
+    categories = "".join(
+        f'<category value="{value}" symbol="{number}" label={quoteattr(label)} render="true"/>'
+        for number, (value, label, _) in enumerate(rows)
+    )
+    symbols = "".join(
+        f'<symbol type="fill" name="{number}" alpha="1"><layer class="SimpleFill" enabled="1">'
+        '<Option type="Map">'
+        + "".join(
+            f'<Option type="QString" name="{key}" value="{escape(value)}"/>'
+            for key, value in (fill | {"outline_color": "40,40,40,255", "outline_width": "0.2"}).items()
+        )
+        + "</Option></layer></symbol>"
+        for number, (_, _, fill) in enumerate(rows)
+    )
+    return (
+        '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">'
+        '<qgis version="3.22" styleCategories="Symbology">'
+        f'<renderer-v2 type="categorizedSymbol" attr={quoteattr(expression)} enableorderby="0">'
+        f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2></qgis>"
+    )
+
+
+def _rgb(color: str) -> str:
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return f"{red},{green},{blue},255"

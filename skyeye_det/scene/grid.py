@@ -1,0 +1,114 @@
+"""One grid for both sides of a scene: UTM, square pixels, the ground that both show."""
+
+import math
+from dataclasses import dataclass
+
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from skyeye_det.errors import InputError
+from skyeye_det.prediction.windows import Window
+from skyeye_det.scene.rasters import Side
+
+FINEST, COARSEST = 0.4, 1.0
+"""m a pixel, between which models have learnt to see: xBD has 0.46 to 0.49, and training zooms by a fifth."""
+
+_WGS84 = CRS.from_epsg(4326)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square pixels of a CRS in metres.
+
+    Attributes:
+        crs: projected, in metres.
+        transform: from px to coordinates, north up.
+        width: px.
+        height: px.
+    """
+
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+        return self.height, self.width
+
+    @property
+    def resolution(self) -> float:
+        """Side of a pixel in m."""
+        return float(self.transform.a)
+
+    def of_window(self, window: Window) -> Affine:
+        """From px of a window to coordinates."""
+        return self.transform @ Affine.translation(window.x, window.y)
+
+
+def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | None = None) -> Grid:
+    """The grid on which two sides are compared.
+
+    Args:
+        pre: before.
+        post: after.
+        crs: projected, in metres; ``auto``: UTM of the overlap's centre.
+        resolution: m a pixel; None: that of the coarser side, at least ``FINEST``.
+
+    Raises:
+        InputError: the sides do not overlap, or are too coarse.
+    """
+    west, south, east, north = _shared(pre, post, _WGS84)
+    chosen = _utm((west + east) / 2, (south + north) / 2) if crs == "auto" else _metric(crs)
+    coarser = max(side.resolution(chosen) for side in (pre, post))
+    size = resolution or max(coarser, FINEST)
+    if size > COARSEST:
+        raise InputError(
+            f"--{'pre' if pre.resolution(chosen) > COARSEST else 'post'}: expected {COARSEST:g} m a pixel or"
+            f" less, found {coarser:.2f} m; houses cannot be told apart in it"
+        )
+    left, bottom, right, top = _shared(pre, post, chosen)
+    x0, y0 = _origin(pre, chosen, size)
+    first, last = math.floor((left - x0) / size + 1e-6), math.ceil((right - x0) / size - 1e-6)
+    upper, lower = math.floor((y0 - top) / size + 1e-6), math.ceil((y0 - bottom) / size - 1e-6)
+    transform = Affine(size, 0, x0 + first * size, 0, -size, y0 - upper * size)
+    return Grid(chosen, transform, last - first, lower - upper)
+
+
+def _origin(pre: Side, crs: CRS, size: float) -> tuple[float, float]:
+    """A corner of the pre image's own pixels where they are the grid's, so that they need no resampling."""
+    for raster in pre.rasters:
+        a, b, x0, d, e, y0 = raster.transform[:6]
+        if raster.crs == crs and b == d == 0 and math.isclose(a, size) and math.isclose(e, -size):
+            return x0, y0
+    return 0.0, 0.0
+
+
+def _shared(pre: Side, post: Side, crs: CRS) -> tuple[float, float, float, float]:
+    one, other = pre.bounds(crs), post.bounds(crs)
+    left, bottom = max(one[0], other[0]), max(one[1], other[1])
+    right, top = min(one[2], other[2]), min(one[3], other[3])
+    if left >= right or bottom >= top:
+        told = (", ".join(f"{value:.5f}" for value in bounds) for bounds in (one, other))
+        raise InputError(
+            "--pre and --post: expected images of the same place, found west, south, east, north"
+            f" {next(told)} before and {next(told)} after; give files that overlap"
+        )
+    return left, bottom, right, top
+
+
+def _utm(longitude: float, latitude: float) -> CRS:
+    zone = min(int((longitude + 180) // 6) + 1, 60)
+    return CRS.from_epsg((32600 if latitude >= 0 else 32700) + zone)
+
+
+def _metric(text: str) -> CRS:
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(f"--crs {text}: expected a CRS such as EPSG:32615, found another text") from error
+    if not crs.is_projected or crs.linear_units_factor[1] != 1.0:
+        raise InputError(f"--crs {text}: expected a projected CRS in metres, found another; leave it out")
+    return crs

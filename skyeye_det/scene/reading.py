@@ -1,0 +1,164 @@
+"""The pixels of both sides on the scene's grid, a window at a time, each resampled once."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from types import TracebackType
+
+import cv2
+import numpy as np
+from affine import Affine
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+
+from skyeye_det.errors import InputError, shown
+from skyeye_det.prediction.windows import Window
+from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.rasters import Raster, Side, open_raster
+
+_MOST_OPEN = 32
+_LOW, _HIGH = 2.0, 98.0
+_SAMPLE = 512  # px of a file's side, when its tones are looked at
+_BLACK, _WHITE = 2, 250
+_BLOT = 15  # px; smaller black or white spots are shadows and roofs
+
+_Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """How a side's values become 0..255, the same in every window.
+
+    Attributes:
+        low: (red, green, blue) that become 0.
+        high: that become 255.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """uint8 (3, h, w) of (3, h, w)."""
+        low, high = (np.array(each, np.float32)[:, None, None] for each in (self.low, self.high))
+        return np.clip((values - low) * (255 / np.maximum(high - low, 1e-6)) + 0.5, 0, 255).astype(np.uint8)
+
+
+class SideReader:
+    """Reads a side on a grid; a context, which keeps some files open.
+
+    Args:
+        side: its files.
+        grid: of the scene.
+        shift: (x, y) px by which what the side shows is moved on the grid.
+
+    Attributes:
+        stretch: of its values; None: they are 8 bits and stay as they are.
+    """
+
+    def __init__(self, side: Side, grid: Grid, shift: tuple[float, float] = (0.0, 0.0)):
+        self.side, self._grid, self.shift = side, grid, shift
+        self._bounds = [raster.bounds(grid.crs) for raster in side.rasters]
+        self._open: OrderedDict[str, DatasetReader] = OrderedDict()
+        self.stretch = None if side.dtype == "uint8" else self._percentiles()
+
+    def __enter__(self) -> "SideReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """A window of the scene.
+
+        Returns:
+            uint8 (3, h, w) RGB, 0 where there is nothing; bool (h, w), where something can be seen: inside a
+            file, no nodata, and neither black nor white over more than ``_BLOT`` px.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        transform = self._grid.of_window(window) @ Affine.translation(-self.shift[0], -self.shift[1])
+        shape = window.height, window.width
+        image, seen = np.zeros((3, *shape), np.uint8), np.zeros(shape, np.bool_)
+        for raster, bounds in zip(self.side.rasters, self._bounds, strict=True):
+            if seen.all():
+                break
+            if _meets(bounds, transform, shape):
+                pixels, inside = self._warped(raster, transform, shape)
+                new = inside & ~seen
+                image[:, new] = pixels[:, new]
+                seen |= inside
+        return image, seen & ~_blotted(image)
+
+    def _warped(
+        self, raster: Raster, transform: Affine, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A file's pixels uint8 (3, h, w) and where it has some, bool (h, w)."""
+        try:
+            source = self._source(raster)
+            with WarpedVRT(
+                source,
+                src_crs=raster.crs,
+                crs=self._grid.crs,
+                transform=transform,
+                height=shape[0],
+                width=shape[1],
+                resampling=Resampling.bilinear,
+                add_alpha=ColorInterp.alpha not in source.colorinterp,
+            ) as warped:
+                values = warped.read(list(raster.bands))
+                inside = warped.dataset_mask() > 0
+        except RasterioError as error:
+            raise InputError(
+                f"{raster.path}: expected pixels that can be read, found"
+                f" {shown(' '.join(str(error).split()), 120)}; copy the file again"
+            ) from error
+        if self.stretch is not None:
+            inside &= np.isfinite(values).all(axis=0)
+            values = self.stretch(np.nan_to_num(values).astype(np.float32))
+        return values, inside
+
+    def _source(self, raster: Raster) -> DatasetReader:
+        if raster.path not in self._open:
+            if len(self._open) >= _MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+            self._open[raster.path] = open_raster(raster.path)
+        self._open.move_to_end(raster.path)
+        return self._open[raster.path]
+
+    def _percentiles(self) -> Stretch:
+        """Of a thin sample of all files."""
+        samples = []
+        for raster in self.side.rasters:
+            with open_raster(raster.path) as source:
+                step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
+                shape = max(int(raster.height / step), 1), max(int(raster.width / step), 1)
+                values = source.read(list(raster.bands), out_shape=(3, *shape)).astype(np.float32)
+                valid = (source.dataset_mask(out_shape=shape) > 0) & np.isfinite(values).all(axis=0)
+                samples.append(values[:, valid & (values != 0).any(axis=0)])
+        every = np.concatenate(samples, axis=1)
+        if not every.shape[1]:
+            raise InputError(
+                f"--{self.side.name}: expected pixels with values, found nodata alone; give another file"
+            )
+        low, high = np.percentile(every, [_LOW, _HIGH], axis=1)
+        return Stretch(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _meets(bounds: _Bounds, transform: Affine, shape: tuple[int, int]) -> bool:
+    left, top = transform @ (0, 0)
+    right, bottom = transform @ (shape[1], shape[0])
+    return bounds[0] < right and bounds[2] > left and bounds[1] < top and bounds[3] > bottom
+
+
+def _blotted(image: np.ndarray) -> np.ndarray:
+    """Bool (h, w), where an image uint8 (3, h, w) is black or white over a larger area: nothing, or cloud."""
+    square = np.ones((_BLOT, _BLOT), np.uint8)
+    blots = np.zeros(image.shape[1:], np.uint8)
+    for same in (image.max(axis=0) <= _BLACK, image.min(axis=0) >= _WHITE):
+        blots |= cv2.morphologyEx(same.astype(np.uint8), cv2.MORPH_OPEN, square)
+    return blots > 0

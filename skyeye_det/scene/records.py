@@ -1,0 +1,183 @@
+"""The buildings of a scene as records of a GIS: outline, grade, probabilities, or why it has none."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from affine import Affine
+from rasterio.warp import transform as project
+
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.decision.buildings import Buildings
+from skyeye_det.decision.polygonize import outline_geometry
+from skyeye_det.scene import terms
+from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.shift import Shift
+
+OUTLINES = ("right-angled", "simplified", "mask")
+LEAST_SEEN = 0.5
+"""Share of a building that both images must show, for it to be assessed."""
+
+LEAST_FIT = 0.8
+"""IoU with the mask, from which a right-angled outline is taken; else the simplified one."""
+
+_WGS84 = "EPSG:4326"
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """N buildings, column by column; a value that is not known is masked.
+
+    Attributes:
+        geometry: (N,) shapely multipolygons in the grid's CRS, valid, without overlaps.
+        columns: name -> values (N,).
+        missing: name -> bool (N,), where a column has no value.
+    """
+
+    geometry: np.ndarray
+    columns: dict[str, np.ndarray]
+    missing: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.geometry)
+
+    @property
+    def is_assessed(self) -> np.ndarray:
+        """Bool (N,)."""
+        return np.asarray(self.columns["status"] == terms.ASSESSED)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N, 4) float64 of the assessed buildings, others 0."""
+        names = [f"p_{grade.name.lower().removesuffix('_damage')}" for grade in DamageClass]
+        names[0] = "p_no_damage"
+        return np.stack([np.where(self.is_assessed, self.columns[name], 0.0) for name in names], axis=1)
+
+
+def building_records(
+    buildings: Buildings, seen: np.ndarray, grid: Grid, shift: Shift, outlines: str, origin: dict[str, str]
+) -> Records:
+    """Makes the records of a scene's buildings.
+
+    Args:
+        buildings: in px of the grid.
+        seen: (N, 3) of ``visibility.seen_shares``.
+        grid: of the scene.
+        shift: of the post image, for the residual at each building.
+        outlines: of ``OUTLINES``.
+        origin: ``pre_date``, ``post_date``, ``model`` and ``run_id`` of all of them.
+    """
+    drawn = disjoint(_outlines(buildings, outlines))
+    kept = np.flatnonzero(~shapely.is_empty(drawn))
+    geometry = _placed(drawn[kept], grid.transform)
+    middles = shapely.centroid(geometry)
+    xs, ys = shapely.get_x(middles), shapely.get_y(middles)
+    assessed = seen[kept, 2] >= LEAST_SEEN
+    unseen = np.where(seen[kept, 1] < LEAST_SEEN, terms.POST_UNSEEN, terms.PRE_UNSEEN)
+    damage = buildings.damage[kept]
+    probs = buildings.damage_probs[kept].astype(np.float64)
+    names = ("p_no_damage", "p_minor", "p_major", "p_destroyed")
+    count = len(kept)
+    columns: dict[str, np.ndarray] = {
+        "building_id": np.array(_place_ids(xs, ys, grid), object),
+        "damage": damage.astype(np.int32),
+        "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, terms.NOT_ASSESSED),
+        **{name: probs[:, grade] for grade, name in enumerate(names)},
+        "score": buildings.scores[kept].astype(np.float64),
+        "outline_from": np.full(count, "model", object),
+        "status": np.where(assessed, terms.ASSESSED, unseen).astype(object),
+        "valid_fraction": seen[kept, 2],
+        "area_m2": shapely.area(geometry),
+        "shift_m": _residuals(shift, (kept.size, buildings, kept), grid),
+        **{name: np.full(count, origin[name], object) for name in ("pre_date", "post_date")},
+        "damage_gra": _words(damage, assessed, terms.COPERNICUS, terms.COPERNICUS_NOT_ASSESSED),
+        "unosat_class": np.array(
+            [terms.UNOSAT.get(DamageClass(each), 0) for each in damage.tolist()], np.int32
+        ),
+        **{name: np.full(count, origin[name], object) for name in ("model", "run_id")},
+        "reviewed": np.zeros(count, np.bool_),
+        "review_damage": np.zeros(count, np.int32),
+        "review_by": np.full(count, "", object),
+        "review_note": np.full(count, "", object),
+    }
+    missing = dict.fromkeys(("damage", *names), ~assessed)
+    missing["unosat_class"] = ~assessed | (columns["unosat_class"] == 0)
+    missing["shift_m"] = np.isnan(columns["shift_m"])
+    missing |= dict.fromkeys(("review_damage", "review_by", "review_note"), np.ones(count, np.bool_))
+    for name in ("pre_date", "post_date"):
+        missing[name] = np.full(count, not origin[name])
+    return Records(geometry, columns, missing)
+
+
+def _words(damage: np.ndarray, assessed: np.ndarray, words: dict, otherwise: str) -> np.ndarray:
+    pairs = zip(damage.tolist(), assessed.tolist(), strict=True)
+    return np.array([words[grade] if known else otherwise for grade, known in pairs], object)
+
+
+def _outlines(buildings: Buildings, kind: str) -> np.ndarray:
+    """Geometries (N,) in px of the grid, where pixel k covers k..k + 1."""
+    drawn = [
+        outline_geometry(parts) for parts in buildings.outlines("mask" if kind == "mask" else "simplified")
+    ]
+    if kind == "right-angled":
+        exact = [outline_geometry(parts) for parts in buildings.outlines("mask")]
+        square = [outline_geometry(parts) for parts in buildings.outlines("right-angled")]
+        fit = shapely.area(shapely.intersection(square, exact)) / np.maximum(
+            shapely.area(shapely.union(square, exact)), 1e-9
+        )
+        drawn = [
+            one if good else other for one, other, good in zip(square, drawn, fit >= LEAST_FIT, strict=True)
+        ]
+    return np.array(drawn, object)
+
+
+def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:
+    """Takes from each what those before it cover; the results are valid polygons, some of them empty."""
+    found = np.array([shapely.make_valid(each) for each in geometries], object)
+    tree = shapely.STRtree(found)
+    first, second = tree.query(found, predicate="intersects")
+    for later, earlier in sorted(zip(first.tolist(), second.tolist(), strict=True)):
+        if earlier < later:
+            found[later] = shapely.difference(found[later], found[earlier])
+    return np.array([_polygons(each) for each in found], object)
+
+
+def _polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
+    """The polygons of a geometry; its points and lines are left out."""
+    pieces = [each for each in shapely.get_parts(geometry) if shapely.get_dimensions(each) == 2]
+    flat = [part for each in pieces for part in shapely.get_parts(each)]
+    return shapely.MultiPolygon([each for each in flat if each.area > 0])
+
+
+def _placed(geometries: np.ndarray, transform: Affine) -> np.ndarray:
+    a, b, c, d, e, f = transform[:6]
+    return shapely.transform(
+        geometries,
+        lambda points: np.column_stack(
+            [a * points[:, 0] + b * points[:, 1] + c, d * points[:, 0] + e * points[:, 1] + f]
+        ),
+    )
+
+
+def _place_ids(xs: np.ndarray, ys: np.ndarray, grid: Grid) -> list[str]:
+    """A hash of each place, in steps of a millionth of a degree."""
+    if not len(xs):
+        return []
+    longitudes, latitudes = project(grid.crs, _WGS84, xs.tolist(), ys.tolist())
+    texts = [f"{x:.6f} {y:.6f}" for x, y in zip(longitudes, latitudes, strict=True)]
+    return [hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for text in texts]
+
+
+def _residuals(shift: Shift, chosen: tuple[int, Buildings, np.ndarray], grid: Grid) -> np.ndarray:
+    """M that the window nearest to each building says it is still off; NaN where no window was compared."""
+    count, buildings, kept = chosen
+    if not shift.windows or not count:
+        return np.full(count, np.nan)
+    boxes = buildings.boxes[kept]
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    places = np.array([(each.x, each.y) for each in shift.windows])
+    left = np.array([np.hypot(each.dx - shift.dx, each.dy - shift.dy) for each in shift.windows])
+    nearest = [int(np.abs(places - middle).sum(axis=1).argmin()) for middle in middles]
+    return left[nearest] * grid.resolution

@@ -1,0 +1,103 @@
+"""How many buildings of each grade a scene or a part of it has, with intervals.
+
+The calibrated probabilities say how many there may be: a sum of independent draws, whose deviation is the
+root of the sum of p (1 - p). What buildings have wrong in common is not in it, nor what was missed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from skyeye_det.damage import DamageClass
+from skyeye_det.scene.records import Records
+from skyeye_det.text_table import aligned
+
+CELL = 500.0
+"""m, side of the cells in which UNOSAT counts."""
+
+_DEVIATIONS = 1.6449
+"""Of the 5th and 95th percentile of a normal distribution."""
+
+NAMES = ("no_damage", "minor", "major", "destroyed")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Buildings of one grade.
+
+    Attributes:
+        labelled: how many have it as their grade.
+        expected: sum of its probabilities.
+        low, high: 90 % interval of the expected number.
+    """
+
+    labelled: int
+    expected: float
+    low: float
+    high: float
+
+
+def counts(records: Records, chosen: np.ndarray | None = None) -> list[Count]:
+    """A ``Count`` a grade, of all assessed buildings or those of bool (N,)."""
+    assessed = records.is_assessed if chosen is None else records.is_assessed & chosen
+    probs = records.probabilities[assessed]
+    expected, deviation = probs.sum(axis=0), np.sqrt((probs * (1 - probs)).sum(axis=0))
+    labelled = np.bincount(records.columns["damage"][assessed], minlength=len(DamageClass))
+    total = int(assessed.sum())
+    return [
+        Count(
+            int(labelled[grade]),
+            float(expected[grade]),
+            float(max(expected[grade] - _DEVIATIONS * deviation[grade], 0)),
+            float(min(expected[grade] + _DEVIATIONS * deviation[grade], total)),
+        )
+        for grade in range(len(DamageClass))
+    ]
+
+
+def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of areas, from the numbers of the buildings in each."""
+    rows = []
+    for numbers in members:
+        chosen = np.zeros(len(records), np.bool_)
+        chosen[numbers] = True
+        found = counts(records, chosen)
+        row: dict[str, float] = {
+            "buildings": len(numbers),
+            "assessed": int((records.is_assessed & chosen).sum()),
+        }
+        for name, count in zip(NAMES, found, strict=True):
+            row |= {
+                name: count.labelled,
+                f"{name}_expected": count.expected,
+                f"{name}_low": count.low,
+                f"{name}_high": count.high,
+            }
+        rows.append(row)
+    names = rows[0] if rows else {}
+    return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def grid_cells(records: Records) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Squares of ``CELL`` m that hold buildings' middles, and the numbers of the buildings in each."""
+    middles = shapely.centroid(records.geometry)
+    places = np.stack([shapely.get_x(middles), shapely.get_y(middles)], axis=1) // CELL
+    cells, inverse = np.unique(places.astype(np.int64), axis=0, return_inverse=True)
+    x, y = (cells * CELL).T if len(cells) else (np.zeros(0), np.zeros(0))
+    order = inverse.reshape(-1)
+    return shapely.box(x, y, x + CELL, y + CELL), [
+        np.flatnonzero(order == each) for each in range(len(cells))
+    ]
+
+
+def summary_table(records: Records) -> str:
+    """For the terminal: each grade with its number and interval, and how many were not assessed."""
+    rows = [("damage", "buildings", "expected", "90 % interval")]
+    for name, count in zip(NAMES, counts(records), strict=True):
+        rows.append(
+            (name, str(count.labelled), f"{count.expected:.0f}", f"{count.low:.0f} to {count.high:.0f}")
+        )
+    rows.append(("not assessed", str(int((~records.is_assessed).sum())), "", ""))
+    return aligned(rows, "<>")

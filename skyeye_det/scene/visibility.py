@@ -1,0 +1,108 @@
+"""Where a scene can be assessed, kept beside the predictions of each window; how much of each building."""
+
+import itertools
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skyeye_det.errors import InputError
+from skyeye_det.files import whole_file
+from skyeye_det.prediction.masks import Crop, crop_boxes
+from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.windows import Window
+
+SIDES = ("pre", "post")
+
+
+def visibility_file(store: PredictionStore, image: KeptImage, window: Window) -> Path:
+    """File beside the predictions of a window."""
+    return store.path(image, window).with_suffix(".seen.npz")
+
+
+def keep_visibility(path: Path, seen: np.ndarray) -> None:
+    """Keeps bool (2, h, w): where something can be seen before and after."""
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, shape=np.array(seen.shape), bits=np.packbits(seen))
+
+
+def load_visibility(path: Path) -> np.ndarray:
+    """What ``keep_visibility`` kept; InputError where that cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            shape = tuple(arrays["shape"].tolist())
+            return np.unpackbits(arrays["bits"], count=int(np.prod(shape))).reshape(shape).astype(np.bool_)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: expected what can be seen in a window, found none that can be read; delete the file of"
+            " predictions beside it and run again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Core:
+    """The part of a window that no other window's core shares; all of them cover the grid.
+
+    Attributes:
+        window: that it belongs to.
+        x0, y0, x1, y1: px of the grid, the last ones exclusive.
+    """
+
+    window: Window
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+def cores(windows: Sequence[Window]) -> list[Core]:
+    """Divides the overlaps of neighbouring windows in their middle."""
+    columns = _parted([window.x for window in windows], windows[0].width, windows[0].image[1])
+    rows = _parted([window.y for window in windows], windows[0].height, windows[0].image[0])
+    return [
+        Core(window, columns[window.x][0], rows[window.y][0], columns[window.x][1], rows[window.y][1])
+        for window in windows
+    ]
+
+
+def _parted(starts: list[int], size: int, length: int) -> dict[int, tuple[int, int]]:
+    ordered = sorted(set(starts))
+    cuts = [0, *((one + size + other) // 2 for one, other in itertools.pairwise(ordered)), length]
+    return {start: (cuts[index], cuts[index + 1]) for index, start in enumerate(ordered)}
+
+
+def core_visibility(store: PredictionStore, image: KeptImage) -> Iterator[tuple[Core, np.ndarray]]:
+    """Each core of a scene with bool (2, h, w) of its pixels."""
+    for core in cores(store.windows(image)):
+        seen = load_visibility(visibility_file(store, image, core.window))
+        x, y = core.window.x, core.window.y
+        yield core, seen[:, core.y0 - y : core.y1 - y, core.x0 - x : core.x1 - x]
+
+
+def seen_shares(masks: Sequence[Crop], parts: Iterator[tuple[Core, np.ndarray]]) -> np.ndarray:
+    """Share of each building's pixels that can be seen.
+
+    Args:
+        masks: N crops, bool, in px of the grid.
+        parts: of ``core_visibility``.
+
+    Returns:
+        (N, 3) float64, 0..1: before, after, and both at once.
+    """
+    boxes = crop_boxes(masks)
+    counts = np.zeros((len(masks), 3))
+    for core, seen in parts:
+        meets = (boxes[:, 0] < core.x1) & (boxes[:, 2] > core.x0)
+        meets &= (boxes[:, 1] < core.y1) & (boxes[:, 3] > core.y0)
+        every = np.concatenate([seen, seen.all(axis=0, keepdims=True)])
+        for index in np.flatnonzero(meets).tolist():
+            (x, y), mask = masks[index]
+            left, top = max(core.x0 - x, 0), max(core.y0 - y, 0)
+            part = mask[top : core.y1 - y, left : core.x1 - x]
+            row, column = y + top - core.y0, x + left - core.x0
+            there = every[:, row : row + part.shape[0], column : column + part.shape[1]]
+            counts[index] += (there & part).sum(axis=(1, 2))
+    areas = np.array([np.count_nonzero(mask) for _, mask in masks], np.float64)
+    return counts / np.maximum(areas, 1)[:, None]

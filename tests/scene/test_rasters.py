@@ -1,0 +1,192 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from scenes import CORNER, UTM, ground, in_degrees, write
+
+from skyeye_det.errors import InputError
+from skyeye_det.prediction.windows import Window
+from skyeye_det.scene.grid import COARSEST, common_grid
+from skyeye_det.scene.rasters import open_side
+from skyeye_det.scene.reading import SideReader
+
+HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
+
+
+def sides(pre: Path, post: Path):
+    return open_side("pre", [str(pre)]), open_side("post", [str(post)])
+
+
+def read(side, grid, shift=(0.0, 0.0)):
+    with SideReader(side, grid, shift) as reader:
+        return reader.read(Window(0, 0, grid.width, grid.height, grid.shape))
+
+
+def test_a_grid_of_the_same_pixels_is_read_as_stored(tmp_path: Path) -> None:
+    image = ground()
+    pre, post = sides(write(tmp_path / "a.tif", image), write(tmp_path / "b.tif", image))
+    grid = common_grid(pre, post)
+    assert (grid.crs, grid.transform, grid.shape) == (UTM, HALF, image.shape[1:])
+    found, seen = read(pre, grid)
+    assert np.array_equal(found, image)
+    assert seen.all()
+
+
+def test_tiles_of_a_folder_are_one_image(tmp_path: Path) -> None:
+    image = ground()
+    for x in (0, 200):
+        write(
+            tmp_path / "pre" / f"{x}.tif", image[:, :, x : x + 200], transform=HALF @ Affine.translation(x, 0)
+        )
+    pre, post = sides(tmp_path / "pre", write(tmp_path / "b.tif", image))
+    found, seen = read(pre, common_grid(pre, post))
+    assert np.array_equal(found, image)
+    assert seen.all()
+
+
+@pytest.mark.parametrize("rotation", [0.0, 20.0])
+def test_projections_and_rotated_grids_meet_on_one_grid(tmp_path: Path, rotation: float) -> None:
+    image = ground()
+    degrees, place = in_degrees(image, HALF)
+    pre, post = sides(
+        write(tmp_path / "a.tif", image), write(tmp_path / "b.tif", degrees, CRS.from_epsg(4326), place)
+    )
+    if rotation:
+        turned = HALF @ Affine.rotation(rotation, (200, 160))
+        pre, _ = sides(write(tmp_path / "c.tif", image, transform=turned), tmp_path / "b.tif")
+        grid = common_grid(pre, post)
+        found, seen = read(pre, grid)
+        middle = ~grid.transform @ (turned @ (200.5, 160.5))
+        assert np.abs(found[:, int(middle[1]), int(middle[0])].astype(int) - image[:, 160, 200]).max() <= 40
+        assert 0.3 < seen.mean() < 1
+        return
+    grid = common_grid(pre, post)
+    one, _ = read(pre, grid)
+    other, seen = read(post, grid)
+    assert 0.5 <= grid.resolution < 0.6
+    inner = np.s_[:, 10:-10, 10:-10]
+    assert seen[inner[1:]].all()
+    assert np.abs(one[inner].astype(int) - other[inner]).mean() < 8
+
+
+@pytest.mark.parametrize(
+    ("colors", "order"),
+    [
+        (("red", "green", "blue"), (0, 1, 2)),
+        (("blue", "green", "red"), (2, 1, 0)),
+        (("gray", "undefined", "undefined", "undefined"), (0, 1, 2)),
+        (("red", "green", "blue", "alpha"), (0, 1, 2)),
+    ],
+)
+def test_bands_are_taken_by_their_colors(
+    tmp_path: Path, colors: tuple[str, ...], order: tuple[int, ...]
+) -> None:
+    image = np.concatenate([ground(), np.full((1, 320, 400), 255, np.uint8)])[: len(colors)]
+    path = write(tmp_path / "a.tif", image, photometric="MINISBLACK" if colors[0] == "gray" else "RGB")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [rasterio.enums.ColorInterp[color] for color in colors]
+    pre, post = sides(path, path)
+    found, _ = read(pre, common_grid(pre, post))
+    assert np.array_equal(found, image[list(order)])
+
+
+def test_bands_are_taken_by_their_names_or_numbers(tmp_path: Path) -> None:
+    image = np.repeat(ground(), 2, axis=0)
+    path = write(tmp_path / "a.tif", image, photometric="MINISBLACK")
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("nir", "Blue", "coastal", "Green", "Red", "edge")
+    assert open_side("pre", [str(path)]).rasters[0].bands == (5, 4, 2)
+    assert open_side("pre", [str(path)], bands="1,2,6").rasters[0].bands == (1, 2, 6)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "int16"])
+def test_other_values_are_stretched_alike_in_every_window(tmp_path: Path, dtype: str) -> None:
+    image = ground()
+    path = write(tmp_path / "a.tif", image.astype(dtype) * 8 + 100)
+    pre, post = sides(path, path)
+    grid = common_grid(pre, post)
+    whole, seen = read(pre, grid)
+    with SideReader(pre, grid) as reader:
+        part, _ = reader.read(Window(100, 50, 64, 64, grid.shape))
+    assert np.array_equal(whole[:, 50:114, 100:164], part)
+    assert np.corrcoef(whole.ravel(), image.ravel())[0, 1] > 0.97
+    assert seen.mean() > 0.9
+
+
+def test_what_cannot_be_seen_is_told(tmp_path: Path) -> None:
+    image = ground()
+    image[:, :100, :100] = 0
+    image[:, :100, 200:300] = 255
+    image[:, 200:208, 200:208] = 255  # a white roof
+    path = write(tmp_path / "a.tif", image)
+    pre, post = sides(path, path)
+    _, seen = read(pre, common_grid(pre, post))
+    assert not seen[5:95, 5:95].any()
+    assert not seen[5:95, 205:295].any()
+    assert seen[110:, :].all()
+    nodata = write(tmp_path / "b.tif", np.where(ground() == 110, 7, ground()).astype(np.uint8), nodata=7)
+    pre, post = sides(nodata, nodata)
+    _, seen = read(pre, common_grid(pre, post))
+    assert np.array_equal(seen, (ground() != 110).any(axis=0))
+
+
+def test_a_shift_moves_what_the_side_shows(tmp_path: Path) -> None:
+    image = ground()
+    path = write(tmp_path / "a.tif", image)
+    pre, post = sides(path, path)
+    found, seen = read(post, common_grid(pre, post), (3.0, -2.0))
+    assert np.array_equal(found[:, :-2, 3:], image[:, 2:, :-3])
+    assert not seen[:, :3].any()
+
+
+def bad(folder: Path, kind: str) -> Path:
+    image = ground()
+    path = folder / "bad.tif"
+    if kind == "band":
+        return write(path, image[:1])
+    if kind == "unnamed":
+        return write(path, np.repeat(image, 2, axis=0), photometric="MINISBLACK")
+    if kind == "crs":
+        return write(path, image, crs=None)
+    if kind == "transform":
+        return write(path, image, transform=Affine.identity())
+    if kind == "type":
+        return write(path, image.astype(np.complex64))
+    if kind == "coarse":
+        return write(path, image, transform=HALF @ Affine.scale(3))
+    if kind == "elsewhere":
+        return write(path, image, transform=Affine.translation(5000, 0) @ HALF)
+    if kind == "text":
+        path.write_text("no raster")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("band", r"bad\.tif: expected bands called red, green and blue, found 1: gray; name them by --bands"),
+        ("unnamed", r"expected bands called red, green and blue, found 6: .*--bands"),
+        ("crs", r"bad\.tif: expected a CRS, found none; give --post-crs"),
+        ("transform", r"expected a geotransform, found none"),
+        ("type", r"expected pixels of uint8, uint16, int16, float32, found complex64"),
+        ("coarse", rf"--post: expected {COARSEST:g} m a pixel or less, found 1\.50 m"),
+        ("elsewhere", r"expected images of the same place, found .* before and .* after"),
+        ("text", r"expected a GeoTIFF, COG, VRT"),
+        ("none", r"--post .*bad\.tif: expected a raster file, a folder of .* or a glob, found none"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, kind: str, sentence: str) -> None:
+    good = write(tmp_path / "good.tif", ground())
+    with pytest.raises(InputError, match=sentence) as told:
+        common_grid(*sides(good, bad(tmp_path, kind)))
+    assert "\n" not in str(told.value)
+
+
+def test_nodata_alone_is_refused_where_values_must_be_stretched(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.zeros((3, 64, 64), np.uint16), nodata=0)
+    pre, post = sides(path, path)
+    with pytest.raises(InputError, match="expected pixels with values, found nodata alone"):
+        SideReader(pre, common_grid(pre, post))
