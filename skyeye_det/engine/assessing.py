@@ -81,8 +81,9 @@ def keep_scene(models: Models, scene: Scene, output: Path, window: int, overlap:
     """
     image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
     store = PredictionStore.create(output / PARTS, (image,), window, overlap, models.origin())
-    todo, count = store.missing(image), len(store.windows(image))
-    print(f"{count} windows, {count - len(todo)} of them predicted before")
+    windows, missing = store.windows(image), set(store.missing(image))
+    todo = [each for each in windows if each in missing or not visibility_file(store, image, each).is_file()]
+    print(f"{len(windows)} windows, {len(windows) - len(todo)} of them predicted before")
     if todo:
         models.load()
     with faults_reported():
@@ -107,15 +108,12 @@ def _read_ahead(scene: Scene, windows: list[Window]) -> Iterator[tuple[Window, n
         return window, np.concatenate([one, other]), np.stack([seen, also])
 
     with before, after, ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(read, window) for window in windows[:1]]
-        for following in [*windows[1:], None]:
-            current = coming.pop()
-            if following is not None:
-                ready = current.result()
-                coming.append(reader.submit(read, following))
-                yield ready
-            else:
-                yield current.result()
+        coming = None
+        for window in [*windows, None]:
+            following = None if window is None else reader.submit(read, window)
+            if coming is not None:
+                yield coming.result()
+            coming = following
 
 
 def _nothing(window: Window) -> InstancePrediction:

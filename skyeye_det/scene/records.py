@@ -71,7 +71,7 @@ def building_records(
     """
     drawn = disjoint(_outlines(buildings, outlines))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
-    geometry = _placed(drawn[kept], grid.transform)
+    geometry = np.array([_polygons(each) for each in _placed(drawn[kept], grid.transform)], object)
     middles = shapely.centroid(geometry)
     xs, ys = shapely.get_x(middles), shapely.get_y(middles)
     assessed = seen[kept, 2] >= LEAST_SEEN
@@ -145,20 +145,21 @@ def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:
 
 
 def _polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """The polygons of a geometry; its points and lines are left out."""
+    """The polygons of a geometry, valid; its points and lines are left out."""
     pieces = [each for each in shapely.get_parts(geometry) if shapely.get_dimensions(each) == 2]
-    flat = [part for each in pieces for part in shapely.get_parts(each)]
-    return shapely.MultiPolygon([each for each in flat if each.area > 0])
+    parts = shapely.get_parts(shapely.union_all(np.array(pieces, object)))
+    return shapely.MultiPolygon([part for part in parts.tolist() if part.area > 0])
 
 
 def _placed(geometries: np.ndarray, transform: Affine) -> np.ndarray:
+    """In coordinates; valid once more, since rounding can make a corner cross a line."""
     a, b, c, d, e, f = transform[:6]
-    return shapely.transform(
-        geometries,
-        lambda points: np.column_stack(
-            [a * points[:, 0] + b * points[:, 1] + c, d * points[:, 0] + e * points[:, 1] + f]
-        ),
-    )
+
+    def place(points: np.ndarray) -> np.ndarray:
+        x, y = points.T
+        return np.column_stack([a * x + b * y + c, d * x + e * y + f])
+
+    return np.asarray(shapely.make_valid(shapely.transform(geometries, place)))
 
 
 def _place_ids(xs: np.ndarray, ys: np.ndarray, grid: Grid) -> list[str]:

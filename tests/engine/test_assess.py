@@ -1,0 +1,142 @@
+"""``skyeye assess`` from rasters to the files of a GIS, with a tiny model."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+from saved_models import CONFIG
+from scenes import CORNER, ground, in_degrees, write
+from tiny_model import tiny_overrides
+
+from skyeye_det.commands import assess
+from skyeye_det.decision.rule import DecisionRule, write_rule
+from skyeye_det.engine.models import Models
+from skyeye_det.errors import InputError
+
+HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
+SMALL = ["--window", "128", "--overlap", "48"]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Before in metres; after in degrees, moved by 2 px, with a hole and a cloud."""
+    before = ground()
+    after = np.roll(before, 2, axis=2)
+    after[:, 200:, :80] = 0
+    after[:, :60, 300:] = 255
+    degrees, place = in_degrees(after, HALF)
+    pre = write(tmp_path / "pre.tif", before)
+    return pre, write(tmp_path / "post.tif", degrees, CRS.from_epsg(4326), place)
+
+
+@pytest.fixture
+def rule(tmp_path: Path) -> Path:
+    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=0.0, outline="mask"), [])
+    return tmp_path / "rule.yaml"
+
+
+def run(pair: tuple[Path, Path], output: Path, weights: str, rule: Path, *more: str) -> None:
+    words = ["--pre", str(pair[0]), "--post", str(pair[1]), "--output", str(output), "--config-file", CONFIG]
+    words += ["--weights", weights, "--decisions", str(rule), *SMALL, *more]
+    assess.main([*words, "--opts", *tiny_overrides()])
+
+
+def layer(output: Path, name: str = "buildings") -> dict:
+    meta, _, geometry, values = pyogrio.raw.read(output / "damage.gpkg", layer=name)
+    return dict(zip(meta["fields"].tolist(), values, strict=True)) | {"geometry": shapely.from_wkb(geometry)}
+
+
+def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path, capsys) -> None:
+    output = tmp_path / "out"
+    run(pair, output, weights, rule, "--post-date", "2011-06-01")
+    found = layer(output)
+    count = len(found["geometry"])
+    assert count > 10
+    assert shapely.is_valid(found["geometry"]).all()
+    assert len(set(found["building_id"])) == count
+    assessed = found["status"] == "assessed"
+    assert 0 < assessed.sum() < count
+    assert np.isnan(found["damage"][~assessed].astype(float)).all()
+    sums = sum(found[name] for name in ("p_no_damage", "p_minor", "p_major", "p_destroyed"))
+    assert np.allclose(sums[assessed], 1, atol=1e-5)
+    assert np.isnan(sums[~assessed]).all()
+    assert set(found["post_date"]) == {"2011-06-01"}
+    assert set(found["pre_date"]) == {None}
+    gaps = layer(output, "not_assessed")
+    assert sum(gaps["area_m2"]) == pytest.approx((120 * 80 + 100 * 60) * 0.25, rel=0.25)
+    with closing(sqlite3.connect(output / "damage.gpkg")) as base:
+        ((style,),) = base.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = 'buildings'")
+    assert "coalesce(&quot;review_damage&quot;" in style or 'coalesce("review_damage"' in style
+    with rasterio.open(output / "damage.tif") as raster:
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        painted = raster.read(1)
+    assert set(np.unique(painted)) <= {0, 1, 2, 3, 4, 255}
+    assert (painted > 0).sum() * raster.res[0] ** 2 == pytest.approx(found["area_m2"].sum(), rel=0.1)
+    written = json.loads((output / "run.json").read_text())
+    assert written["shift"]["dx"] == pytest.approx(-2, abs=0.5) or not written["shift"]["windows"]
+    assert "not assessed" in capsys.readouterr().out
+
+
+def test_a_killed_run_goes_on_and_a_rule_needs_no_model(pair, rule, weights, tmp_path, monkeypatch) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(pair, whole, weights, rule)
+    run(pair, parts, weights, rule)
+    kept = sorted((parts / "parts").glob("*.npz"))
+    for path in kept[::3]:
+        path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in kept if path.exists() and ".seen" not in path.name}
+    (parts / "damage.gpkg").unlink()
+    run(pair, parts, weights, rule)
+    one, other = layer(whole), layer(parts)
+    assert one["building_id"].tolist() == other["building_id"].tolist()
+    assert all(shapely.equals_exact(one["geometry"], other["geometry"]))
+    unchanged = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
+    assert unchanged
+    monkeypatch.setattr(Models, "load", None)
+    write_rule(rule, DecisionRule(score_threshold=0.0, outline="mask", damage_weights=(1e-3, 1, 1, 1e3)), [])
+    run(pair, parts, weights, rule, "--outlines", "mask")
+    assert set(layer(parts)["damage_label"]) == {"destroyed", "not assessed"}
+
+
+def test_other_images_are_not_mixed_with_those_of_before(pair, rule, weights, tmp_path) -> None:
+    output = tmp_path / "out"
+    run(pair, output, weights, rule)
+    before = layer(output)["building_id"].tolist()
+    write(pair[0], ground(seed=5))
+    run(pair, output, weights, rule)
+    assert layer(output)["building_id"].tolist() != before
+    with pytest.raises(InputError, match=r"expected results of this model.*another window.*another --output"):
+        run(pair, output, weights, rule, "--window", "192")
+
+
+def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_path, capsys) -> None:
+    pre = write(tmp_path / "pre.tif", ground())
+    post = write(tmp_path / "post.tif", np.zeros((3, 320, 400), np.uint8))
+    run((pre, post), tmp_path / "out", weights, rule)
+    found = layer(tmp_path / "out")
+    assert set(found["status"]) == {"post image shows nothing here"}
+    assert set(found["damage_label"]) == {"not assessed"}
+    assert layer(tmp_path / "out", "not_assessed")["area_m2"].sum() == pytest.approx(320 * 400 * 0.25)
+    assert "not estimated" in capsys.readouterr().out
+
+
+def test_a_scene_without_buildings_is_empty_and_whole(rule, weights, tmp_path) -> None:
+    black = write(tmp_path / "pre.tif", np.zeros((3, 320, 400), np.uint8))
+    run((black, black), tmp_path / "out", weights, rule)
+    assert len(layer(tmp_path / "out")["geometry"]) == 0
+    assert layer(tmp_path / "out", "not_assessed")["area_m2"].sum() == pytest.approx(320 * 400 * 0.25)
+    assert (tmp_path / "out" / "summary.csv").read_text().startswith("x,y")
+
+
+@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3"])
+def test_a_shift_that_is_none_is_refused(pair, rule, weights, tmp_path, shift: str) -> None:
+    with pytest.raises(InputError, match="expected auto, none or two numbers"):
+        run(pair, tmp_path / "out", weights, rule, "--shift", shift)
