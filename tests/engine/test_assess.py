@@ -22,7 +22,7 @@ from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 
 HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
-SMALL = ["--window", "128", "--overlap", "48"]
+SMALL = ["--window", "192", "--overlap", "64"]
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_other_images_are_not_mixed_with_those_of_before(pair, rule, weights, tm
     run(pair, output, weights, rule)
     assert layer(output)["building_id"].tolist() != before
     with pytest.raises(InputError, match=r"expected results of this model.*another window.*another --output"):
-        run(pair, output, weights, rule, "--window", "192")
+        run(pair, output, weights, rule, "--window", "256")
 
 
 def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_path, capsys) -> None:
