@@ -1,12 +1,13 @@
-"""Tunes thresholds, areas and the decision rule of a trained model to the official score, cross-fitted.
+"""Tunes the decision rule of a trained model, cross-fitted: to the official score, or for an assessment.
 
   python tools/tune_postprocess.py --config-file F --weights W --xbd-root ROOT --splits val --output rule.yaml
   python tools/tune_postprocess.py --json THIS.json [...] --against OTHER.json [...]
 
 The first form writes one small YAML for TEST.DECISIONS or tools/infer.py --decisions, and says what it is
 worth: each tile is judged by a rule tuned without its fold. With --rule in place of --output it judges a rule
-that was tuned on other tiles. Predictions are kept in --work, and taken up by the next run. The second
-compares reports of the same tiles in paired bootstrap draws; of several seeds or deals the mean.
+that was tuned on other tiles. --purpose assessment tunes, or judges, for few wrong buildings and unbiased
+totals by grade, in place of the score. Predictions are kept in --work, and taken up by the next run.
+The second compares reports of the same tiles in paired bootstrap draws; of several seeds or deals the mean.
 
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
@@ -20,7 +21,7 @@ from skyeye_det.arguments import command_parser, named_path, positive, report_fi
 from skyeye_det.commands.infer import add_model_options
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.decision.results import PREDICTIONS_FOLDER
-from skyeye_det.decision.rule import read_rule, write_rule
+from skyeye_det.decision.rule import PURPOSES, read_rule, write_rule
 from skyeye_det.decision.tuning.report import (
     compare_reports,
     format_comparison,
@@ -28,11 +29,12 @@ from skyeye_det.decision.tuning.report import (
     read_counts,
 )
 from skyeye_det.decision.tuning.search import PIXELS_FOR
-from skyeye_det.decision.tuning.tiles import KnownWindow
 from skyeye_det.decision.tuning.tune import TuningOptions, rule_remarks, tune_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.known_windows import known_windows
+from skyeye_det.evaluation.assessment import tune_assessment
+from skyeye_det.evaluation.assessment_report import assessment_remarks, format_assessment
+from skyeye_det.evaluation.known_windows import known_tiles, known_windows
 from skyeye_det.evaluation.truth import labelled_scenes
 from skyeye_det.files import require_writable, write_json
 from skyeye_det.prediction.store import PredictionStore
@@ -54,6 +56,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out-of-fold", action="store_true", help=by_fold)
     parser.add_argument("--output", type=named_path, metavar="YAML", help="the rule")
     parser.add_argument("--rule", type=named_path, metavar="YAML", help="judge this one; wants --work")
+    purpose = "what the rule is tuned or judged for (default: score)"
+    parser.add_argument("--purpose", choices=PURPOSES, default=PURPOSES[0], help=purpose)
     pixels_for = "pixels are tuned to this (default: score), grades to the score"
     parser.add_argument("--pixels-for", choices=PIXELS_FOR, default=TuningOptions.pixels_for, help=pixels_for)
     parser.add_argument("--folds", type=positive, default=5, help="of the cross-fit (default: 5)")
@@ -90,6 +94,8 @@ def _check_tuning(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         parser.error("--predictions takes the place of --config-file, --weights and --out-of-fold")
     if args.rule and args.pixels_for != TuningOptions.pixels_for:
         parser.error("--pixels-for is of a rule that is tuned; leave it out with --rule")
+    if args.purpose == "assessment" and (args.against or args.pixels_for != TuningOptions.pixels_for):
+        parser.error("--purpose assessment goes without --pixels-for and --against, which are of the score")
     if missing:
         parser.error(f"tuning also needs {', '.join('--' + name.replace('_', '-') for name in missing)}")
     if (args.output is None) != (args.rule is not None):
@@ -131,8 +137,17 @@ def _tune(args: argparse.Namespace) -> None:
     options = TuningOptions(**{name: getattr(args, name) for name in OPTIONS}, rule=rule)
     scenes = labelled_scenes(args.xbd_root, args.splits, args.split_file)
     options.check(len(scenes))
-    windows = _windows(args, scenes, folder)
-    found, report = tune_rule(windows, options)
+    kept = _kept(args, scenes, folder)
+    if args.purpose == "assessment":
+        tiles = [tile for store, own, _ in kept for tile in known_tiles(store, own)]
+        found, report = tune_assessment(sorted(tiles, key=lambda tile: tile.files.name), options)
+        text, remarks = format_assessment(report), assessment_remarks(report, _source(args))
+    else:
+        windows = [window for each in kept for window in known_windows(*each)]
+        if args.out_of_fold:
+            windows.sort(key=lambda window: window.name)
+        found, report = tune_rule(windows, options)
+        text, remarks = format_tuning(report), rule_remarks(report, _source(args))
     report["model"] = {
         "config_files": args.config_file,
         "weights": args.weights,
@@ -143,18 +158,20 @@ def _tune(args: argparse.Namespace) -> None:
     }
     if args.json:
         write_json(args.json[0], report, pretty=True)
-    print(format_tuning(report))
+    print(text)
     if args.output is not None:
-        write_rule(args.output, found, rule_remarks(report, _source(args)))
+        write_rule(args.output, found, remarks)
         print(f"\nwritten to {args.output}")
 
 
-def _windows(args: argparse.Namespace, scenes: Sequence[SceneFiles], folder: Path) -> list[KnownWindow]:
-    """Predictions and truth of every window, those that are not there yet being made."""
+def _kept(
+    args: argparse.Namespace, scenes: Sequence[SceneFiles], folder: Path
+) -> list[tuple[PredictionStore, Sequence[SceneFiles], Path]]:
+    """Predictions, made where they are not there yet; their scenes, and a folder for the truth of these."""
     if args.predictions:
         inner = args.predictions / PREDICTIONS_FOLDER
         store = PredictionStore.read(inner if inner.is_dir() else args.predictions)
-        return known_windows(store, scenes, folder / "truth")
+        return [(store, scenes, folder / "truth")]
     require_detectron2("tuning")
     from skyeye_det.engine.models import ensemble
     from skyeye_det.engine.tuning import keep_labelled, models_by_fold
@@ -162,15 +179,15 @@ def _windows(args: argparse.Namespace, scenes: Sequence[SceneFiles], folder: Pat
     files = ensemble(args.config_file, args.weights, args.tta)
     if not args.out_of_fold:
         store = keep_labelled(files, args.opts, scenes, folder)
-        return known_windows(store, scenes, folder / "truth")
-    found = []
+        return [(store, scenes, folder / "truth")]
+    found: list[tuple[PredictionStore, Sequence[SceneFiles], Path]] = []
     for number, (models, split) in enumerate(
         zip(models_by_fold(files, args.splits), args.splits, strict=True), start=1
     ):
         own = labelled_scenes(args.xbd_root, [split], args.split_file)
         store = keep_labelled(models, args.opts, own, folder / str(number))
-        found += known_windows(store, own, folder / str(number) / "truth")
-    return sorted(found, key=lambda window: window.name)
+        found.append((store, own, folder / str(number) / "truth"))
+    return found
 
 
 def _source(args: argparse.Namespace) -> str:

@@ -85,16 +85,7 @@ class GroupCounts:
         Returns:
             int64 (D, 3, 5): TP, FP and FN; row 0 localization, 1..4 the classes.
         """
-        weights = np.asarray(weights, np.float32)
-        confusion = np.zeros((len(weights), NUM_DAMAGE_CLASSES, _TRUTHS))
-        calibrated = DecisionRule(temperature=temperature).calibrated(self.probs).T.copy()
-        pixels = self.pixels.astype(np.float64)
-        rows = max(1, _BLOCK // max(1, len(pixels)))
-        for start in range(0, len(weights), rows):
-            block = slice(start, start + rows)
-            chosen = _chosen(calibrated, weights[block])
-            for grade in range(NUM_DAMAGE_CLASSES):
-                confusion[block, grade] = (chosen == grade).astype(np.float64) @ pixels
+        confusion = graded_amounts(self.probs, self.pixels, temperature, weights)
         counts = np.empty((len(weights), 3, _TRUTHS), np.int64)
         counts[:, :, 0] = self.localization
         hits = np.diagonal(confusion[:, :, 1:], axis1=1, axis2=2)
@@ -102,6 +93,33 @@ class GroupCounts:
         counts[:, 1, 1:] = confusion[:, :, 1:].sum(axis=2) - hits
         counts[:, 2, 1:] = self.true - hits
         return counts
+
+
+def graded_amounts(
+    probs: Floats, amounts: Counts, temperature: float, weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """What is counted of the groups that each of many classifications puts into each class.
+
+    Args:
+        probs: float32 (G, 4), as the model gave them.
+        amounts: int64 (G, C), what is counted of each group.
+        temperature: of ``DecisionRule``.
+        weights: (D, 4), damage weights.
+
+    Returns:
+        float64 (D, 4, C), whole numbers.
+    """
+    weights = np.asarray(weights, np.float32)
+    found = np.zeros((len(weights), NUM_DAMAGE_CLASSES, amounts.shape[1]))
+    calibrated = DecisionRule(temperature=temperature).calibrated(probs).T.copy()
+    summands = amounts.astype(np.float64)
+    rows = max(1, _BLOCK // max(1, len(summands)))
+    for start in range(0, len(weights), rows):
+        block = slice(start, start + rows)
+        chosen = _chosen(calibrated, weights[block])
+        for grade in range(NUM_DAMAGE_CLASSES):
+            found[block, grade] = (chosen == grade).astype(np.float64) @ summands
+    return found
 
 
 def _chosen(calibrated: Floats, weights: Floats) -> NDArray[np.uint8]:

@@ -179,15 +179,15 @@ def format_tuning(report: dict[str, Any]) -> str:
     if report["absent_classes"]:
         names = ", ".join(DamageClass(grade).subtype for grade in report["absent_classes"])
         lines.append(f"the targets have no {names}: left out of damage F1 and score, its factor stays 1")
-    return "\n\n".join([aligned(rows, "<>"), "\n".join(lines), _rule_lines(report), _calibration(report)])
+    return "\n\n".join([aligned(rows, "<>"), "\n".join(lines), rule_lines(report), _calibration(report)])
 
 
 def _kind(report: dict[str, Any]) -> str:
     return "tuned" if report["options"].get("rule") is None else "given"
 
 
-def _rule_lines(report: dict[str, Any]) -> str:
-    """The tuned rule and those of the folds, a column each."""
+def rule_lines(report: dict[str, Any]) -> str:
+    """The tuned rule and those of the folds, a column each; of ``rule``, ``fold_rules`` and ``options``."""
     kind = _kind(report)
     rules = [report["rule"], *(report["fold_rules"] if kind == "tuned" else [])]
     heads = ("number", kind, *(f"without fold {number}" for number in range(1, len(rules))))

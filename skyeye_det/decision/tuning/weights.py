@@ -74,7 +74,8 @@ def rule_with_grades(rule: DecisionRule, parts: Parts) -> DecisionRule:
     rows, grades = np.nonzero(evidence)
     temperature = fit_temperature(probs[rows], grades, evidence[rows, grades])
     temperature = float(f"{temperature:.4g}")
-    return replace(rule, temperature=temperature, damage_weights=_weights(_found_logs(parts, temperature)))
+    weights = best_weights(lambda tried: scores(_summed(parts, temperature, tried)), _known(parts))
+    return replace(rule, temperature=temperature, damage_weights=weights)
 
 
 def settled_rule(rule: DecisionRule, parts: Parts, seed: int) -> DecisionRule:
@@ -102,16 +103,20 @@ def _best_of_resamples(rule: DecisionRule, parts: Parts, times: Counts, known: N
     return np.stack(best)
 
 
-def _found_logs(parts: Parts, temperature: float) -> Floats:
-    """Logarithms (4,) of the best damage weights: a coarse grid, refined around its best places."""
-    known = _known(parts)
+def best_weights(worth: Callable[[Floats], Floats], known: NDArray[np.int64]) -> tuple[float, ...]:
+    """The best damage weights found: a coarse grid, refined around its best places.
+
+    Args:
+        worth: what weights (D, 4) are worth, float64 (D,); the cost of their spread comes off.
+        known: grades that the truth has; the first of them and those that it lacks keep 1.
+    """
     free = known[1:]
     if not len(free):
-        return np.zeros(NUM_DAMAGE_CLASSES)
+        return (1.0,) * NUM_DAMAGE_CLASSES
 
     def values(logs: Floats) -> Floats:
         cost = SPREAD_COST * logs[:, known].var(axis=1)
-        return np.asarray(scores(_summed(parts, temperature, 2.0**logs)) - cost)
+        return np.asarray(worth(2.0**logs) - cost)
 
     coarse = _grid(_COARSE, free)
     found = values(coarse)
@@ -123,7 +128,7 @@ def _found_logs(parts: Parts, temperature: float) -> Floats:
         for step in _STEPS:
             here, value = _climbed(values, here, value, _grid((-step, 0.0, step), free))
         ends.append((value, here))
-    return max(ends, key=lambda end: end[0])[1]
+    return _weights(max(ends, key=lambda end: end[0])[1])
 
 
 def _climbed(
