@@ -1,6 +1,5 @@
 """The report of a rule for an assessment as text, and what it says in the rule's file."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from skyeye_det.decision.tuning.assessment import LEAST_FINDING
@@ -51,8 +50,9 @@ def format_assessment(report: dict[str, Any]) -> str:
         grades.append((words, *cells))
     options = report["options"]
     lines = [
-        "aims: ratio 0.85 to 1.15, of each grade 0.75 to 1.33; precision and recall 0.65 or more; missed on"
-        f" held-out tiles: {', '.join(missed_aims(report['rows'][TUNED])) or 'none'}",
+        f"aims: ratio {RATIO[0]} to {RATIO[1]}, of each grade {GRADE_RATIO[0]} to {GRADE_RATIO[1]}; precision"
+        f" and recall {LEAST_FINDING} or more",
+        f"missed on held-out tiles: {', '.join(missed_aims(report['rows'][TUNED])) or 'none'}",
         "ordinal error: steps of grade per true building, 'no building' being one step below no damage",
         f"{len(report['tiles']['scenes'])} tiles, {options['folds']} folds, seed {options['seed']}; intervals"
         " by bootstrap over tiles",
@@ -67,19 +67,12 @@ def _numbers(totals: dict[str, Any]) -> str:
 
 def missed_aims(row: dict[str, Any]) -> list[str]:
     """Names of the figures of ``row_figures`` that are off; what is not defined is not."""
-
-    def names() -> Iterator[str]:
-        for key in ("precision", "recall"):
-            if row[key] < LEAST_FINDING:
-                yield key
-        for name, one, (low, high) in [
-            ("all", row, RATIO),
-            *((name, one, GRADE_RATIO) for name, one in row["grades"].items()),
-        ]:
-            if one["ratio"] < low or one["ratio"] > high:
-                yield f"ratio of {name}"
-
-    return list(names())
+    aims = [
+        *((key, row[key], (LEAST_FINDING, 1.0)) for key in ("precision", "recall")),
+        ("ratio of all", row["ratio"], RATIO),
+        *((f"ratio of {name}", one["ratio"], GRADE_RATIO) for name, one in row["grades"].items()),
+    ]
+    return [name for name, value, (low, high) in aims if value < low or value > high]
 
 
 def assessment_remarks(report: dict[str, Any], source: str) -> list[str]:

@@ -101,6 +101,24 @@ def test_a_given_rule_is_judged_and_left_as_it_is(weights, tiny_datasets, tmp_pa
     assert json.loads(report.read_text())["tiles"]["tuned"] == counts
 
 
+def test_a_rule_for_an_assessment_is_written_and_judged(weights, tiny_datasets, tmp_path, capsys):
+    rule, report, work = tmp_path / "rule.yaml", tmp_path / "report.json", tmp_path / "work"
+    options = "--purpose", "assessment", "--work", str(work)
+    tune(weights, tiny_datasets, *options, "--output", str(rule), "--json", str(report))
+    assert "assessment rule, cross-fitted" in capsys.readouterr().out
+    found = read_rule(rule)
+    assert (found.purpose, found.outline) == ("assessment", "mask")
+    assert "--purpose assessment on train for model_final.pth" in rule.read_text()
+    content = json.loads(report.read_text())
+    assert content["purpose"] == content["rule"]["purpose"] == "assessment"
+    assert tuple(content["rule"]["damage_weights"]) == found.damage_weights
+    assert len(content["tiles"]["tuned"]) == 3
+    tune(weights, tiny_datasets, *options, "--rule", str(rule), "--json", str(report))
+    assert "given rule" in capsys.readouterr().out
+    judged = json.loads(report.read_text())
+    assert judged["tiles"]["tuned"] == content["tiles"]["tuned_in_sample"]
+
+
 def test_each_model_predicts_the_part_that_stands_at_its_place(weights, tiny_datasets, tmp_path):
     torch.manual_seed(1)
     SkyeyeCheckpointer(build_pair_model(tiny_config()), str(tmp_path)).save("other")
@@ -180,6 +198,8 @@ def test_a_second_run_at_the_same_time_is_kept_out(weights, tiny_datasets, tmp_p
         "--config-file c --weights w --xbd-root r --splits val --rule x",
         "--config-file c --weights w --xbd-root r --splits val --rule x --work k --pixels-for localization",
         "--json x.json --against x.json",
+        "--predictions p --xbd-root r --splits val --output o --purpose assessment --pixels-for localization",
+        "--predictions p --xbd-root r --splits val --output o --purpose assessment --json x --against y",
     ],
 )
 def test_half_a_command_is_wrong_input(words: str) -> None:

@@ -20,6 +20,18 @@ def test_no_file_is_the_default_and_absent_keys_keep_theirs(tmp_path: Path) -> N
     assert read_rule(tmp_path / "rule.yaml") == DecisionRule(min_area=5)
 
 
+def test_a_rule_knows_its_purpose_and_older_files_are_of_the_score(tmp_path: Path) -> None:
+    rule = DecisionRule(outline="mask", purpose="assessment")
+    write_rule(tmp_path / "rule.yaml", rule)
+    assert "purpose: assessment" in (tmp_path / "rule.yaml").read_text()
+    assert read_rule(tmp_path / "rule.yaml") == rule
+    (tmp_path / "older.yaml").write_text("score_threshold: 0.7\ntemperature: 1.9")
+    assert read_rule(tmp_path / "older.yaml").purpose == "score"
+    (tmp_path / "other.yaml").write_text("purpose: fun")
+    with pytest.raises(InputError, match="purpose: expected one of score, assessment, found 'fun'"):
+        read_rule(tmp_path / "other.yaml")
+
+
 def test_weights_let_a_rare_class_win() -> None:
     probs = np.array([[0.5, 0.3, 0.1, 0.1]], np.float32)
     assert DecisionRule().damage(probs).tolist() == [0]

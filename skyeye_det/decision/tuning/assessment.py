@@ -8,7 +8,8 @@ beyond the tolerance costs so much that hardly any error outweighs it.
 
 Of what decides which buildings there are one threshold is tried: buildings are matched by their own masks,
 which the pixel threshold and the map weight of a model with instances do not change. Painted pixels reach
-into the gaps between houses, so the outline is ``mask``.
+into the gaps between houses, so the outline is ``mask``. Grades are searched on a building's probabilities;
+of a semantic model, where most pixels decide, their mean stands in for these.
 
 Glossary: ``D`` sets of damage weights; ``confusion`` (..., 6, 6): numbers of buildings, true ones in rows
 (four grades, un-classified, no building) and predicted ones in columns (four grades, no grade, missed).
@@ -17,6 +18,7 @@ Glossary: ``D`` sets of damage weights; ``confusion`` (..., 6, 6): numbers of bu
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +142,8 @@ def candidate_rules(prediction: Prediction) -> list[DecisionRule]:
     rule = DecisionRule(outline="mask", purpose="assessment")
     name = "pixel_threshold" if isinstance(prediction, PixelPrediction) else "score_threshold"
     nearest = sorted(THRESHOLDS, key=lambda threshold: abs(threshold - getattr(rule, name)))
-    return [replace(rule, **{name: threshold}) for threshold in nearest]  # type: ignore[arg-type]
+    changes: list[dict[str, Any]] = [{name: threshold} for threshold in nearest]
+    return [replace(rule, **change) for change in changes]
 
 
 def assessment_rule(rules: Sequence[DecisionRule], found: Sequence[FoundBuildings]) -> DecisionRule:
@@ -152,14 +155,11 @@ def assessment_rule(rules: Sequence[DecisionRule], found: Sequence[FoundBuilding
 
     Returns:
         The rule of the least ``cost`` of those whose precision and recall reach ``LEAST_FINDING``, or where
-        none does, come nearest; of equal ones the first.
+        none does, of all; of equal ones the first.
     """
-    floor = min(LEAST_FINDING, max(buildings.finding for buildings in found))
-    graded = [
-        _with_grades(rule, buildings)
-        for rule, buildings in zip(rules, found, strict=True)
-        if buildings.finding >= floor
-    ]
+    tried = list(zip(rules, found, strict=True))
+    reaching = [pair for pair in tried if pair[1].finding >= LEAST_FINDING]
+    graded = [_with_grades(*pair) for pair in reaching or tried]
     return min(graded, key=lambda pair: pair[1])[0]
 
 
