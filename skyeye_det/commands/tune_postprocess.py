@@ -21,7 +21,7 @@ from skyeye_det.arguments import command_parser, named_path, positive, report_fi
 from skyeye_det.commands.infer import add_model_options
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.decision.results import PREDICTIONS_FOLDER
-from skyeye_det.decision.rule import PURPOSES, read_rule, write_rule
+from skyeye_det.decision.rule import read_rule, write_rule
 from skyeye_det.decision.tuning.report import (
     compare_reports,
     format_comparison,
@@ -38,6 +38,7 @@ from skyeye_det.evaluation.known_windows import known_tiles, known_windows
 from skyeye_det.evaluation.truth import labelled_scenes
 from skyeye_det.files import require_writable, write_json
 from skyeye_det.prediction.store import PredictionStore
+from skyeye_det.released import PURPOSES
 from skyeye_det.xview2.bootstrap import Resampling
 
 OPTIONS = ("folds", "seed", "workers", "draws", "pixels_for")

@@ -15,6 +15,7 @@ import yaml
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.errors import InputError, printable, shown
 from skyeye_det.files import read_bytes, write_bytes
+from skyeye_det.released import PURPOSES
 from skyeye_det.yaml_text import parse_yaml
 
 _LARGEST_FILE = 1 << 16
@@ -25,7 +26,6 @@ _WEIGHTS = 1e-6, 1e6
 
 OUTLINES = ("painted", "mask", "simplified", "right-angled")
 FILLS = ("own", "majority", "proportional")
-PURPOSES = ("score", "assessment")
 
 
 @dataclass(frozen=True)

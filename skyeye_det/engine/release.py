@@ -70,7 +70,11 @@ def write_release(release: Release) -> Path:
             f"{place}: expected a new name for a folder, found {release.name}; choose another name"
         )
     for purpose in PURPOSES:
-        read_rule(release.rules[purpose])
+        if (found := read_rule(release.rules[purpose]).purpose) != purpose:
+            raise InputError(
+                f"{release.rules[purpose]}: expected a rule of purpose {purpose}, found one of {found}; tune"
+                f" one with tools/tune_postprocess.py --purpose {purpose}"
+            )
     partial = release.models / f".{release.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -18,7 +18,10 @@ from skyeye_det.commands import infer, models, release_model
 from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.errors import InputError
 
-RULES = {"score": DecisionRule(score_threshold=0.0), "assessment": DecisionRule(score_threshold=0.01)}
+RULES = {
+    "score": DecisionRule(score_threshold=0.0),
+    "assessment": DecisionRule(score_threshold=0.01, purpose="assessment"),
+}
 
 
 @pytest.fixture(scope="module")
