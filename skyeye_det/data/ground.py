@@ -88,9 +88,25 @@ def read_tile(files: SceneFiles) -> TileFacts:
 
 def _places(label: LabelFile) -> tuple[Box, Box | None]:
     """Boxes of the buildings on the ground, and of the tile."""
+    boxes, on_image, on_ground = _vertices(label)
+    if not len(boxes):
+        return boxes, None
+    corners = np.zeros((0, 2))
+    if len(on_image) and (found := _fitted(on_image, on_ground, _size(label))):
+        corners = found[0](np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * _size(label))
+    whole = np.concatenate([boxes[:, :2], boxes[:, 2:], corners])
+    return boxes, np.concatenate([whole.min(0), whole.max(0)])
+
+
+def _size(label: LabelFile) -> tuple[int, int]:
+    return label.size if label.size and min(label.size) > 0 else (_USUAL_SIDE, _USUAL_SIDE)
+
+
+def _vertices(label: LabelFile) -> tuple[Box, NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes (N, 4) of the buildings that have a place, and their vertices in px and in degrees."""
     entries = {uid: entry for uid, entry in label.on_ground.items() if uid in label.outlines}
     outlines = read_outlines([entry.get("wkt") for entry in entries.values()])
-    boxes, drawn, placed = [], [], []
+    boxes, drawn, placed = [], [np.zeros((0, 2))], [np.zeros((0, 2))]
     for uid, outline in zip(entries, outlines, strict=True):
         if not outline.parts:
             continue
@@ -103,30 +119,46 @@ def _places(label: LabelFile) -> tuple[Box, Box | None]:
             if sum(map(len, rings)) == len(vertices):
                 drawn.append(np.concatenate(rings))
                 placed.append(vertices)
-    if not boxes:
-        return np.zeros((0, 4)), None
-    size = label.size if label.size and min(label.size) > 0 else (_USUAL_SIDE, _USUAL_SIDE)
-    corners = np.zeros((0, 2))
-    if drawn:
-        corners = _tile_corners(np.concatenate(drawn), np.concatenate(placed), size)
-    of_buildings = np.array(boxes)
-    whole = np.concatenate([of_buildings[:, :2], of_buildings[:, 2:], corners])
-    return of_buildings, np.concatenate([whole.min(0), whole.max(0)])
+    return np.array(boxes, np.float64).reshape(-1, 4), np.concatenate(drawn), np.concatenate(placed)
 
 
-def _tile_corners(
+@dataclass(frozen=True)
+class GroundMap:
+    """From px of a tile, as its label draws buildings, to degrees.
+
+    Attributes:
+        matrix: (2, 2), degrees a px of x and y.
+        offset: (2,), longitude and latitude of px (0, 0).
+    """
+
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def __call__(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Degrees (n, 2), longitude first, of px (n, 2)."""
+        return points @ self.matrix.T + self.offset
+
+
+def ground_map(label: LabelFile) -> tuple[GroundMap, float] | None:
+    """Where a tile lies, by its buildings, and the worst error of a vertex in px; None where none tells."""
+    _, on_image, on_ground = _vertices(label)
+    return _fitted(on_image, on_ground, _size(label)) if len(on_image) else None
+
+
+def _fitted(
     on_image: NDArray[np.float64], on_ground: NDArray[np.float64], size: tuple[int, int]
-) -> NDArray[np.float64]:
-    """(4, 2) corners of the tile in degrees by the affine map from (V, 2) px; none where no map fits."""
+) -> tuple[GroundMap, float] | None:
+    """The affine map of vertices (V, 2), and its worst error in px; None where no map fits."""
     middle = on_ground.mean(axis=0)
     sides = np.column_stack([on_image / size, np.ones(len(on_image))])
     affine, _, rank, _ = np.linalg.lstsq(sides, on_ground - middle, rcond=1e-9)
     spans = np.abs(affine[:2]).sum(axis=0)  # degrees from edge to edge
-    worst = np.abs(sides @ affine - (on_ground - middle)).max(axis=0)
-    if rank < 3 or (spans > _WIDEST).any() or (worst > _WORST_FIT / max(size) * spans).any():
-        return np.zeros((0, 2))
-    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
-    return corners @ affine + middle
+    if rank < 3 or not spans.all() or (spans > _WIDEST).any():
+        return None
+    worst = float((np.abs(sides @ affine - (on_ground - middle)).max(axis=0) / spans).max() * max(size))
+    if worst > _WORST_FIT:
+        return None
+    return GroundMap((affine[:2] / np.array(size)[:, None]).T, affine[2] + middle), worst
 
 
 class Grouping:
