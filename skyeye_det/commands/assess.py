@@ -9,6 +9,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 import argparse
+import hashlib
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -21,11 +22,11 @@ from skyeye_det.commands.infer import add_model_options
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
-from skyeye_det.files import sole_writer
+from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT, released_model
 from skyeye_det.scene.grid import common_grid
-from skyeye_det.scene.outputs import GEOPACKAGE, write_assessment
+from skyeye_det.scene.outputs import GEOPACKAGE, require_unreviewed, write_assessment
 from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.records import OUTLINES, building_records
 from skyeye_det.scene.shift import Shift
@@ -33,6 +34,7 @@ from skyeye_det.scene.summary import summary_table
 from skyeye_det.scene.visibility import core_visibility, seen_shares
 
 _AUTO, _NONE = "auto", "none"
+_LARGEST_SHIFT = 1000
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -84,6 +86,7 @@ def main(arguments: list[str]) -> None:
     named = args.decisions or (released.rule("assessment") if released else None)
     rule = models.rule() if named is None else read_rule(named)
     with sole_writer(args.output):
+        require_unreviewed(args.output)
         shift = _given_shift(args.shift)
         scene = Scene(pre, post, grid, estimated_shift(pre, post, grid) if shift is None else shift)
         store = keep_scene(models, scene, args.output, args.window, args.overlap)
@@ -92,7 +95,8 @@ def main(arguments: list[str]) -> None:
         seen = seen_shares(buildings.masks, core_visibility(store, store.images[0]))
         name = released.name if released else Path(args.weights[0]).name
         origin = {"pre_date": args.pre_date, "post_date": args.post_date, "model": name}
-        origin["run_id"] = store.digest[:12]
+        made_of = [store.digest, store.images[0].sha256, asdict(rule), args.outlines]
+        origin["run_id"] = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
         records = building_records(buildings, seen, grid, scene.shift, args.outlines, origin)
         seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
         run = _run(scene, origin | {"rule": asdict(rule)}, seconds)
@@ -109,9 +113,12 @@ def _given_shift(text: str) -> Shift | None:
     words = ["0", "0"] if text == _NONE else text.split(",")
     try:
         dx, dy = map(float, words)
+        if not max(abs(dx), abs(dy)) <= _LARGEST_SHIFT:
+            raise ValueError(text)
     except ValueError as error:
         raise InputError(
-            f"--shift {text}: expected auto, none or two numbers DX,DY, found another"
+            f"--shift {text}: expected auto, none or two numbers DX,DY of at most {_LARGEST_SHIFT} px, found"
+            " another; a negative one as --shift=-3,2"
         ) from error
     return Shift(dx, dy, 0, (), float("nan"))
 
@@ -130,7 +137,10 @@ def _run(scene: Any, origin: dict[str, Any], seconds: dict[str, float]) -> dict[
     return {
         "skyeye_det": __version__,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "inputs": {side.name: [raster.path for raster in side.rasters] for side in (scene.pre, scene.post)},
+        "inputs": {
+            side.name: [{"path": raster.path, "bands": list(raster.bands)} for raster in side.rasters]
+            for side in (scene.pre, scene.post)
+        },
         "grid": {
             "crs": grid.crs.to_string(),
             "transform": list(grid.transform[:6]),

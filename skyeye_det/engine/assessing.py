@@ -134,7 +134,13 @@ def _digest(scene: Scene) -> str:
     grid = scene.grid
     made_of = {
         "files": [
-            [side.name, raster.path, *_size_and_time(raster.path), list(raster.bands)]
+            [
+                side.name,
+                raster.path,
+                [_size_and_time(file) for file in raster.files],
+                [raster.crs.to_wkt(), *raster.transform[:6], raster.width, raster.height],
+                list(raster.bands),
+            ]
             for side in (scene.pre, scene.post)
             for raster in side.rasters
         ],

@@ -135,6 +135,7 @@ def _write_truth(path: Path, buildings: list[dict[str, Any]]) -> None:
     }
     with whole_file(path) as partial:
         place = partial.with_name(f"{partial.name}.gpkg")  # the driver wants its own suffix
+        place.unlink(missing_ok=True)  # of a killed run, or a link
         try:
             pyogrio.raw.write(
                 place,

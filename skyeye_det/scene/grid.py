@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
 
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import Window
@@ -15,6 +16,7 @@ FINEST, COARSEST = 0.4, 1.0
 """m a pixel, between which models have learnt to see: xBD has 0.46 to 0.49, and training zooms by a fifth."""
 
 _WGS84 = CRS.from_epsg(4326)
+_STRETCHED = {3857, 3395, 3785}  # Mercator: a metre is 0.6 m on the ground at 53 degrees
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,22 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
     Raises:
         InputError: the sides do not overlap, or are too coarse.
     """
-    west, south, east, north = _shared(pre, post, _WGS84)
+    if resolution is not None and not 0 < resolution <= COARSEST:
+        raise InputError(
+            f"--resolution {resolution:g}: expected more than 0 and at most {COARSEST:g} m, found another"
+        )
+    try:
+        west, south, east, north = _shared(pre, post, _WGS84)
+    except (RasterioError, CPLE_BaseError) as error:
+        raise InputError(
+            f"--pre and --post: expected coordinates that fit their CRS, found others ({error}); give"
+            " the right --pre-crs or --post-crs"
+        ) from error
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        raise InputError(
+            f"--pre and --post: expected longitudes of -180 to 180 and latitudes of -90 to 90, found"
+            f" {west:.5f}, {south:.5f} to {east:.5f}, {north:.5f}; move or project the images first"
+        )
     chosen = _utm((west + east) / 2, (south + north) / 2) if crs == "auto" else _metric(crs)
     coarser = max(side.resolution(chosen) for side in (pre, post))
     size = resolution or max(coarser, FINEST)
@@ -109,6 +126,9 @@ def _metric(text: str) -> CRS:
         crs = CRS.from_user_input(text)
     except CRSError as error:
         raise InputError(f"--crs {text}: expected a CRS such as EPSG:32615, found another text") from error
-    if not crs.is_projected or crs.linear_units_factor[1] != 1.0:
-        raise InputError(f"--crs {text}: expected a projected CRS in metres, found another; leave it out")
+    if not crs.is_projected or crs.linear_units_factor[1] != 1.0 or crs.to_epsg() in _STRETCHED:
+        raise InputError(
+            f"--crs {text}: expected a projected CRS whose metres are metres on the ground, found another;"
+            " leave it out"
+        )
     return crs

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import shapes
 
+from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_json
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.scene.geopackage import BUILDINGS, damage_style, write_buildings, write_layer, write_styles
@@ -44,6 +47,7 @@ def write_assessment(
     gaps, reasons, areas = _gaps(store, grid)
     with whole_file(output / GEOPACKAGE) as partial:
         place = partial.with_name(f"{partial.name}.gpkg")  # the driver wants its own suffix
+        place.unlink(missing_ok=True)  # of a killed run, or a link
         try:
             write_buildings(place, records, grid)
             write_layer(place, "summary_grid", cells, summary, grid, metadata={"cell": f"{CELL:g} m"})
@@ -55,6 +59,26 @@ def write_assessment(
     write_damage(output / RASTER, records, grid)
     _write_table(output / TABLE, summary, cells)
     write_json(output / RUN, run, pretty=True)
+
+
+def require_unreviewed(output: Path) -> None:
+    """Raises InputError where an assessment holds grades by people, which a new one would lose."""
+    path = output / GEOPACKAGE
+    if not path.is_file():
+        return
+    try:
+        *_, (reviewed,) = pyogrio.raw.read(
+            path, layer=BUILDINGS, columns=["reviewed"], where="reviewed = 1", read_geometry=False
+        )
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected an assessment, found something else; choose another --output"
+        ) from error
+    if len(reviewed):
+        raise InputError(
+            f"{path}: expected no building that people have reviewed, found {len(reviewed)}, whose review"
+            " would be lost; choose another --output"
+        )
 
 
 def _write_table(path: Path, summary: Mapping[str, np.ndarray], cells: np.ndarray) -> None:

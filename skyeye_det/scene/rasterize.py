@@ -37,6 +37,7 @@ def write_damage(path: Path, records: Records, grid: Grid) -> None:
     }
     with whole_file(path) as partial:
         plain = partial.with_name(f"{partial.name}.tif")
+        plain.unlink(missing_ok=True)  # of a killed run, or a link
         try:
             with rasterio.open(plain, "w", **profile) as file:
                 for y in range(0, grid.height, _STRIP):

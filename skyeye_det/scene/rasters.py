@@ -41,6 +41,7 @@ class Raster:
         height: px.
         bands: numbers, from 1, of red, green and blue.
         dtype: of its pixels.
+        files: what GDAL reads for it: itself, its sources, and files beside it.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Raster:
     height: int
     bands: tuple[int, int, int]
     dtype: str
+    files: tuple[str, ...]
 
     def bounds(self, crs: CRS) -> tuple[float, float, float, float]:
         """(left, bottom, right, top) in a CRS."""
@@ -123,7 +125,7 @@ def _files(name: str, path: str) -> list[str]:
     if path.startswith("/vsi") or "://" in path:
         return [path]
     if Path(path).is_dir():
-        found = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in SUFFIXES)
+        found = sorted(str(file) for file in Path(path).iterdir() if _is_image(file))
     else:
         found = [path] if Path(path).is_file() else sorted(glob.glob(path))  # noqa: PTH207 - of any folder
     if not found:
@@ -132,6 +134,11 @@ def _files(name: str, path: str) -> list[str]:
             " none"
         )
     return found
+
+
+def _is_image(file: Path) -> bool:
+    """By its name; hidden files are other programs'."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def open_raster(path: str) -> DatasetReader:
@@ -159,7 +166,8 @@ def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
         if (dtype := source.dtypes[0]) not in _DTYPES:
             raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {dtype}; convert it")
         chosen = _bands(path, source, bands)
-        return Raster(path, found, source.transform, source.width, source.height, chosen, dtype)
+        size, files = (source.width, source.height), tuple(source.files)
+        return Raster(path, found, source.transform, *size, chosen, dtype, files)
 
 
 def _given_crs(name: str, crs: str | None) -> CRS | None:
@@ -186,7 +194,7 @@ def _refuse_unplaced(name: str, path: str, source: DatasetReader, crs: CRS | Non
 def _bands(path: str, source: DatasetReader, given: str | None) -> tuple[int, int, int]:
     """Numbers of red, green and blue."""
     if given is not None:
-        numbers = [int(word) if word.strip().isdigit() else 0 for word in given.split(",")]
+        numbers = [int(word) if word.strip().isdecimal() else 0 for word in given.split(",")]
         if len(numbers) != 3 or not all(1 <= number <= source.count for number in numbers):
             raise InputError(
                 f"--bands {given}: expected three of the {source.count} bands of {path}, as 3,2,1"

@@ -1,6 +1,8 @@
 """The pixels of both sides on the scene's grid, a window at a time, each resampled once."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -84,23 +86,25 @@ class SideReader:
         transform = self._grid.of_window(window) @ Affine.translation(-self.shift[0], -self.shift[1])
         shape = window.height, window.width
         image, seen = np.zeros((3, *shape), np.uint8), np.zeros(shape, np.bool_)
+        ends = np.zeros((2, *shape), np.bool_)
         for raster, bounds in zip(self.side.rasters, self._bounds, strict=True):
             if seen.all():
                 break
             if _meets(bounds, transform, shape):
-                pixels, inside = self._warped(raster, transform, shape)
+                pixels, inside, extreme = self._warped(raster, transform, shape)
                 new = inside & ~seen
-                image[:, new] = pixels[:, new]
+                image[:, new], ends[:, new] = pixels[:, new], extreme[:, new]
                 seen |= inside
-        return image, seen & ~_blotted(image)
+        return image, seen & ~_blotted(ends)
 
     def _warped(
         self, raster: Raster, transform: Affine, shape: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A file's pixels uint8 (3, h, w) and where it has some, bool (h, w)."""
-        try:
-            source = self._source(raster)
-            with WarpedVRT(
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``_extremes``."""
+        source = self._source(raster)
+        with (
+            _told(raster),
+            WarpedVRT(
                 source,
                 src_crs=raster.crs,
                 crs=self._grid.crs,
@@ -109,18 +113,15 @@ class SideReader:
                 width=shape[1],
                 resampling=Resampling.bilinear,
                 add_alpha=ColorInterp.alpha not in source.colorinterp,
-            ) as warped:
-                values = warped.read(list(raster.bands))
-                inside = warped.dataset_mask() > 0
-        except RasterioError as error:
-            raise InputError(
-                f"{raster.path}: expected pixels that can be read, found"
-                f" {shown(' '.join(str(error).split()), 120)}; copy the file again"
-            ) from error
+            ) as warped,
+        ):
+            values = warped.read(list(raster.bands))
+            inside = warped.dataset_mask() > 0
+        extreme = _extremes(values)
         if self.stretch is not None:
             inside &= np.isfinite(values).all(axis=0)
             values = self.stretch(np.nan_to_num(values).astype(np.float32))
-        return values, inside
+        return values, inside, extreme
 
     def _source(self, raster: Raster) -> DatasetReader:
         if raster.path not in self._open:
@@ -134,9 +135,9 @@ class SideReader:
         """Of a thin sample of all files."""
         samples = []
         for raster in self.side.rasters:
-            with open_raster(raster.path) as source:
-                step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
-                shape = max(int(raster.height / step), 1), max(int(raster.width / step), 1)
+            step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
+            shape = max(int(raster.height / step), 1), max(int(raster.width / step), 1)
+            with open_raster(raster.path) as source, _told(raster):
                 values = source.read(list(raster.bands), out_shape=(3, *shape)).astype(np.float32)
                 valid = (source.dataset_mask(out_shape=shape) > 0) & np.isfinite(values).all(axis=0)
                 samples.append(values[:, valid & (values != 0).any(axis=0)])
@@ -149,16 +150,35 @@ class SideReader:
         return Stretch(tuple(low.tolist()), tuple(high.tolist()))
 
 
+@contextmanager
+def _told(raster: Raster) -> Iterator[None]:
+    """Names the file where its pixels cannot be read."""
+    try:
+        yield
+    except RasterioError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(
+            f"{raster.path}: expected pixels that can be read, found {shown(reason, 120)}; mend the file, or"
+            " copy it again"
+        ) from error
+
+
 def _meets(bounds: _Bounds, transform: Affine, shape: tuple[int, int]) -> bool:
     left, top = transform @ (0, 0)
     right, bottom = transform @ (shape[1], shape[0])
     return bounds[0] < right and bounds[2] > left and bounds[1] < top and bounds[3] > bottom
 
 
-def _blotted(image: np.ndarray) -> np.ndarray:
-    """Bool (h, w), where an image uint8 (3, h, w) is black or white over a larger area: nothing, or cloud."""
+def _extremes(values: np.ndarray) -> np.ndarray:
+    """Which pixels (3, h, w), as stored, are black in all bands, and which white: bool (2, h, w)."""
+    if values.dtype == np.uint8:
+        return np.stack([values.max(axis=0) <= _BLACK, values.min(axis=0) >= _WHITE])
+    white = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else np.inf
+    return np.stack([(values == 0).all(axis=0), (values == white).all(axis=0)])
+
+
+def _blotted(ends: np.ndarray) -> np.ndarray:
+    """Where ``_extremes`` reach over a larger area, bool (h, w): nothing, or cloud."""
     square = np.ones((_BLOT, _BLOT), np.uint8)
-    blots = np.zeros(image.shape[1:], np.uint8)
-    for same in (image.max(axis=0) <= _BLACK, image.min(axis=0) >= _WHITE):
-        blots |= cv2.morphologyEx(same.astype(np.uint8), cv2.MORPH_OPEN, square)
-    return blots > 0
+    blots = [cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_OPEN, square) for each in ends]
+    return np.asarray((blots[0] | blots[1]) > 0)

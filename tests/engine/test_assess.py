@@ -9,6 +9,8 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import rasterio.shutil
+import rasterio.vrt
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
@@ -136,7 +138,37 @@ def test_a_scene_without_buildings_is_empty_and_whole(rule, weights, tmp_path) -
     assert (tmp_path / "out" / "summary.csv").read_text().startswith("x,y")
 
 
-@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3"])
+@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3", "nan,0", "inf,0", "1e9,0"])
 def test_a_shift_that_is_none_is_refused(pair, rule, weights, tmp_path, shift: str) -> None:
     with pytest.raises(InputError, match="expected auto, none or two numbers"):
-        run(pair, tmp_path / "out", weights, rule, "--shift", shift)
+        run(pair, tmp_path / "out", weights, rule, f"--shift={shift}")
+
+
+def test_what_people_have_reviewed_is_not_written_over(pair, rule, weights, tmp_path) -> None:
+    output = tmp_path / "out"
+    run(pair, output, weights, rule)
+    with closing(sqlite3.connect(output / "damage.gpkg")) as base, base:
+        for name in [row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]:
+            base.execute(f'DROP TRIGGER "{name}"')  # they call functions that sqlite3 lacks
+        base.execute("UPDATE buildings SET reviewed = 1, review_damage = 2 WHERE fid = 1")
+    before = (output / "damage.gpkg").read_bytes()
+    with pytest.raises(InputError, match="people have reviewed, found 1.*choose another --output"):
+        run(pair, output, weights, rule, "--outlines", "mask")
+    assert (output / "damage.gpkg").read_bytes() == before
+
+
+def test_files_behind_a_raster_count_and_leftovers_do_not(rule, weights, tmp_path) -> None:
+    pre, source = write(tmp_path / "pre.tif", ground()), write(tmp_path / "source.tif", ground())
+    with rasterio.open(source) as file, rasterio.vrt.WarpedVRT(file) as warped:
+        rasterio.shutil.copy(warped, tmp_path / "post.vrt", driver="VRT")
+    output = tmp_path / "out"
+    run((pre, tmp_path / "post.vrt"), output, weights, rule)
+    first = json.loads((output / "run.json").read_text())["run_id"]
+    write(source, np.zeros((3, 320, 400), np.uint8))
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (output / ".damage.gpkg.partial.gpkg").symlink_to(victim)
+    run((pre, tmp_path / "post.vrt"), output, weights, rule)
+    assert set(layer(output)["damage_label"]) == {"not assessed"}
+    assert json.loads((output / "run.json").read_text())["run_id"] != first
+    assert victim.read_text() == "mine"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,44 @@ def test_a_shift_moves_what_the_side_shows(tmp_path: Path) -> None:
     found, seen = read(post, common_grid(pre, post), (3.0, -2.0))
     assert np.array_equal(found[:, :-2, 3:], image[:, 2:, :-3])
     assert not seen[:, :3].any()
+
+
+def test_bright_roofs_of_a_stretched_image_are_seen(tmp_path: Path) -> None:
+    image = ground().astype(np.uint16) * 8
+    image[:, 100:140, 100:140] = 9000
+    image[:, :40, :40] = 65535
+    path = write(tmp_path / "a.tif", image)
+    _, seen = read(open_side("pre", [str(path)]), common_grid(*sides(path, path)))
+    assert seen[100:140, 100:140].all()
+    assert not seen[5:35, 5:35].any()
+
+
+@pytest.mark.parametrize("resolution", [0.0, -1.0, float("nan"), 50.0])
+def test_a_resolution_that_is_none_is_refused(tmp_path: Path, resolution: float) -> None:
+    path = write(tmp_path / "a.tif", ground())
+    with pytest.raises(InputError, match="--resolution .*expected more than 0 and at most 1 m"):
+        common_grid(*sides(path, path), resolution=resolution)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:4326", "EPSG:2225", "text"])
+def test_a_crs_whose_metres_are_none_is_refused(tmp_path: Path, crs: str) -> None:
+    path = write(tmp_path / "a.tif", ground())
+    with pytest.raises(InputError, match=f"--crs {crs}: expected a (projected )?CRS"):
+        common_grid(*sides(path, path), crs=crs)
+
+
+@pytest.mark.parametrize("west", [265.5, 400_000.0])
+def test_coordinates_off_the_globe_are_refused(tmp_path: Path, west: float) -> None:
+    path = write(tmp_path / "a.tif", ground(), CRS.from_epsg(4326), Affine(5e-6, 0, west, 0, -5e-6, 37))
+    with pytest.raises(InputError, match="expected (longitudes|coordinates)"):
+        common_grid(*sides(path, path))
+
+
+def test_hidden_files_and_pipes_of_a_folder_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", ground())
+    (tmp_path / "._a.tif").write_bytes(b"other")
+    os.mkfifo(tmp_path / "b.tif")
+    assert len(open_side("pre", [str(tmp_path)]).rasters) == 1
 
 
 def bad(folder: Path, kind: str) -> Path:
