@@ -100,8 +100,9 @@ def main(arguments: list[str]) -> None:
         records = building_records(buildings, seen, grid, scene.shift, args.outlines, origin)
         seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
         run = _run(scene, origin | {"rule": asdict(rule)}, seconds)
-        write_assessment(args.output, records, store, grid, run)
+        shown = write_assessment(args.output, records, store, grid, run)
     print(_told(scene.shift, grid.resolution))
+    print(f"{shown:.0%} of the scene can be seen in both images")
     print(summary_table(records))
     print(f"{time.monotonic() - start:.0f} s; open {args.output / GEOPACKAGE}")
 

@@ -9,8 +9,10 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 import pyogrio
 import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.errors import InputError
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
@@ -54,22 +56,31 @@ def write_layer(
         grid: of the scene.
         missing: name -> bool (N,), where a value is null.
         metadata: of the layer.
+
+    Raises:
+        InputError: it cannot be written.
     """
     masks = [(missing or {}).get(name) for name in columns]
-    pyogrio.raw.write(
-        path,
-        geometry=shapely.to_wkb(geometry),
-        field_data=list(columns.values()),
-        fields=np.array(list(columns), object),
-        field_mask=masks,
-        layer=layer,
-        driver="GPKG",
-        geometry_type="MultiPolygon",
-        promote_to_multi=True,
-        crs=grid.crs.to_wkt(),
-        append=False,
-        layer_metadata=dict(metadata or {}),
-    )
+    try:
+        pyogrio.raw.write(
+            path,
+            geometry=shapely.to_wkb(geometry),
+            field_data=list(columns.values()),
+            fields=np.array(list(columns), object),
+            field_mask=masks,
+            layer=layer,
+            driver="GPKG",
+            geometry_type="MultiPolygon",
+            promote_to_multi=True,
+            crs=grid.crs.to_wkt(),
+            append=False,
+            layer_metadata=dict(metadata or {}),
+        )
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise InputError(
+            f"{path.parent}: the layer {layer} cannot be written ({' '.join(str(error).split())}); is there"
+            " room on the disk?"
+        ) from error
 
 
 def write_buildings(path: Path, records: Records, grid: Grid) -> None:

@@ -15,6 +15,7 @@ from skyeye_det.scene.rasters import Side
 FINEST, COARSEST = 0.4, 1.0
 """m a pixel, between which models have learnt to see: xBD has 0.46 to 0.49, and training zooms by a fifth."""
 
+_SAME = 0.01  # px, by which two datums of one plate differ
 _WGS84 = CRS.from_epsg(4326)
 _STRETCHED = {3857, 3395, 3785}  # Mercator: a metre is 0.6 m on the ground at 53 degrees
 
@@ -88,8 +89,8 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
         )
     left, bottom, right, top = _shared(pre, post, chosen)
     x0, y0 = _origin(pre, chosen, size)
-    first, last = math.floor((left - x0) / size + 1e-6), math.ceil((right - x0) / size - 1e-6)
-    upper, lower = math.floor((y0 - top) / size + 1e-6), math.ceil((y0 - bottom) / size - 1e-6)
+    first, last = math.floor((left - x0) / size + _SAME), math.ceil((right - x0) / size - _SAME)
+    upper, lower = math.floor((y0 - top) / size + _SAME), math.ceil((y0 - bottom) / size - _SAME)
     transform = Affine(size, 0, x0 + first * size, 0, -size, y0 - upper * size)
     return Grid(chosen, transform, last - first, lower - upper)
 

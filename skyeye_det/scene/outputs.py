@@ -29,7 +29,7 @@ _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed
 
 def write_assessment(
     output: Path, records: Records, store: PredictionStore, grid: Grid, run: Mapping[str, Any]
-) -> None:
+) -> float:
     """Writes all files of an assessment to its folder.
 
     Args:
@@ -38,6 +38,9 @@ def write_assessment(
         store: with what can be seen in each window.
         grid: of the scene.
         run: what ``run.json`` says.
+
+    Returns:
+        Share of the grid, 0..1, that both images show.
 
     Raises:
         InputError: a file cannot be written.
@@ -58,7 +61,9 @@ def write_assessment(
             place.unlink(missing_ok=True)
     write_damage(output / RASTER, records, grid)
     _write_table(output / TABLE, summary, cells)
-    write_json(output / RUN, run, pretty=True)
+    shown = 1 - float(areas.sum()) / (grid.width * grid.height * grid.resolution**2)
+    write_json(output / RUN, {**run, "seen_share": shown}, pretty=True)
+    return shown
 
 
 def require_unreviewed(output: Path) -> None:

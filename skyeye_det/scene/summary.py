@@ -21,6 +21,7 @@ _DEVIATIONS = 1.6449
 """Of the 5th and 95th percentile of a normal distribution."""
 
 NAMES = ("no_damage", "minor", "major", "destroyed")
+_ENDS = ("", "_expected", "_low", "_high")
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, n
                 f"{name}_high": count.high,
             }
         rows.append(row)
-    names = rows[0] if rows else {}
-    return {name: np.array([row[name] for row in rows]) for name in names}
+    names = ["buildings", "assessed", *(f"{name}{end}" for name in NAMES for end in _ENDS)]
+    whole = {"buildings", "assessed", *NAMES}
+    return {
+        name: np.array([row[name] for row in rows], np.int64 if name in whole else np.float64)
+        for name in names
+    }
 
 
 def grid_cells(records: Records) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -13,6 +13,7 @@ import rasterio.shutil
 import rasterio.vrt
 import shapely
 from affine import Affine
+from pyogrio.errors import FeatureError
 from rasterio.crs import CRS
 from saved_models import CONFIG
 from scenes import CORNER, ground, in_degrees, write
@@ -130,12 +131,24 @@ def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_
     assert "not estimated" in capsys.readouterr().out
 
 
-def test_a_scene_without_buildings_is_empty_and_whole(rule, weights, tmp_path) -> None:
+def test_a_scene_without_buildings_is_empty_and_whole(rule, weights, tmp_path, capsys) -> None:
     black = write(tmp_path / "pre.tif", np.zeros((3, 320, 400), np.uint8))
     run((black, black), tmp_path / "out", weights, rule)
     assert len(layer(tmp_path / "out")["geometry"]) == 0
     assert layer(tmp_path / "out", "not_assessed")["area_m2"].sum() == pytest.approx(320 * 400 * 0.25)
-    assert (tmp_path / "out" / "summary.csv").read_text().startswith("x,y")
+    assert (tmp_path / "out" / "summary.csv").read_text().startswith("x,y,buildings,assessed,no_damage,")
+    assert "destroyed_high" in layer(tmp_path / "out", "summary_grid")
+    assert "0% of the scene can be seen" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_in_a_sentence(pair, rule, weights, tmp_path, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise FeatureError("no such table: gpkg_contents")
+
+    monkeypatch.setattr(pyogrio.raw, "write", full)
+    with pytest.raises(InputError, match="cannot be written .*room on the disk"):
+        run(pair, tmp_path / "out", weights, rule)
+    assert not (tmp_path / "out" / "damage.gpkg").exists()
 
 
 @pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3", "nan,0", "inf,0", "1e9,0"])
