@@ -1,8 +1,8 @@
 """``damage.gpkg``: the records of a scene in the format that every GIS opens, with its style for QGIS."""
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -10,9 +10,11 @@ import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+from rasterio.crs import CRS
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.errors import InputError
+from skyeye_det.files import whole_file
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
@@ -37,12 +39,25 @@ MEANING = {
 _REVIEWED = 'coalesce("review_damage", "damage")'
 
 
+@contextmanager
+def whole_geopackage(path: Path) -> Iterator[Path]:
+    """As ``files.whole_file``: a path to write a GeoPackage to, which appears when the block ends."""
+    with whole_file(path) as partial:
+        place = partial.with_name(f"{partial.name}.gpkg")  # the driver wants its own suffix
+        place.unlink(missing_ok=True)  # of a killed run, or a link
+        try:
+            yield place
+            place.replace(partial)
+        finally:
+            place.unlink(missing_ok=True)
+
+
 def write_layer(
     path: Path,
     layer: str,
     geometry: np.ndarray,
     columns: Mapping[str, np.ndarray],
-    grid: Grid,
+    crs: CRS,
     missing: Mapping[str, np.ndarray] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -51,9 +66,9 @@ def write_layer(
     Args:
         path: of the file.
         layer: its name.
-        geometry: (N,) shapely polygons or multipolygons in the grid's CRS.
+        geometry: (N,) shapely polygons or multipolygons.
         columns: name -> values (N,).
-        grid: of the scene.
+        crs: of their coordinates.
         missing: name -> bool (N,), where a value is null.
         metadata: of the layer.
 
@@ -72,7 +87,7 @@ def write_layer(
             driver="GPKG",
             geometry_type="MultiPolygon",
             promote_to_multi=True,
-            crs=grid.crs.to_wkt(),
+            crs=crs.to_wkt(),
             append=False,
             layer_metadata=dict(metadata or {}),
         )
@@ -85,7 +100,7 @@ def write_layer(
 
 def write_buildings(path: Path, records: Records, grid: Grid) -> None:
     """Writes the layer of buildings, with the meaning of its columns."""
-    write_layer(path, BUILDINGS, records.geometry, records.columns, grid, records.missing, MEANING)
+    write_layer(path, BUILDINGS, records.geometry, records.columns, grid.crs, records.missing, MEANING)
 
 
 def write_styles(path: Path, layers: Mapping[str, str]) -> None:

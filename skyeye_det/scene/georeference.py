@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import rasterio
 import shapely
 from affine import Affine
+from rasterio.crs import CRS
 
 from skyeye_det.damage import IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE
 from skyeye_det.data.ground import GroundMap, ground_map
 from skyeye_det.data.image_reading import read_image
-from skyeye_det.data.label_file import damage_of, read_label
+from skyeye_det.data.label_file import LabelFile, damage_of, read_label
 from skyeye_det.data.outlines import read_outlines
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
+from skyeye_det.scene.geopackage import whole_geopackage, write_layer
 
 TRUTH = "truth.gpkg"
-CRS = "EPSG:4326"
+WGS84 = "EPSG:4326"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def georeference(scenes: Sequence[SceneFiles], output: Path) -> tuple[list[Place
     buildings: list[dict[str, Any]] = []
     for files in scenes:
         try:
-            placed.append(_written(files, output))
-            buildings += _buildings(files)
+            labels = read_label(files.pre_label)[0], read_label(files.post_label)[0]
+            placed.append(_written(files, labels, output))
+            buildings += _buildings(files.name, *labels)
         except InputError as error:
             left[files.name] = str(error)
     if not placed:
@@ -70,13 +72,12 @@ def georeference(scenes: Sequence[SceneFiles], output: Path) -> tuple[list[Place
     return placed, left
 
 
-def _written(files: SceneFiles, output: Path) -> Placed:
+def _written(files: SceneFiles, labels: tuple[LabelFile, LabelFile], output: Path) -> Placed:
     errors = []
-    for side, image, path in (
-        ("pre", files.pre_image, files.pre_label),
-        ("post", files.post_image, files.post_label),
+    for side, image, path, label in (
+        ("pre", files.pre_image, files.pre_label, labels[0]),
+        ("post", files.post_image, files.post_label, labels[1]),
     ):
-        label, _ = read_label(path)
         found = ground_map(label)
         if found is None:
             raise InputError(
@@ -100,7 +101,7 @@ def _write_image(path: Path, image: np.ndarray, transform: Affine) -> None:
     height, width, count = image.shape
     profile = {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": "uint8"}
     profile |= {
-        "crs": CRS,
+        "crs": WGS84,
         "transform": transform,
         "compress": "deflate",
         "tiled": True,
@@ -110,9 +111,8 @@ def _write_image(path: Path, image: np.ndarray, transform: Affine) -> None:
         file.write(image.transpose(2, 0, 1))
 
 
-def _buildings(files: SceneFiles) -> list[dict[str, Any]]:
+def _buildings(scene: str, pre: LabelFile, post: LabelFile) -> list[dict[str, Any]]:
     """Outlines of the pre label in degrees, with the grades of the post label."""
-    (pre, _), (post, _) = read_label(files.pre_label), read_label(files.post_label)
     entries = {uid: entry for uid, entry in pre.on_ground.items() if uid in pre.outlines}
     outlines = read_outlines([entry.get("wkt") for entry in entries.values()])
     rows = []
@@ -120,7 +120,7 @@ def _buildings(files: SceneFiles) -> list[dict[str, Any]]:
         if outline.parts:
             polygons = [shapely.Polygon(exterior, holes) for exterior, *holes in outline.parts]
             damage = damage_of(post.subtypes.get(uid))
-            rows.append({"uid": uid, "scene": files.name, "damage": damage, "geometry": polygons})
+            rows.append({"uid": uid, "scene": scene, "damage": damage, "geometry": polygons})
     return rows
 
 
@@ -133,21 +133,6 @@ def _write_truth(path: Path, buildings: list[dict[str, Any]]) -> None:
         "damage": damage,
         "damage_label": np.array([SUBTYPE_BY_DAMAGE[grade] for grade in damage.tolist()], object),
     }
-    with whole_file(path) as partial:
-        place = partial.with_name(f"{partial.name}.gpkg")  # the driver wants its own suffix
-        place.unlink(missing_ok=True)  # of a killed run, or a link
-        try:
-            pyogrio.raw.write(
-                place,
-                geometry=shapely.to_wkb(np.array(geometry, object)),
-                field_data=list(fields.values()),
-                fields=np.array(list(fields), object),
-                field_mask=[None, None, damage == IGNORE_DAMAGE, None],
-                layer="truth",
-                driver="GPKG",
-                geometry_type="MultiPolygon",
-                crs=CRS,
-            )
-            place.replace(partial)
-        finally:
-            place.unlink(missing_ok=True)
+    missing = {"damage": damage == IGNORE_DAMAGE}
+    with whole_geopackage(path) as place:
+        write_layer(place, "truth", np.array(geometry, object), fields, CRS.from_string(WGS84), missing)

@@ -14,7 +14,14 @@ from rasterio.features import shapes
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_json
 from skyeye_det.prediction.store import PredictionStore
-from skyeye_det.scene.geopackage import BUILDINGS, damage_style, write_buildings, write_layer, write_styles
+from skyeye_det.scene.geopackage import (
+    BUILDINGS,
+    damage_style,
+    whole_geopackage,
+    write_buildings,
+    write_layer,
+    write_styles,
+)
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasterize import write_damage
 from skyeye_det.scene.records import Records
@@ -23,7 +30,6 @@ from skyeye_det.scene.terms import POST_UNSEEN, PRE_UNSEEN
 from skyeye_det.scene.visibility import core_visibility
 
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
-FORMATS = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "geojson": "GeoJSON"}
 _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed
 
 
@@ -48,17 +54,11 @@ def write_assessment(
     cells, members = grid_cells(records)
     summary = area_columns(records, members)
     gaps, reasons, areas = _gaps(store, grid)
-    with whole_file(output / GEOPACKAGE) as partial:
-        place = partial.with_name(f"{partial.name}.gpkg")  # the driver wants its own suffix
-        place.unlink(missing_ok=True)  # of a killed run, or a link
-        try:
-            write_buildings(place, records, grid)
-            write_layer(place, "summary_grid", cells, summary, grid, metadata={"cell": f"{CELL:g} m"})
-            write_layer(place, "not_assessed", gaps, {"reason": reasons, "area_m2": areas}, grid)
-            write_styles(place, {BUILDINGS: damage_style()})
-            place.replace(partial)
-        finally:
-            place.unlink(missing_ok=True)
+    with whole_geopackage(output / GEOPACKAGE) as place:
+        write_buildings(place, records, grid)
+        write_layer(place, "summary_grid", cells, summary, grid.crs, metadata={"cell": f"{CELL:g} m"})
+        write_layer(place, "not_assessed", gaps, {"reason": reasons, "area_m2": areas}, grid.crs)
+        write_styles(place, {BUILDINGS: damage_style()})
     write_damage(output / RASTER, records, grid)
     _write_table(output / TABLE, summary, cells)
     shown = 1 - float(areas.sum()) / (grid.width * grid.height * grid.resolution**2)

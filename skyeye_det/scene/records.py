@@ -24,6 +24,7 @@ LEAST_FIT = 0.8
 """IoU with the mask, from which a right-angled outline is taken; else the simplified one."""
 
 _WGS84 = "EPSG:4326"
+_PROBABILITIES = [f"p_{grade}" for grade in terms.GRADES]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,9 @@ class Records:
     @property
     def probabilities(self) -> np.ndarray:
         """(N, 4) float64 of the assessed buildings, others 0."""
-        names = [f"p_{grade.name.lower().removesuffix('_damage')}" for grade in DamageClass]
-        names[0] = "p_no_damage"
-        return np.stack([np.where(self.is_assessed, self.columns[name], 0.0) for name in names], axis=1)
+        return np.stack(
+            [np.where(self.is_assessed, self.columns[name], 0.0) for name in _PROBABILITIES], axis=1
+        )
 
 
 def building_records(
@@ -78,19 +79,18 @@ def building_records(
     unseen = np.where(seen[kept, 1] < LEAST_SEEN, terms.POST_UNSEEN, terms.PRE_UNSEEN)
     damage = buildings.damage[kept]
     probs = buildings.damage_probs[kept].astype(np.float64)
-    names = ("p_no_damage", "p_minor", "p_major", "p_destroyed")
     count = len(kept)
     columns: dict[str, np.ndarray] = {
         "building_id": np.array(_place_ids(xs, ys, grid), object),
         "damage": damage.astype(np.int32),
         "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, terms.NOT_ASSESSED),
-        **{name: probs[:, grade] for grade, name in enumerate(names)},
+        **{name: probs[:, grade] for grade, name in enumerate(_PROBABILITIES)},
         "score": buildings.scores[kept].astype(np.float64),
         "outline_from": np.full(count, "model", object),
         "status": np.where(assessed, terms.ASSESSED, unseen).astype(object),
         "valid_fraction": seen[kept, 2],
         "area_m2": shapely.area(geometry),
-        "shift_m": _residuals(shift, (kept.size, buildings, kept), grid),
+        "shift_m": _residuals(shift, buildings.boxes[kept], grid),
         **{name: np.full(count, origin[name], object) for name in ("pre_date", "post_date")},
         "damage_gra": _words(damage, assessed, terms.COPERNICUS, terms.COPERNICUS_NOT_ASSESSED),
         "unosat_class": np.array(
@@ -102,7 +102,7 @@ def building_records(
         "review_by": np.full(count, "", object),
         "review_note": np.full(count, "", object),
     }
-    missing = dict.fromkeys(("damage", *names), ~assessed)
+    missing = dict.fromkeys(("damage", *_PROBABILITIES), ~assessed)
     missing["unosat_class"] = ~assessed | (columns["unosat_class"] == 0)
     missing["shift_m"] = np.isnan(columns["shift_m"])
     missing |= dict.fromkeys(("review_damage", "review_by", "review_note"), np.ones(count, np.bool_))
@@ -171,12 +171,10 @@ def _place_ids(xs: np.ndarray, ys: np.ndarray, grid: Grid) -> list[str]:
     return [hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for text in texts]
 
 
-def _residuals(shift: Shift, chosen: tuple[int, Buildings, np.ndarray], grid: Grid) -> np.ndarray:
-    """M that the window nearest to each building says it is still off; NaN where no window was compared."""
-    count, buildings, kept = chosen
-    if not shift.windows or not count:
-        return np.full(count, np.nan)
-    boxes = buildings.boxes[kept]
+def _residuals(shift: Shift, boxes: np.ndarray, grid: Grid) -> np.ndarray:
+    """How far the window nearest to each box (N, 4) says it is still off, m; NaN where none was compared."""
+    if not shift.windows or not len(boxes):
+        return np.full(len(boxes), np.nan)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     places = np.array([(each.x, each.y) for each in shift.windows])
     left = np.array([np.hypot(each.dx - shift.dx, each.dy - shift.dy) for each in shift.windows])

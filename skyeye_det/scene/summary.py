@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 
 from skyeye_det.damage import DamageClass
+from skyeye_det.scene import terms
 from skyeye_det.scene.records import Records
 from skyeye_det.text_table import aligned
 
@@ -20,7 +21,6 @@ CELL = 500.0
 _DEVIATIONS = 1.6449
 """Of the 5th and 95th percentile of a normal distribution."""
 
-NAMES = ("no_damage", "minor", "major", "destroyed")
 _ENDS = ("", "_expected", "_low", "_high")
 
 
@@ -69,7 +69,7 @@ def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, n
             "buildings": len(numbers),
             "assessed": int((records.is_assessed & chosen).sum()),
         }
-        for name, count in zip(NAMES, found, strict=True):
+        for name, count in zip(terms.GRADES, found, strict=True):
             row |= {
                 name: count.labelled,
                 f"{name}_expected": count.expected,
@@ -77,8 +77,8 @@ def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, n
                 f"{name}_high": count.high,
             }
         rows.append(row)
-    names = ["buildings", "assessed", *(f"{name}{end}" for name in NAMES for end in _ENDS)]
-    whole = {"buildings", "assessed", *NAMES}
+    names = ["buildings", "assessed", *(f"{name}{end}" for name in terms.GRADES for end in _ENDS)]
+    whole = {"buildings", "assessed", *terms.GRADES}
     return {
         name: np.array([row[name] for row in rows], np.int64 if name in whole else np.float64)
         for name in names
@@ -100,7 +100,7 @@ def grid_cells(records: Records) -> tuple[np.ndarray, list[np.ndarray]]:
 def summary_table(records: Records) -> str:
     """For the terminal: each grade with its number and interval, and how many were not assessed."""
     rows = [("damage", "buildings", "expected", "90 % interval")]
-    for name, count in zip(NAMES, counts(records), strict=True):
+    for name, count in zip(terms.GRADES, counts(records), strict=True):
         rows.append(
             (name, str(count.labelled), f"{count.expected:.0f}", f"{count.low:.0f} to {count.high:.0f}")
         )

@@ -5,6 +5,9 @@ The equivalences are ours. Copernicus EMS: ``damage_gra``; UNOSAT: ``Main_Damage
 
 from skyeye_det.damage import DamageClass
 
+GRADES = ("no_damage", "minor", "major", "destroyed")
+"""Of ``DamageClass``, in the names of columns."""
+
 NOT_ASSESSED = "not assessed"
 
 ASSESSED, POST_UNSEEN, PRE_UNSEEN = (

@@ -14,8 +14,6 @@ from skyeye_det.prediction.masks import Crop, crop_boxes
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import Window
 
-SIDES = ("pre", "post")
-
 
 def visibility_file(store: PredictionStore, image: KeptImage, window: Window) -> Path:
     """File beside the predictions of a window."""
