@@ -41,6 +41,9 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.DAMAGE_HEAD.MASK_POOLING = False
     # Buildings of a tile attend to each other before they are graded.
     cfg.MODEL.DAMAGE_HEAD.OBJECT_CONTEXT = False
+    # "shared" or "own": the head begins from the mean grade of a building's pixels, by a map that reads the
+    # backbone's features or has its own encoder, see skyeye_det.modeling.damage_map; "none": no map.
+    cfg.MODEL.DAMAGE_HEAD.EVIDENCE = "none"
     cfg.MODEL.DAMAGE_HEAD.NUM_CONV = 2
     cfg.MODEL.DAMAGE_HEAD.CONV_DIM = 128
     cfg.MODEL.DAMAGE_HEAD.FC_DIM = 256

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.errors import InputError
 from skyeye_det.modeling.alignment import build_alignment
+from skyeye_det.modeling.damage_map import evidence_logits
 from skyeye_det.modeling.fusion import ObjectContext, build_fusion, pool_by_mask
 from skyeye_det.modeling.pixel_losses import damage_weights
 
@@ -37,6 +38,8 @@ class DamageHead(nn.Module):
         mask_pooling: read the building's own pixels and its surroundings apart as well, see ``pool_by_mask``;
             the mask is one more channel of the convolutions.
         object_context: the buildings of an image see each other, see ``ObjectContext``.
+        evidence: of ``damage_map.TRUNKS``; but for ``none`` the logits are added to those of the evidence,
+            and begin at 0.
         fusion: name of the fusion, see :mod:`skyeye_det.modeling.fusion`.
         ordinal: ordinal form, see the module.
         num_conv: 3 x 3 convolutions after the fusion.
@@ -65,6 +68,7 @@ class DamageHead(nn.Module):
         alignment: str = "none",
         mask_pooling: bool = False,
         object_context: bool = False,
+        evidence: str = "none",
         num_conv: int,
         conv_dim: int,
         fc_dim: int,
@@ -94,7 +98,7 @@ class DamageHead(nn.Module):
         self.layers.extend([nn.Flatten(), last, nn.ReLU(inplace=True)])
         weight_init.c2_xavier_fill(last)
         self.object_context = ObjectContext(fc_dim) if object_context else None
-        self.predictor = OrdinalPredictor(fc_dim, ordinal)
+        self.predictor = OrdinalPredictor(fc_dim, ordinal, residual=evidence != "none")
         self.ordinal = ordinal
         self.loss_weight = loss_weight
         self.register_buffer("class_weights", damage_weights(class_weights), persistent=False)
@@ -107,7 +111,12 @@ class DamageHead(nn.Module):
         return keys | {"input_shape": input_shape}
 
     def forward(
-        self, pre: Tensor, post: Tensor, masks: Tensor | None, boxes: list[Tensor]
+        self,
+        pre: Tensor,
+        post: Tensor,
+        masks: Tensor | None,
+        boxes: list[Tensor],
+        evidence: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Maps pooled features to the logits of the ordinal form.
 
@@ -117,6 +126,7 @@ class DamageHead(nn.Module):
             masks: (M, 1, R, R), 0..1, each building's mask over its enlarged box; None where there are none,
                 which ``needs_masks`` does not allow.
             boxes: the buildings' own boxes, an image's (M_i, 4) XYXY px each; M_i may be 0, their sum is M.
+            evidence: (M, 4), each building's grades by the map; None where there is none.
 
         Returns:
             Logits (M, 3) or (M, 4) float32, and the feature vectors (M, D) that they are read from.
@@ -132,7 +142,10 @@ class DamageHead(nn.Module):
         features = self.layers[-2:](flat)
         if self.object_context is not None:
             features = self.object_context(features, boxes)
-        return self.predictor(features).float(), features
+        logits = self.predictor(features).float()
+        if evidence is not None:
+            logits = logits + evidence_logits(evidence, self.ordinal)
+        return logits, features
 
     def losses(self, logits: Tensor, damage: Tensor) -> dict[str, Tensor]:
         """Loss of (M, ...) logits against (M,) damage classes; -1 is ignored."""
@@ -151,19 +164,20 @@ class DamageHead(nn.Module):
 class OrdinalPredictor(nn.Module):
     """Last layer of the damage head for one of ``ORDINAL_FORMS``; InputError where ``form`` is none."""
 
-    def __init__(self, in_dim: int, form: str):
+    def __init__(self, in_dim: int, form: str, residual: bool = False):
         super().__init__()
         if form not in ORDINAL_FORMS:
             raise InputError(
                 f"MODEL.DAMAGE_HEAD.ORDINAL: expected one of {tuple(ORDINAL_FORMS)}, found {form!r}"
             )
         self.linear = nn.Linear(in_dim, ORDINAL_FORMS[form], bias=form != "coral")
-        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.normal_(self.linear.weight, std=0.0 if residual else 0.01)
         self.thresholds: nn.Parameter | None = None
         if form == "coral":
             # In order and so far apart (more than 2 ln 2) that each class is the likeliest for some score: a
             # short training moves them little.
-            self.thresholds = nn.Parameter(torch.linspace(2.0, -2.0, NUM_DAMAGE_CLASSES - 1))
+            spread = 0.0 if residual else 2.0
+            self.thresholds = nn.Parameter(torch.linspace(spread, -spread, NUM_DAMAGE_CLASSES - 1))
         else:
             nn.init.zeros_(self.linear.bias)
 

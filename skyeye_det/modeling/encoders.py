@@ -28,6 +28,7 @@ _COUNTS = "num_batches_tracked"  # which frozen BatchNorm and older files lack
 
 _ENCODERS = ("encoder.", "building_encoder.", "damage_encoder.")
 _DECODER = "building_decoder."
+_DAMAGE_MAP = "damage_map.encoder."
 _TIMM_BACKBONE = "backbone.bottom_up.network."
 # What training code puts before the names: Lightning model., DataParallel module., smp encoder.
 _PREFIXES = tuple(
@@ -134,7 +135,8 @@ def load_packaged_weights(name: str, model_keys: Mapping[str, Tensor]) -> dict[s
         raise InputError(f"MODEL.WEIGHTS packaged://{name}: expected one of {', '.join(_PACKAGES)}")
     content = torch.load(_weights_file(name), map_location="cpu", weights_only=True)
     source = {key: value for key, value in content.items() if not key.startswith(_CLASSIFIER)}
-    prefixes = [f"{encoder}{_TIMM}" for encoder in _encoders(model_keys)] or [_TIMM_BACKBONE]
+    known = [_TIMM_BACKBONE, *(f"{encoder}{_TIMM}" for encoder in (*_ENCODERS, _DAMAGE_MAP))]
+    prefixes = [each for each in known if any(key.startswith(each) for key in model_keys)] or known[:1]
     fitted: dict[str, Tensor] = {}
     for prefix in prefixes:
         wanted = [key for key in model_keys if key.startswith(prefix)]

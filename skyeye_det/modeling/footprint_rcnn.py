@@ -26,9 +26,11 @@ class FootprintRCNN(HybridRCNN):
             parameter.requires_grad_(name.startswith("roi_heads.damage_head."))
 
     def train(self, mode: bool = True) -> "FootprintRCNN":
-        """Sets the mode of all but the backbone, whose BatchNorm would count on."""
+        """Sets the mode of all but the backbone and the map, whose BatchNorm would count on."""
         super().train(mode)
         self.backbone.eval()
+        if self.damage_map is not None:
+            self.damage_map.eval()
         return self
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
@@ -37,7 +39,7 @@ class FootprintRCNN(HybridRCNN):
             return self.inference(batched_inputs)
         images = self.preprocess_image(batched_inputs)
         with torch.no_grad():
-            features = self.backbone(images.tensor)
+            features = self.features(images)
         truth = [each["instances"].to(self.device) for each in batched_inputs]
         return self.roi_heads.damage_losses(features, [as_proposals(each) for each in truth])
 

@@ -6,11 +6,12 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.structures import Boxes, ImageList, Instances
-from torch import Tensor
+from torch import Tensor, nn
 
 from skyeye_det.modeling.building_map import BuildingMapHead
+from skyeye_det.modeling.damage_map import DAMAGE_MAP, build_damage_map, damage_map_losses
 from skyeye_det.modeling.pair_rcnn import PairRCNN
-from skyeye_det.modeling.pixel_losses import IGNORE_PIXEL
+from skyeye_det.modeling.pixel_losses import IGNORE_PIXEL, PixelLosses, pixel_targets
 from skyeye_det.prediction.components import map_components
 
 
@@ -25,16 +26,37 @@ class HybridRCNN(PairRCNN):
     """
 
     @configurable
-    def __init__(self, *, building_map_head: BuildingMapHead, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        building_map_head: BuildingMapHead,
+        damage_map: nn.Module | None = None,
+        damage_map_losses: PixelLosses | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.building_map_head = building_map_head
+        self.damage_map = damage_map
+        self.damage_map_losses = damage_map_losses
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         """Adds ``MODEL.SEM_SEG_HEAD`` to what GeneralizedRCNN reads."""
         arguments = super().from_config(cfg)
         shapes = arguments["backbone"].output_shape()
-        return arguments | {"building_map_head": build_sem_seg_head(cfg, shapes)}
+        damage_map = build_damage_map(cfg, shapes)
+        return arguments | {
+            "building_map_head": build_sem_seg_head(cfg, shapes),
+            "damage_map": damage_map,
+            "damage_map_losses": damage_map and damage_map_losses(cfg.MODEL.DAMAGE_HEAD.CLASS_WEIGHTS),
+        }
+
+    def features(self, images: ImageList) -> dict[str, Tensor]:
+        """The backbone's, with the map's probabilities where there is one."""
+        features = super().features(images)
+        if self.damage_map is not None:
+            features[DAMAGE_MAP] = self.damage_map(images.tensor, features).softmax(dim=1)
+        return features
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """Losses, from inputs that also have ``sem_seg`` and ``seams``; else see ``inference``."""
@@ -55,6 +77,10 @@ class HybridRCNN(PairRCNN):
         features = self.backbone(images.tensor)
         head = self.building_map_head
         losses = head.losses(head(features, size), sem_seg, seams)
+        if self.damage_map is not None and self.damage_map_losses is not None:
+            logits = self.damage_map(images.tensor, features)
+            losses |= self.damage_map_losses({"damage": logits}, pixel_targets(sem_seg, seams))
+            features[DAMAGE_MAP] = logits.detach().softmax(dim=1)
         proposals, proposal_losses = self.proposal_generator(images, features, truth)
         _, detector_losses = self.roi_heads(images, features, proposals, truth)
         return losses | proposal_losses | detector_losses
@@ -62,7 +88,7 @@ class HybridRCNN(PairRCNN):
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``pred_is_component`` (M,) bool."""
         images = self.preprocess_image(batched_inputs)
-        features = self.backbone(images.tensor)
+        features = self.features(images)
         padded = self.building_map_head(features, tuple(images.tensor.shape[-2:])).sigmoid()
         maps = [each[:, :h, :w] for each, (h, w) in zip(padded, images.image_sizes, strict=True)]
         outputs = [{"building_map": building} for building, _ in maps]

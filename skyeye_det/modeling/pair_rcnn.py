@@ -1,7 +1,8 @@
 """Meta-architecture: Mask R-CNN over pairs whose instances keep their small masks."""
 
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
-from detectron2.structures import Instances
+from detectron2.structures import ImageList, Instances
+from torch import Tensor
 
 
 @META_ARCH_REGISTRY.register()
@@ -27,6 +28,10 @@ class PairRCNN(GeneralizedRCNN):
             for instances, offered in zip(found, proposals, strict=True)
         ]
 
+    def features(self, images: ImageList) -> dict[str, Tensor]:
+        """What the heads read of the images."""
+        return dict(self.backbone(images.tensor))
+
     def classify(self, batched_inputs: list[dict], footprints: list[Instances]) -> list[Instances]:
         """Damage of known buildings.
 
@@ -38,5 +43,5 @@ class PairRCNN(GeneralizedRCNN):
             The same, with ``pred_damage_probs``, ``pred_damage`` and ``pred_features``.
         """
         images = self.preprocess_image(batched_inputs)
-        features = self.backbone(images.tensor)
+        features = self.features(images)
         return self.roi_heads.classify(features, [each.to(self.device) for each in footprints])

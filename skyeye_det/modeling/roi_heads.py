@@ -15,6 +15,7 @@ from torch import Tensor
 from skyeye_det.modeling.alignment import tile_shift
 from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.damage_head import DamageHead
+from skyeye_det.modeling.damage_map import DAMAGE_MAP, pooled_evidence
 
 _FINE = 4
 """Mask pixels along each side of a bin of the damage pooler, before they are averaged."""
@@ -126,7 +127,11 @@ class BuildingROIHeads(StandardROIHeads):
             masks = mask_in_enlarged_box(
                 torch.cat([found.pred_masks for found in instances]), self.context_scale, self._bins
             )
-        self.damage_head.inference(*self._damage(features, boxes, masks), instances)
+        evidence = None
+        if DAMAGE_MAP in features:
+            soft = torch.cat([found.pred_masks for found in instances])
+            evidence = pooled_evidence(features[DAMAGE_MAP], boxes, soft)
+        self.damage_head.inference(*self._damage(features, boxes, masks, evidence), instances)
         return instances
 
     def damage_losses(self, features: dict[str, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
@@ -135,37 +140,45 @@ class BuildingROIHeads(StandardROIHeads):
         boxes = [found.proposal_boxes for found in foreground]
         # Images without buildings get no gt_* fields from detectron2, and no foreground.
         damage = [found.gt_damage for found in foreground if found.has("gt_damage")]
-        masks = self._true_masks(foreground) if self.damage_head.needs_masks else None
-        logits, _ = self._damage(features, boxes, masks)
+        masks = None
+        if self.damage_head.needs_masks:
+            masks = self._true_masks(foreground, self.context_scale, _FINE)
+        evidence = None
+        if DAMAGE_MAP in features:
+            evidence = pooled_evidence(features[DAMAGE_MAP], boxes, self._true_masks(foreground, 1.0, 1))
+        logits, _ = self._damage(features, boxes, masks, evidence)
         return self.damage_head.losses(logits, torch.cat(damage) if damage else logits.new_zeros(0).long())
 
-    def _true_masks(self, foreground: list[Instances]) -> Tensor:
-        """Masks (M, 1, R, R) of the true buildings over the proposals' enlarged boxes."""
+    def _true_masks(self, foreground: list[Instances], scale: float, coarser: int) -> Tensor:
+        """Masks of the true buildings over the proposals' boxes, enlarged, (M, 1, 4R / coarser, the same)."""
         side = _FINE * self._bins
         cut = [
-            found.gt_masks.crop_and_resize(
-                enlarge_boxes(found.proposal_boxes, self.context_scale).tensor, side
-            ).float()
+            found.gt_masks.crop_and_resize(enlarge_boxes(found.proposal_boxes, scale).tensor, side).float()
             for found in foreground
             if len(found)
         ]
         if not cut:
-            return torch.zeros(0, 1, self._bins, self._bins, device=foreground[0].proposal_boxes.device)
-        return F.avg_pool2d(torch.cat(cut)[:, None], _FINE)
+            small = side // coarser
+            return torch.zeros(0, 1, small, small, device=foreground[0].proposal_boxes.device)
+        return F.avg_pool2d(torch.cat(cut)[:, None], coarser)
 
     @property
     def _bins(self) -> int:
         return self.damage_pooler.output_size[0]
 
     def _damage(
-        self, features: dict[str, Tensor], boxes: list[Boxes], masks: Tensor | None
+        self,
+        features: dict[str, Tensor],
+        boxes: list[Boxes],
+        masks: Tensor | None,
+        evidence: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Logits and feature vectors of the buildings in boxes, image by image."""
         enlarged = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
         pre = self.damage_pooler([features[name] for name in self.damage_in_features], enlarged)
         beside = self._in_post(features, enlarged) if self.aligns_tile else enlarged
         post = self.damage_pooler([features[name + POST_SUFFIX] for name in self.damage_in_features], beside)
-        return self.damage_head(pre, post, masks, [image_boxes.tensor for image_boxes in boxes])
+        return self.damage_head(pre, post, masks, [image_boxes.tensor for image_boxes in boxes], evidence)
 
     def _in_post(self, features: dict[str, Tensor], boxes: list[Boxes]) -> list[Boxes]:
         """The boxes where the post image shows what the pre image shows in them."""

@@ -189,10 +189,10 @@ class SemanticPair(nn.Module):
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Maps (N, 6, H, W) to ``building`` (N, 1, H, W) and ``damage`` (N, 4 or 5, H, W)."""
-        features = self.encoder(_stacked(images))
+        features = self.encoder(stacked(images))
         return {
             "building": self.building_decoder([both.chunk(2)[0] for both in features]),
-            "damage": self.damage_decoder(_side_by_side(features)),
+            "damage": self.damage_decoder(side_by_side(features)),
         }
 
 
@@ -208,7 +208,7 @@ class SpecialisedSemanticPair(SemanticPair):
         """See the base class."""
         return {
             "building": self.building_decoder(self.building_encoder(images.chunk(2, dim=1)[0])),
-            "damage": self.damage_decoder(_side_by_side(self.damage_encoder(_stacked(images)))),
+            "damage": self.damage_decoder(side_by_side(self.damage_encoder(stacked(images)))),
         }
 
 
@@ -222,11 +222,11 @@ def pixel_probabilities(logits: dict[str, Tensor]) -> Tensor:
     return torch.cat([building, damage], dim=1)
 
 
-def _stacked(images: Tensor) -> Tensor:
+def stacked(images: Tensor) -> Tensor:
     """Pairs (N, 6, H, W) as pre images, then post images (2N, 3, H, W)."""
     return torch.cat(images.chunk(2, dim=1))
 
 
-def _side_by_side(features: list[Tensor]) -> list[Tensor]:
+def side_by_side(features: list[Tensor]) -> list[Tensor]:
     """Feature maps of pre images, then post images (2N, C, H, W), as channels of pairs (N, 2C, H, W)."""
     return [torch.cat(both.chunk(2), dim=1) for both in features]
