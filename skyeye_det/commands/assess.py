@@ -19,6 +19,7 @@ from typing import Any
 from skyeye_det import __version__
 from skyeye_det.arguments import command_parser, named_path, positive, whole
 from skyeye_det.commands.infer import add_model_options
+from skyeye_det.decision.results import assess_image
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
@@ -31,7 +32,6 @@ from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.records import OUTLINES, building_records
 from skyeye_det.scene.shift import Shift
 from skyeye_det.scene.summary import summary_table
-from skyeye_det.scene.visibility import core_visibility, seen_shares
 
 _AUTO, _NONE = "auto", "none"
 _LARGEST_SHIFT = 1000
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     own = bool(args.config_file or args.weights)
     released = None if own else released_model(args.model)
     require_detectron2("an assessment")
-    from skyeye_det.engine.assessing import Scene, estimated_shift, keep_scene, scene_buildings
+    from skyeye_det.engine.assessing import Scene, estimated_shift, keep_scene
     from skyeye_det.engine.models import Models, ensemble, released_files
 
     start = time.monotonic()
@@ -91,13 +91,12 @@ def main(arguments: list[str]) -> None:
         scene = Scene(pre, post, grid, estimated_shift(pre, post, grid) if shift is None else shift)
         store = keep_scene(models, scene, args.output, args.window, args.overlap)
         predicted = time.monotonic()
-        buildings = scene_buildings(store, rule)
-        seen = seen_shares(buildings.masks, core_visibility(store, store.images[0]))
+        buildings = assess_image(store, store.images[0], rule)
         name = released.name if released else Path(args.weights[0]).name
         origin = {"pre_date": args.pre_date, "post_date": args.post_date, "model": name}
         made_of = [store.digest, store.images[0].sha256, asdict(rule), args.outlines]
         origin["run_id"] = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
-        records = building_records(buildings, seen, grid, scene.shift, args.outlines, origin)
+        records = building_records(buildings, grid, scene.shift, args.outlines, origin)
         seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
         run = _run(scene, origin | {"rule": asdict(rule)}, seconds)
         shown = write_assessment(args.output, records, store, grid, run)

@@ -1,18 +1,25 @@
 """The buildings of an image: what every output is made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from skyeye_det.damage import DAMAGE_COLORS, DamageClass
+from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, NUM_DAMAGE_CLASSES, DamageClass
 from skyeye_det.data.targets import Parts, segmentation_from_parts
 from skyeye_det.decision.fills import filled_outlines
 from skyeye_det.decision.polygonize import outline_geometry, polygonize
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.prediction.masks import Crop, crop_boxes, encode_crop, trimmed, window_of
+from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN
+
+NO_GRADE = np.uint8(NUM_DAMAGE_CLASSES + 1)
+"""Of ``values``: a building that is not assessed; 0 in the competition's damage image."""
+
+NOT_ASSESSED = "not assessed"
+"""Its name among the grades."""
 
 MIN_HOLE = 16.0
 """px; a courtyard of 4 x 4 px is the smallest that simplified outlines keep."""
@@ -31,15 +38,19 @@ class Buildings:
         shape: (height, width) of the image in px.
         masks: N crops, bool: where each building is.
         values: N crops, uint8: what each adds to the damage image, 0 or 1..4, by the rule's ``outline`` and
-            ``fill``.
+            ``fill``; ``NO_GRADE`` where the building has none.
         scores: (N,) float32, 0..1.
-        damage: (N,) int64, 0..3, by the rule's ``damage_weights``: not always the likeliest grade.
-        damage_probs: (N, 4) float32, at the rule's temperature; rows sum to 1.
+        damage: (N,) int64, 0..3, by the rule's ``damage_weights``: not always the likeliest grade; -1 where
+            the images do not show enough of the building.
+        damage_probs: (N, 4) float32, at the rule's temperature; rows sum to 1, and are NaN where there is no
+            grade.
         sources: N names: ``instance``, ``component`` (of the building map), ``region`` (of a semantic model)
             or ``footprint`` (a given outline).
         rule: what they were decided by.
         uids: N names in results; None: their ranks.
         candidates: what the rule left out; listed, never rasterized, and some of them overlap.
+        seen: (N, 3) float64, share of each building's pixels that the pre image shows, the post image, and
+            both; None: it is not known yet.
         left_out: of candidates, why each is one: ``score``, below the rule's threshold, or ``duplicate``, of
             a building that is listed.
     """
@@ -53,11 +64,40 @@ class Buildings:
     sources: Sequence[str]
     rule: DecisionRule
     uids: Sequence[str] | None = None
+    seen: np.ndarray | None = None
     left_out: Sequence[str] | None = None
     candidates: "Buildings | None" = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def status(self) -> list[str]:
+        """N times ``ASSESSED``, or which image does not show the building."""
+        if self.seen is None:
+            return [ASSESSED] * len(self)
+        unseen = np.where(self.seen[:, 1] < LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN)
+        return np.where(self.seen[:, 2] < LEAST_SEEN, unseen, ASSESSED).tolist()
+
+    def graded_where_seen(self, shares: Callable[[Sequence[Crop]], np.ndarray]) -> "Buildings":
+        """The same buildings and candidates, without a grade where the images do not show them.
+
+        Args:
+            shares: gives ``seen`` of masks.
+        """
+        seen = shares(self.masks)
+        blind = seen[:, 2] < LEAST_SEEN
+        return replace(
+            self,
+            seen=seen,
+            damage=np.where(blind, IGNORE_DAMAGE, self.damage),
+            damage_probs=np.where(blind[:, None], np.float32(np.nan), self.damage_probs),
+            values=[
+                (corner, (image > 0) * NO_GRADE if hidden else image)
+                for (corner, image), hidden in zip(self.values, blind.tolist(), strict=True)
+            ],
+            candidates=self.candidates and self.candidates.graded_where_seen(shares),
+        )
 
     @property
     def boxes(self) -> np.ndarray:
@@ -69,11 +109,12 @@ class Buildings:
 
         Returns:
             (localization 0/1, damage 0..4), uint8 (height, width); where buildings overlap, the better score.
+            A building without a grade is in the first alone.
         """
         damage = np.zeros(self.shape, np.uint8)
         for crop in reversed(self.values):
             np.copyto(damage[window_of(crop)], crop[1], where=crop[1] > 0)
-        return (damage > 0).view(np.uint8), damage
+        return (damage > 0).view(np.uint8), np.where(damage == NO_GRADE, np.uint8(0), damage)
 
     def outlines(self, kind: str = "simplified") -> list[Parts]:
         """Outlines of the masks, in xBD's frame, where a coordinate names a pixel's centre.
@@ -101,7 +142,8 @@ class Buildings:
         Returns:
             A dict a building: ``segmentation`` (run lengths of the mask), ``bbox`` XYWH px, ``score``,
             ``damage`` 0..3 as the rule has it, ``likeliest_damage`` 0..3 without its weights,
-            ``damage_probs``, ``source``, ``uid``; where the rule's outline is ``simplified`` or
+            ``damage_probs``, all three null where ``status`` says that the building is not assessed;
+            ``source``, ``uid``; where the rule's outline is ``simplified`` or
             ``right-angled`` also ``polygons``, flat as in COCO files, and the run lengths are theirs.
         """
         masks, extra = list(self.masks), [dict[str, Any]() for _ in self.masks]
@@ -161,8 +203,9 @@ class Buildings:
         return {"type": "FeatureCollection", "features": features}
 
     def counts(self) -> dict[str, int]:
-        """Number of buildings of each grade, by its name."""
-        return {grade.subtype: int(np.count_nonzero(self.damage == grade)) for grade in DamageClass}
+        """Number of buildings of each grade, by its name, and of those that are not assessed."""
+        found = {grade.subtype: int(np.count_nonzero(self.damage == grade)) for grade in DamageClass}
+        return found | {NOT_ASSESSED: int(np.count_nonzero(self.damage == IGNORE_DAMAGE))}
 
     def _records(self, scene: str) -> Iterator[Mapping[str, Any]]:
         prefix = f"{scene}-" if scene else ""
@@ -173,17 +216,20 @@ class Buildings:
             self.damage.tolist(),
             self.damage_probs.tolist(),
             self.sources,
+            self.status,
             strict=True,
         )
         reasons = [{"left_out": reason} for reason in self.left_out] if self.left_out else [{}] * len(self)
-        for (uid, score, damage, probs, source), reason in zip(rows, reasons, strict=True):
+        for (uid, score, damage, probs, source, status), reason in zip(rows, reasons, strict=True):
+            known = damage != IGNORE_DAMAGE
             yield reason | {
                 "uid": uid,
                 "score": round(score, 5),
-                "damage": damage,
-                "likeliest_damage": int(np.argmax(probs)),
-                "damage_probs": [round(p, 5) for p in probs],
+                "damage": damage if known else None,
+                "likeliest_damage": int(np.argmax(probs)) if known else None,
+                "damage_probs": [round(p, 5) for p in probs] if known else None,
                 "source": source,
+                "status": status,
             }
 
     def _repr_html_(self) -> str:

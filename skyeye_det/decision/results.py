@@ -26,6 +26,7 @@ from skyeye_det.files import json_bytes, read_json, whole_file, write_json
 from skyeye_det.prediction.footprints import shared_out
 from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore, file_part
+from skyeye_det.prediction.visibility import core_visibility, seen_shares
 from skyeye_det.xview2.submission import (
     NUMBERING_FILE,
     submission_names,
@@ -69,6 +70,14 @@ def decide_image(
             )
         probs[indices] = kept.damage_probs
     return replace(decide_footprints(outlines, probs, shape, rule), uids=uids)
+
+
+def assess_image(
+    store: PredictionStore, image: KeptImage, rule: DecisionRule, footprints: FootprintFile | None = None
+) -> Buildings:
+    """As ``decide_image``, without a grade where the images do not show the building."""
+    found = decide_image(store, image, rule, footprints)
+    return found.graded_where_seen(lambda masks: seen_shares(masks, core_visibility(store, image)))
 
 
 def recorded_rule(folder: Path) -> DecisionRule:
@@ -166,7 +175,7 @@ class ResultWriter:
         self._begin(store)
         for image in store.images:
             if not self.is_done(image):
-                self.write(image, decide_image(store, image, self.rule, footprints))
+                self.write(image, assess_image(store, image, self.rule, footprints))
         self.join(store.images)
 
     def join(self, images: Sequence[KeptImage]) -> None:

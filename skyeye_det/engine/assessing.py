@@ -8,21 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from skyeye_det.decision.buildings import Buildings
-from skyeye_det.decision.results import decide_image
-from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
 from skyeye_det.files import json_bytes
 from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.visibility import keep_window
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.progress import progress
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.reading import SideReader
 from skyeye_det.scene.shift import SAMPLE, Shift, WindowShift, agreed_shift, window_shift
-from skyeye_det.scene.visibility import keep_visibility, visibility_file
 
 PARTS = "parts"
 SCENE = "scene"
@@ -81,22 +78,15 @@ def keep_scene(models: Models, scene: Scene, output: Path, window: int, overlap:
     """
     image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
     store = PredictionStore.create(output / PARTS, (image,), window, overlap, models.origin())
-    windows, missing = store.windows(image), set(store.missing(image))
-    todo = [each for each in windows if each in missing or not visibility_file(store, image, each).is_file()]
+    windows, todo = store.windows(image), store.missing(image)
     print(f"{len(windows)} windows, {len(windows) - len(todo)} of them predicted before")
     if todo:
         models.load()
     with faults_reported():
         for place, pixels, seen in progress(_read_ahead(scene, todo), len(todo), "predict", "window"):
-            keep_visibility(visibility_file(store, image, place), seen)
             prediction = models.predict(pixels) if seen[0].any() else _nothing(place)
-            store.save(image, place, prediction)
+            keep_window(store, image, place, prediction, seen)
     return store
-
-
-def scene_buildings(store: PredictionStore, rule: DecisionRule) -> Buildings:
-    """The buildings of a scene's kept predictions."""
-    return decide_image(store, store.images[0], rule)
 
 
 def _read_ahead(scene: Scene, windows: list[Window]) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:

@@ -5,6 +5,7 @@ Their outputs are those of ``DecidingModel``: ``buildings`` of each pair and, of
 """
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from skyeye_det.engine.models import network_output
 from skyeye_det.evaluation.instance_metrics import average_precision, count_proposals, proposal_figures
 from skyeye_det.evaluation.truth import annotated_buildings
 from skyeye_det.prediction.prediction import prediction_from_output
+from skyeye_det.prediction.visibility import shares_in, visible
 from skyeye_det.prediction.windows import cut_windows
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 
@@ -137,7 +139,10 @@ class DecidingModel(nn.Module):
             for window in windows:
                 seen = network_output(self.network, window.of(image))
                 found.append((window, prediction_from_output(seen)))
-            outputs.append({"buildings": decide_windows(found, shape, self._rule)})
+            buildings = decide_windows(found, shape, self._rule)
+            outputs.append(
+                {"buildings": buildings.graded_where_seen(partial(shares_in, seen=visible(image)))}
+            )
             if len(windows) == 1 and "proposals" in seen:
                 outputs[-1]["proposals"] = seen["proposals"]
         return outputs

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from skyeye_det.files import files_sha256, require_writable, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to, shared_out
 from skyeye_det.prediction.masks import Crop
 from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.visibility import keep_window, shares_in, visible
 from skyeye_det.prediction.windows import OVERLAP, WINDOW, cut_windows
 from skyeye_det.progress import progress
 from skyeye_det.xview2.submission import PREFIXES, number_scenes, write_tile
@@ -84,7 +86,8 @@ def buildings_of(
     """The buildings of an image uint8 (6, h, w), window by window, without keeping what was predicted."""
     shape = image.shape[1], image.shape[2]
     windows = cut_windows(shape, window, overlap)
-    return decide_windows(((each, models.predict(each.of(image))) for each in windows), shape, rule)
+    found = decide_windows(((each, models.predict(each.of(image))) for each in windows), shape, rule)
+    return found.graded_where_seen(partial(shares_in, seen=visible(image)))
 
 
 def infer_folder(
@@ -203,11 +206,12 @@ def _keep_image(
         if window not in missing:
             continue
         if footprints is None:
-            store.save(image, window, models.predict(window.of(pixels)))
+            prediction = models.predict(window.of(pixels))
         else:
             shape = window.height, window.width
             given = Footprints([cut_to(outlines[index], window) for index in indices], shape)
-            store.save(image, window, models.classify(window.of(pixels), given))
+            prediction = models.classify(window.of(pixels), given)
+        keep_window(store, image, window, prediction, visible(window.of(pixels)))
 
 
 def _require_any(readable: Sequence[Any], unreadable: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.data.pairs import anonymous_id
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_json
@@ -99,7 +99,7 @@ class FoundInstances:
         masks: N COCO run lengths, checked.
         areas: int64 (N,), px.
         scores: float64 (N,), 0..1.
-        damage: int64 (N,), 0..3.
+        damage: int64 (N,), 0..3; -1 where it is not assessed.
     """
 
     masks: Results
@@ -126,7 +126,10 @@ class InstanceFile:
             masks=[{"size": list(shape), "counts": result["segmentation"]["counts"]} for result in found],
             areas=np.array(areas, np.int64),
             scores=np.array([result["score"] for result in found], np.float64),
-            damage=np.array([result["damage"] for result in found], np.int64),
+            damage=np.array(
+                [IGNORE_DAMAGE if result["damage"] is None else result["damage"] for result in found],
+                np.int64,
+            ),
         )
 
     def _checked_area(self, index: int, result: dict[str, Any], shape: tuple[int, int]) -> int:
@@ -140,8 +143,8 @@ class InstanceFile:
             expected, found = f"scene {self.scene}", shown(result.get("scene"))
         elif isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             expected, found = "a score 0..1", shown(score)
-        elif type(damage) is not int or not 0 <= damage < NUM_DAMAGE_CLASSES:
-            expected, found = f"damage 0..{NUM_DAMAGE_CLASSES - 1}", shown(damage)
+        elif "damage" not in result or not _is_grade_or_null(damage):
+            expected, found = f"damage 0..{NUM_DAMAGE_CLASSES - 1} or null", shown(damage)
         else:
             try:
                 return mask_area(result.get("segmentation"), shape)
@@ -274,3 +277,7 @@ def mask_area(mask: Any, shape: tuple[int, int]) -> int:
     if sum(runs) != shape[0] * shape[1]:
         raise ValueError("runs that do not add up to the image")
     return sum(runs[1::2])
+
+
+def _is_grade_or_null(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value < NUM_DAMAGE_CLASSES)

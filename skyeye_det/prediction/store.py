@@ -20,7 +20,7 @@ from skyeye_det.files import files_sha256, json_bytes, lock_settings, read_json,
 from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 from skyeye_det.prediction.windows import Window, cut_windows
 
-STORE_VERSION = 10
+STORE_VERSION = 11
 """Raised when the code predicts something else by the same config and weights; others are refused."""
 
 SETTINGS_FILE = "store.json"
@@ -110,7 +110,7 @@ class PredictionStore:
                 f" scenes, such as {min(gone)}; choose another --output, or delete {folder} to begin anew"
             )
         for image in {*known} - {*images}:
-            for window_file in folder.glob(f"{glob.escape(image.scene)}@*.npz"):
+            for window_file in folder.glob(f"{glob.escape(image.scene)}@*"):
                 window_file.unlink()
         return store.of(images)
 
@@ -169,9 +169,17 @@ class PredictionStore:
         """File of one window."""
         return self.folder / f"{image.scene}@{window.name}.npz"
 
+    def seen_path(self, image: KeptImage, window: Window) -> Path:
+        """File of what can be seen in a window, see ``prediction.visibility``."""
+        return self.path(image, window).with_suffix(".seen")
+
     def missing(self, image: KeptImage) -> list[Window]:
         """Windows that are not predicted yet."""
-        return [window for window in self.windows(image) if not self.path(image, window).is_file()]
+        return [
+            window
+            for window in self.windows(image)
+            if not (self.path(image, window).is_file() and self.seen_path(image, window).is_file())
+        ]
 
     def save(self, image: KeptImage, window: Window, prediction: Prediction) -> None:
         """Keeps what was seen in a window; InputError where it cannot be written."""

@@ -53,7 +53,8 @@ def buildings_from_results(results: Iterable[dict[str, Any]]) -> list[DrawnBuild
     for result in results:
         x, y, width, height = (int(side) for side in coco_mask.toBbox(result["segmentation"]))
         mask = coco_mask.decode(result["segmentation"])[y : y + height, x : x + width]
-        buildings.append(DrawnBuilding(np.ascontiguousarray(mask), (x, y), int(result["damage"])))
+        damage = IGNORE_DAMAGE if result["damage"] is None else int(result["damage"])
+        buildings.append(DrawnBuilding(np.ascontiguousarray(mask), (x, y), damage))
     return buildings
 
 

@@ -13,8 +13,10 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.crs import CRS
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
+from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
@@ -26,7 +28,7 @@ MEANING = {
     "damage": "0 no-damage, 1 minor, 2 major, 3 destroyed; null: not assessed",
     "p_no_damage": "calibrated probability of the grade, 0..1; the four sum to 1; null: not assessed",
     "score": "how sure the model is that this is a building, 0..1",
-    "status": f"{terms.ASSESSED}, or why not",
+    "status": f"{ASSESSED}, or why not",
     "valid_fraction": "share of the building that both images show, 0..1",
     "area_m2": "of the outline, in square metres",
     "shift_m": "how far the images still lie apart here, in metres, by the nearest window that was compared",
@@ -133,7 +135,7 @@ def damage_style(expression: str = _REVIEWED) -> str:
     ]
     rows = [
         *grades,
-        ("NULL", terms.NOT_ASSESSED, {"color": _rgb(terms.COLOR_NOT_ASSESSED), "style": "b_diagonal"}),
+        ("NULL", NOT_ASSESSED, {"color": _rgb(terms.COLOR_NOT_ASSESSED), "style": "b_diagonal"}),
     ]
     categories = "".join(
         f'<category value="{value}" symbol="{number}" label={quoteattr(label)} render="true"/>'

@@ -14,6 +14,7 @@ from rasterio.features import shapes
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_json
 from skyeye_det.prediction.store import PredictionStore
+from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, core_visibility
 from skyeye_det.scene.geopackage import (
     BUILDINGS,
     damage_style,
@@ -26,8 +27,6 @@ from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasterize import write_damage
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells
-from skyeye_det.scene.terms import POST_UNSEEN, PRE_UNSEEN
-from skyeye_det.scene.visibility import core_visibility
 
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
 _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed

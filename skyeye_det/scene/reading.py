@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-import cv2
 import numpy as np
 from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
@@ -15,6 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from skyeye_det.errors import InputError, shown
+from skyeye_det.prediction.visibility import blotted, extremes
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Raster, Side, open_raster
@@ -22,8 +22,6 @@ from skyeye_det.scene.rasters import Raster, Side, open_raster
 _MOST_OPEN = 32
 _LOW, _HIGH = 2.0, 98.0
 _SAMPLE = 512  # px of a file's side, when its tones are looked at
-_BLACK, _WHITE = 2, 250
-_BLOT = 15  # px; smaller black or white spots are shadows and roofs
 
 _Bounds = tuple[float, float, float, float]
 
@@ -78,7 +76,7 @@ class SideReader:
 
         Returns:
             uint8 (3, h, w) RGB, 0 where there is nothing; bool (h, w), where something can be seen: inside a
-            file, no nodata, and neither black nor white over more than ``_BLOT`` px.
+            file, no nodata, and neither black nor white over a larger area.
 
         Raises:
             InputError: a file cannot be read.
@@ -95,12 +93,12 @@ class SideReader:
                 new = inside & ~seen
                 image[:, new], ends[:, new] = pixels[:, new], extreme[:, new]
                 seen |= inside
-        return image, seen & ~_blotted(ends)
+        return image, seen & ~blotted(ends)
 
     def _warped(
         self, raster: Raster, transform: Affine, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``_extremes``."""
+        """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``extremes``."""
         source = self._source(raster)
         with (
             _told(raster),
@@ -117,7 +115,7 @@ class SideReader:
         ):
             values = warped.read(list(raster.bands))
             inside = warped.dataset_mask() > 0
-        extreme = _extremes(values)
+        extreme = extremes(values)
         if self.stretch is not None:
             inside &= np.isfinite(values).all(axis=0)
             values = self.stretch(np.nan_to_num(values).astype(np.float32))
@@ -167,18 +165,3 @@ def _meets(bounds: _Bounds, transform: Affine, shape: tuple[int, int]) -> bool:
     left, top = transform @ (0, 0)
     right, bottom = transform @ (shape[1], shape[0])
     return bounds[0] < right and bounds[2] > left and bounds[1] < top and bounds[3] > bottom
-
-
-def _extremes(values: np.ndarray) -> np.ndarray:
-    """Which pixels (3, h, w), as stored, are black in all bands, and which white: bool (2, h, w)."""
-    if values.dtype == np.uint8:
-        return np.stack([values.max(axis=0) <= _BLACK, values.min(axis=0) >= _WHITE])
-    white = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else np.inf
-    return np.stack([(values == 0).all(axis=0), (values == white).all(axis=0)])
-
-
-def _blotted(ends: np.ndarray) -> np.ndarray:
-    """Where ``_extremes`` reach over a larger area, bool (h, w): nothing, or cloud."""
-    square = np.ones((_BLOT, _BLOT), np.uint8)
-    blots = [cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_OPEN, square) for each in ends]
-    return np.asarray((blots[0] | blots[1]) > 0)

@@ -9,17 +9,15 @@ import shapely
 from affine import Affine
 from rasterio.warp import transform as project
 
-from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
-from skyeye_det.decision.buildings import Buildings
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE
+from skyeye_det.decision.buildings import NOT_ASSESSED, Buildings
 from skyeye_det.decision.polygonize import outline_geometry
+from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.shift import Shift
 
 OUTLINES = ("right-angled", "simplified", "mask")
-LEAST_SEEN = 0.5
-"""Share of a building that both images must show, for it to be assessed."""
-
 LEAST_FIT = 0.8
 """IoU with the mask, from which a right-angled outline is taken; else the simplified one."""
 
@@ -47,7 +45,7 @@ class Records:
     @property
     def is_assessed(self) -> np.ndarray:
         """Bool (N,)."""
-        return np.asarray(self.columns["status"] == terms.ASSESSED)
+        return np.asarray(self.columns["status"] == ASSESSED)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -58,13 +56,12 @@ class Records:
 
 
 def building_records(
-    buildings: Buildings, seen: np.ndarray, grid: Grid, shift: Shift, outlines: str, origin: dict[str, str]
+    buildings: Buildings, grid: Grid, shift: Shift, outlines: str, origin: dict[str, str]
 ) -> Records:
     """Makes the records of a scene's buildings.
 
     Args:
-        buildings: in px of the grid.
-        seen: (N, 3) of ``visibility.seen_shares``.
+        buildings: in px of the grid, graded where they are seen.
         grid: of the scene.
         shift: of the post image, for the residual at each building.
         outlines: of ``OUTLINES``.
@@ -75,27 +72,26 @@ def building_records(
     geometry = np.array([_polygons(each) for each in _placed(drawn[kept], grid.transform)], object)
     middles = shapely.centroid(geometry)
     xs, ys = shapely.get_x(middles), shapely.get_y(middles)
-    assessed = seen[kept, 2] >= LEAST_SEEN
-    unseen = np.where(seen[kept, 1] < LEAST_SEEN, terms.POST_UNSEEN, terms.PRE_UNSEEN)
+    status = np.array(buildings.status, object)[kept]
+    assessed = np.asarray(status == ASSESSED)
+    seen = np.ones((len(buildings), 3)) if buildings.seen is None else buildings.seen
     damage = buildings.damage[kept]
     probs = buildings.damage_probs[kept].astype(np.float64)
     count = len(kept)
     columns: dict[str, np.ndarray] = {
         "building_id": np.array(_place_ids(xs, ys, grid), object),
         "damage": damage.astype(np.int32),
-        "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, terms.NOT_ASSESSED),
+        "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, NOT_ASSESSED),
         **{name: probs[:, grade] for grade, name in enumerate(_PROBABILITIES)},
         "score": buildings.scores[kept].astype(np.float64),
         "outline_from": np.full(count, "model", object),
-        "status": np.where(assessed, terms.ASSESSED, unseen).astype(object),
+        "status": status,
         "valid_fraction": seen[kept, 2],
         "area_m2": shapely.area(geometry),
         "shift_m": _residuals(shift, buildings.boxes[kept], grid),
         **{name: np.full(count, origin[name], object) for name in ("pre_date", "post_date")},
         "damage_gra": _words(damage, assessed, terms.COPERNICUS, terms.COPERNICUS_NOT_ASSESSED),
-        "unosat_class": np.array(
-            [terms.UNOSAT.get(DamageClass(each), 0) for each in damage.tolist()], np.int32
-        ),
+        "unosat_class": np.array([terms.UNOSAT.get(each, 0) for each in damage.tolist()], np.int32),
         **{name: np.full(count, origin[name], object) for name in ("model", "run_id")},
         "reviewed": np.zeros(count, np.bool_),
         "review_damage": np.zeros(count, np.int32),

@@ -8,15 +8,6 @@ from skyeye_det.damage import DamageClass
 GRADES = ("no_damage", "minor", "major", "destroyed")
 """Of ``DamageClass``, in the names of columns."""
 
-NOT_ASSESSED = "not assessed"
-
-ASSESSED, POST_UNSEEN, PRE_UNSEEN = (
-    "assessed",
-    "post image shows nothing here",
-    "pre image shows nothing here",
-)
-"""``status`` of a building."""
-
 COPERNICUS = {
     DamageClass.NO_DAMAGE: "No visible damage",
     DamageClass.MINOR_DAMAGE: "Possibly damaged",
@@ -25,7 +16,7 @@ COPERNICUS = {
 }
 COPERNICUS_NOT_ASSESSED = "Not Analysed"
 
-UNOSAT = {DamageClass.MINOR_DAMAGE: 3, DamageClass.MAJOR_DAMAGE: 2, DamageClass.DESTROYED: 1}
+UNOSAT: dict[int, int] = {DamageClass.MINOR_DAMAGE: 3, DamageClass.MAJOR_DAMAGE: 2, DamageClass.DESTROYED: 1}
 """Others have none."""
 
 COLORS = {

@@ -22,6 +22,7 @@ from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
 from skyeye_det.engine.models import ModelFiles, Models
 from skyeye_det.errors import InputError
+from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN
 from skyeye_det.xview2.submission import read_class_png
 
 INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
@@ -60,6 +61,33 @@ def test_nothing_found_and_black_pairs_give_zero_pngs_and_an_empty_list(weights,
     assert listed(tmp_path / "out") == []
     assert len(pngs(tmp_path / "out")) == 2
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
+
+
+@pytest.mark.parametrize("hidden", ["pre", "post"])
+def test_what_an_image_does_not_show_has_no_grade(weights, tmp_path, hidden):
+    write_pair(tmp_path / "images", "x_00000001", 0, (160, 160))
+    path = tmp_path / "images" / f"x_00000001_{hidden}_disaster.png"
+    picture = cv2.imread(str(path))
+    picture[:, :80], picture[:40, 80:] = 0, 255
+    cv2.imwrite(str(path), picture)
+    infer_folder(models(weights), tmp_path / "images", tmp_path / "out", ALL)
+    results = listed(tmp_path / "out") + listed(tmp_path / "out", "candidates")
+    assert {result["damage"] is None for result in results} == {True, False}
+    shows = np.zeros((160, 160), np.bool_)
+    shows[40:, 80:] = True
+    for result in results:
+        share = shows[run_lengths.decode(result["segmentation"]) > 0].mean()
+        assert (result["damage"] is not None) == (share >= LEAST_SEEN) == (result["status"] == ASSESSED)
+        assert (result["damage_probs"] is None) == (share < LEAST_SEEN)
+        if result["damage"] is None:
+            assert result["status"] == (PRE_UNSEEN if hidden == "pre" else POST_UNSEEN)
+    localization, damage = (
+        read_class_png(tmp_path / "out" / f"x_00000001_{kind}_prediction.png")
+        for kind in ("localization", "damage")
+    )
+    assert set(np.unique(damage)) <= {0, 1, 2, 3, 4}
+    assert ((localization > 0) & (damage == 0)).any()
+    assert not ((localization == 0) & (damage > 0)).any()
 
 
 def test_a_second_run_does_only_what_is_missing(weights, images, tmp_path):

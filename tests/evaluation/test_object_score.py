@@ -179,7 +179,7 @@ MASK = result(SCENES[1])["segmentation"]
         (damaged(score="0.5"), r"expected a score 0\.\.1 for instance b-7, found '0.5'"),
         (damaged(score=float("nan")), "expected JSON"),
         (damaged(score=1.5), "expected a score"),
-        (damaged(damage=4), r"expected damage 0\.\.3 for instance b-7, found 4"),
+        (damaged(damage=4), r"expected damage 0\.\.3 or null for instance b-7, found 4"),
         (damaged(damage=True), "expected damage"),
         (damaged(scene="elsewhere"), "expected scene a-flood_00000002 for instance b-7, found 'elsewhere'"),
         (

@@ -9,13 +9,21 @@ from scenes import CORNER, UTM
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.prediction.masks import EMPTY_CROP
+from skyeye_det.prediction.visibility import (
+    ASSESSED,
+    POST_UNSEEN,
+    PRE_UNSEEN,
+    Core,
+    cores,
+    keep_visibility,
+    load_visibility,
+    seen_shares,
+)
 from skyeye_det.prediction.windows import cut_windows
-from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import OUTLINES, building_records, disjoint
 from skyeye_det.scene.shift import Shift, WindowShift
 from skyeye_det.scene.summary import CELL, counts, grid_cells, summary_table
-from skyeye_det.scene.visibility import Core, cores, keep_visibility, load_visibility, seen_shares
 
 GRID = Grid(UTM, Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1]), 400, 320)
 STILL = Shift(0, 0, 0, (), float("nan"))
@@ -39,7 +47,7 @@ def buildings(*places: tuple[int, int, int, int], probs: list[list[float]] | Non
 
 def records(found: Buildings, seen: np.ndarray | None = None, shift: Shift = STILL, outlines: str = "mask"):
     shares = np.ones((len(found), 3)) if seen is None else seen
-    return building_records(found, shares, GRID, shift, outlines, ORIGIN)
+    return building_records(found.graded_where_seen(lambda _: shares), GRID, shift, outlines, ORIGIN)
 
 
 @pytest.mark.parametrize("outlines", OUTLINES)
@@ -65,7 +73,7 @@ def test_overlaps_go_to_the_surer_building_and_all_stay_valid() -> None:
 def test_what_was_not_seen_is_not_assessed_and_never_undamaged() -> None:
     seen = np.array([[1, 1, 1], [1, 0.2, 0.2], [0.1, 1, 0.1]])
     found = records(buildings((10, 10, 9, 9), (50, 10, 9, 9), (90, 10, 9, 9)), seen)
-    assert found.columns["status"].tolist() == [terms.ASSESSED, terms.POST_UNSEEN, terms.PRE_UNSEEN]
+    assert found.columns["status"].tolist() == [ASSESSED, POST_UNSEEN, PRE_UNSEEN]
     for name in ("damage", "p_no_damage", "p_destroyed", "unosat_class"):
         assert found.missing[name].tolist()[1:] == [True, True]
     assert found.columns["damage_label"].tolist() == ["no-damage", "not assessed", "not assessed"]

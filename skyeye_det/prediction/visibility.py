@@ -1,4 +1,7 @@
-"""Where a scene can be assessed, kept beside the predictions of each window; how much of each building."""
+"""Where both images show something, kept beside the predictions of each window; how much of each building.
+
+What an image does not show has no grade: black, white as cloud, or outside of it.
+"""
 
 import itertools
 import zipfile
@@ -6,18 +9,56 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
 from skyeye_det.prediction.masks import Crop, crop_boxes
+from skyeye_det.prediction.prediction import Prediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.windows import Window
 
+LEAST_SEEN = 0.5
+"""Share of a building that both images must show, for it to have a grade."""
 
-def visibility_file(store: PredictionStore, image: KeptImage, window: Window) -> Path:
-    """File beside the predictions of a window."""
-    return store.path(image, window).with_suffix(".seen.npz")
+ASSESSED, POST_UNSEEN, PRE_UNSEEN = (
+    "assessed",
+    "post image shows nothing here",
+    "pre image shows nothing here",
+)
+"""``status`` of a building."""
+
+_BLACK, _WHITE = 2, 250
+_BLOT = 15  # px; smaller black or white spots are shadows and roofs
+
+
+def extremes(values: np.ndarray) -> np.ndarray:
+    """Which pixels (3, h, w), as stored, are black in all bands, and which white: bool (2, h, w)."""
+    if values.dtype == np.uint8:
+        return np.stack([values.max(axis=0) <= _BLACK, values.min(axis=0) >= _WHITE])
+    white = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else np.inf
+    return np.stack([(values == 0).all(axis=0), (values == white).all(axis=0)])
+
+
+def blotted(ends: np.ndarray) -> np.ndarray:
+    """Where ``extremes`` reach over a larger area, bool (h, w): nothing, or cloud."""
+    square = np.ones((_BLOT, _BLOT), np.uint8)
+    blots = [cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_OPEN, square) for each in ends]
+    return np.asarray((blots[0] | blots[1]) > 0)
+
+
+def visible(pair: np.ndarray) -> np.ndarray:
+    """Where each image of a pair uint8 (6, h, w) shows something: bool (2, h, w), before and after."""
+    return np.stack([~blotted(extremes(image)) for image in (pair[:3], pair[3:])])
+
+
+def keep_window(
+    store: PredictionStore, image: KeptImage, window: Window, prediction: Prediction, seen: np.ndarray
+) -> None:
+    """Keeps what was predicted in a window after bool (2, h, w) of ``visible``: who has the one has both."""
+    keep_visibility(store.seen_path(image, window), seen)
+    store.save(image, window, prediction)
 
 
 def keep_visibility(path: Path, seen: np.ndarray) -> None:
@@ -34,8 +75,8 @@ def load_visibility(path: Path) -> np.ndarray:
             return np.unpackbits(arrays["bits"], count=int(np.prod(shape))).reshape(shape).astype(np.bool_)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path}: expected what can be seen in a window, found none that can be read; delete the file of"
-            " predictions beside it and run again"
+            f"{path}: expected what can be seen in a window, found none that can be read; delete it and"
+            " predict again"
         ) from error
 
 
@@ -74,9 +115,16 @@ def _parted(starts: list[int], size: int, length: int) -> dict[int, tuple[int, i
 def core_visibility(store: PredictionStore, image: KeptImage) -> Iterator[tuple[Core, np.ndarray]]:
     """Each core of a scene with bool (2, h, w) of its pixels."""
     for core in cores(store.windows(image)):
-        seen = load_visibility(visibility_file(store, image, core.window))
+        seen = load_visibility(store.seen_path(image, core.window))
         x, y = core.window.x, core.window.y
         yield core, seen[:, core.y0 - y : core.y1 - y, core.x0 - x : core.x1 - x]
+
+
+def shares_in(masks: Sequence[Crop], seen: np.ndarray) -> np.ndarray:
+    """As ``seen_shares``, of the pixels bool (2, h, w) of a whole image."""
+    height, width = seen.shape[1:]
+    whole = Window(0, 0, width, height, (height, width))
+    return seen_shares(masks, iter([(Core(whole, 0, 0, width, height), seen)]))
 
 
 def seen_shares(masks: Sequence[Crop], parts: Iterator[tuple[Core, np.ndarray]]) -> np.ndarray:
