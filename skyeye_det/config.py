@@ -41,16 +41,16 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     cfg.MODEL.DAMAGE_HEAD.MASK_POOLING = False
     # Buildings of a tile attend to each other before they are graded.
     cfg.MODEL.DAMAGE_HEAD.OBJECT_CONTEXT = False
-    # "shared" or "own": the head begins from the mean grade of a building's pixels, by a map that reads the
-    # backbone's features or has its own encoder, see skyeye_det.modeling.damage_map; "none": no map.
-    cfg.MODEL.DAMAGE_HEAD.EVIDENCE = "none"
+    # The head begins from the mean grade of a building's pixels, see skyeye_det.modeling.damage_map.
+    cfg.MODEL.DAMAGE_HEAD.DENSE_EVIDENCE = False
+    # Checkpoint of a semantic FPN whose damage half the map begins with; "": it begins with MODEL.WEIGHTS.
+    cfg.MODEL.DAMAGE_HEAD.EVIDENCE_WEIGHTS = ""
     cfg.MODEL.DAMAGE_HEAD.NUM_CONV = 2
     cfg.MODEL.DAMAGE_HEAD.CONV_DIM = 128
     cfg.MODEL.DAMAGE_HEAD.FC_DIM = 256
     # Weight of the loss of a building, in semantic models of a pixel, by its true grade: no-damage, minor,
     # major, destroyed.
     cfg.MODEL.DAMAGE_HEAD.CLASS_WEIGHTS = [1.0, 1.0, 1.0, 1.0]
-    cfg.MODEL.DAMAGE_HEAD.LOSS_WEIGHT = 1.0
 
     # --- Losses of pixels, as [target, kind, weight]: targets building, seam and damage, kinds of
     # skyeye_det.modeling.pixel_losses. Read where there is a semantic head.
@@ -84,4 +84,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # --- Weights & Biases.
     cfg.WANDB = CfgNode()
     cfg.WANDB.ENABLED = False
-    cfg.WANDB.PROJECT = "skyeye_det"
+
+    # --- Keys of earlier versions, which their configs still have; they change nothing.
+    for key in ("MODEL.DAMAGE_HEAD.LOSS_WEIGHT", "WANDB.PROJECT"):
+        cfg.register_deprecated_key(key)

@@ -1,23 +1,23 @@
 """Checkpoints: written whole, read without trusting them."""
 
-import io
 import pickle
 import re
 import zipfile
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from skyeye_det.engine.array_pickle import read_detectron2_pickle
 from skyeye_det.engine.faults import one_line
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_bytes
+from skyeye_det.modeling.damage_map import DAMAGE_MAP, damage_map_weights
 from skyeye_det.modeling.encoders import encoder_weights, load_packaged_weights
 from skyeye_det.modeling.timm_weights import names_timm_weights, timm_weights
 
@@ -145,6 +145,27 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 f" such as {broken[0]}; the training has diverged, take an earlier checkpoint"
             )
 
+    def load_damage_map(self, path: str) -> None:
+        """Begins the hybrid's damage map with the damage half of a semantic FPN's checkpoint.
+
+        Raises:
+            InputError: as ``load``, the model has no such map, or the checkpoint is of another network.
+        """
+        self._require(path)
+        try:
+            begun = damage_map_weights(self._torch_load(path)["model"])
+        except _BROKEN as error:
+            raise _no_tensors(path, error) from error
+        own = {key: value for key, value in self.model.state_dict().items() if key.startswith(DAMAGE_MAP)}
+        unlike = [key for key, value in own.items() if key not in begun or begun[key].shape != value.shape]
+        if unlike or not own:
+            raise InputError(
+                f"MODEL.DAMAGE_HEAD.EVIDENCE_WEIGHTS {path}: expected a checkpoint of"
+                f" configs/semantic/fpn_lite0.yaml for a model with DENSE_EVIDENCE, found {len(unlike)} of"
+                f" {len(own)} tensors that differ; train that first, with the encoder of this config"
+            )
+        self.model.load_state_dict({key: begun[key] for key in own}, strict=False)
+
     def _require(self, path: str) -> None:
         """Checks that a file is there, and fetches it where it is an address."""
         place = path.partition("?")[0]  # detectron2 takes options behind a question mark
@@ -193,7 +214,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:
             if filename.endswith(".pkl"):
-                content = _read_detectron2_pickle(Path(filename))
+                content = read_detectron2_pickle(Path(filename))
             elif filename.endswith(".pth"):
                 content = super()._load_file(filename)
             elif filename.endswith(".safetensors"):
@@ -204,10 +225,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 raise pickle.UnpicklingError("its model is no dictionary")
             content["model"] = encoder_weights(content["model"], self.model.state_dict(), filename)
         except _BROKEN as error:
-            raise InputError(
-                f"weights {filename}: expected a checkpoint of tensors alone, found something else "
-                f"({_asked_for(error) or one_line(error)[:120]}); nothing in it was run"
-            ) from error
+            raise _no_tensors(filename, error) from error
         return content
 
     def _torch_load(self, f: str) -> Any:
@@ -222,6 +240,13 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             raise pickle.UnpicklingError("it is no archive of torch.save, or one cut off") from error
 
 
+def _no_tensors(path: str, error: BaseException) -> InputError:
+    return InputError(
+        f"weights {path}: expected a checkpoint of tensors alone, found something else "
+        f"({_asked_for(error) or one_line(error)[:120]}); nothing in it was run"
+    )
+
+
 def _by_part(names: Iterable[str]) -> str:
     """Names of tensors, those of a part of the model together."""
     parts = Counter(".".join(name.split(".")[:2]) for name in names)
@@ -234,47 +259,3 @@ def _asked_for(error: BaseException) -> str:
     """What torch found in a file beside tensors, where that is its complaint: it gives advice to run it."""
     asked = re.search(r"GLOBAL (\S+)", str(error))
     return f"it asks for {asked[1]}" if asked else ""
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds numpy arrays and plain containers; anything else in the file is an error, not a call."""
-
-    _FUNCTIONS: ClassVar[dict[str, Any]] = {
-        "multiarray._reconstruct": np.empty(0).__reduce__()[0],
-        "multiarray.scalar": np.float64(0).__reduce__()[0],
-        "numeric._frombuffer": np.empty(0).__reduce_ex__(5)[0],
-    }
-    _ALLOWED: ClassVar[dict[str, Any]] = {
-        "collections.OrderedDict": OrderedDict,
-        "numpy.ndarray": np.ndarray,
-        "numpy.dtype": np.dtype,
-        # numpy 1 and 2 name the same functions differently.
-        **{f"numpy.core.{name}": function for name, function in _FUNCTIONS.items()},
-        **{f"numpy._core.{name}": function for name, function in _FUNCTIONS.items()},
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1_bytes
-        try:
-            return self._ALLOWED[f"{module}.{name}"]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
-
-
-def _latin1_bytes(text: str, encoding: str) -> bytes:
-    """What pickles of Python 2 call to rebuild bytes; ``_codecs.encode`` itself knows more than that."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
-    return text.encode("latin1")
-
-
-def _read_detectron2_pickle(path: Path) -> dict[str, Any]:
-    content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    if not isinstance(content, dict):
-        raise pickle.UnpicklingError("it is no dictionary")
-    if "model" in content and "__author__" in content:
-        return content
-    blobs = content.get("blobs", content)
-    arrays = {key: value for key, value in blobs.items() if not key.endswith("_momentum")}
-    return {"model": arrays, "__author__": "Caffe2", "matching_heuristics": True}

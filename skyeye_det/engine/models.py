@@ -275,6 +275,6 @@ def _classified(network: Any, image: np.ndarray, footprints: Footprints) -> np.n
 def _decisive(cfg: CfgNode) -> dict[str, Any]:
     """The keys on which it depends what a trained model finds, as JSON values."""
     model = json.loads(json.dumps(cfg.MODEL))
-    del model["DEVICE"], model["WEIGHTS"]  # what it began with
+    del model["DEVICE"], model["WEIGHTS"], model["DAMAGE_HEAD"]["EVIDENCE_WEIGHTS"]  # what it began with
     limit = {"DETECTIONS_PER_IMAGE": cfg.TEST.DETECTIONS_PER_IMAGE}
     return {"MODEL": model, "INPUT": {"FORMAT": cfg.INPUT.FORMAT}, "TEST": limit}

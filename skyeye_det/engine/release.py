@@ -24,6 +24,7 @@ from skyeye_det.files import read_bytes, read_json, write_bytes, write_json
 from skyeye_det.released import CARD, CONFIG, PURPOSES, WEIGHTS, Card, released_model
 from skyeye_det.yaml_text import parse_yaml
 
+_PLAIN = "MODEL.WEIGHTS", "", "MODEL.DAMAGE_HEAD.EVIDENCE_WEIGHTS", "", "MODEL.DEVICE", "cpu"
 _LEFT_OUT = "tiles", "fold_rules", "rule", "model"
 """Of a report: what is long, stands in the rule's file, or is a path of the machine that made it."""
 
@@ -92,7 +93,7 @@ def write_release(release: Release) -> Path:
 
 
 def _write_network(files: ModelFiles, folder: Path) -> None:
-    cfg = load_config(files.config_file, ["MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu"])
+    cfg = load_config(files.config_file, list(_PLAIN))
     network = build_pair_model(cfg)
     SkyeyeCheckpointer(network).load_whole_model(files.weights)
     save_file(_half(network, files.weights), folder / WEIGHTS)

@@ -168,7 +168,10 @@ class PairTrainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True) -> None:
         """See DefaultTrainer; a resumed run also goes on in the order of samples."""
+        begins = not (resume and self.checkpointer.has_checkpoint())
         super().resume_or_load(resume)
+        if begins and (map_weights := self.cfg.MODEL.DAMAGE_HEAD.EVIDENCE_WEIGHTS):
+            self.checkpointer.load_damage_map(map_weights)
         if self.start_iter:
             cfg = _runnable(self.cfg, self._seed)
             self._trainer.reset_data_loader(

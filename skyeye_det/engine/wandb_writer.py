@@ -26,7 +26,7 @@ class WandbWriter(EventWriter):
     run. The axis of every chart is the iteration.
 
     Args:
-        cfg: reads WANDB.PROJECT and OUTPUT_DIR; logged whole.
+        cfg: reads OUTPUT_DIR; logged whole. The project is that of the environment's WANDB_PROJECT.
 
     Raises:
         MissingDependencyError: wandb is not installed.
@@ -45,7 +45,7 @@ class WandbWriter(EventWriter):
         mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
         try:
             self._run = wandb.init(
-                project=cfg.WANDB.PROJECT,
+                project=os.environ.get("WANDB_PROJECT", "skyeye_det"),
                 dir=cfg.OUTPUT_DIR,
                 config=yaml.safe_load(cfg.dump()),
                 mode=mode,  # type: ignore[arg-type]

@@ -38,15 +38,13 @@ class DamageHead(nn.Module):
         mask_pooling: read the building's own pixels and its surroundings apart as well, see ``pool_by_mask``;
             the mask is one more channel of the convolutions.
         object_context: the buildings of an image see each other, see ``ObjectContext``.
-        evidence: of ``damage_map.TRUNKS``; but for ``none`` the logits are added to those of the evidence,
-            and begin at 0.
+        dense_evidence: the logits are added to those of the evidence, and begin at 0.
         fusion: name of the fusion, see :mod:`skyeye_det.modeling.fusion`.
         ordinal: ordinal form, see the module.
         num_conv: 3 x 3 convolutions after the fusion.
         conv_dim: their channels.
         fc_dim: length of the feature vector of a building.
         class_weights: weight of a building's loss by its true damage class, 4 numbers.
-        loss_weight: factor of the loss.
 
     Raises:
         InputError: alignment, fusion or ordinal form are unknown, their sizes do not fit, or there are not 4
@@ -68,12 +66,11 @@ class DamageHead(nn.Module):
         alignment: str = "none",
         mask_pooling: bool = False,
         object_context: bool = False,
-        evidence: str = "none",
+        dense_evidence: bool = False,
         num_conv: int,
         conv_dim: int,
         fc_dim: int,
         class_weights: list[float],
-        loss_weight: float = 1.0,
     ):
         super().__init__()
         channels, bins = input_shape.channels, input_shape.height
@@ -98,16 +95,15 @@ class DamageHead(nn.Module):
         self.layers.extend([nn.Flatten(), last, nn.ReLU(inplace=True)])
         weight_init.c2_xavier_fill(last)
         self.object_context = ObjectContext(fc_dim) if object_context else None
-        self.predictor = OrdinalPredictor(fc_dim, ordinal, residual=evidence != "none")
+        self.predictor = OrdinalPredictor(fc_dim, ordinal, residual=dense_evidence)
         self.ordinal = ordinal
-        self.loss_weight = loss_weight
         self.register_buffer("class_weights", damage_weights(class_weights), persistent=False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        """Translates ``MODEL.DAMAGE_HEAD``; its other two keys are the pooler's."""
+        """Translates ``MODEL.DAMAGE_HEAD``; its other keys are the pooler's and the map's."""
         keys = {key.lower(): value for key, value in cfg.MODEL.DAMAGE_HEAD.items()}
-        del keys["pooler_resolution"], keys["context_scale"]
+        del keys["pooler_resolution"], keys["context_scale"], keys["evidence_weights"]
         return keys | {"input_shape": input_shape}
 
     def forward(
@@ -149,8 +145,7 @@ class DamageHead(nn.Module):
 
     def losses(self, logits: Tensor, damage: Tensor) -> dict[str, Tensor]:
         """Loss of (M, ...) logits against (M,) damage classes; -1 is ignored."""
-        loss = ordinal_loss(logits, damage, self.class_weights, self.ordinal)
-        return {"loss_damage": loss * self.loss_weight}
+        return {"loss_damage": ordinal_loss(logits, damage, self.class_weights, self.ordinal)}
 
     def inference(self, logits: Tensor, features: Tensor, instances: list[Instances]) -> None:
         """Sets ``pred_damage_probs`` (M_i, 4), ``pred_damage`` (M_i,) int64, ``pred_features`` (M_i, D)."""

@@ -6,80 +6,72 @@ then begins from the map's answer and learns what is to be changed in it.
 Shapes: N pairs of H x W px, M buildings, K = 4 damage classes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode
-from detectron2.layers import ShapeSpec
-from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 from torchvision.ops import roi_align  # type: ignore[import-untyped]
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.errors import InputError
-from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.encoders import build_encoder
 from skyeye_det.modeling.pixel_losses import PixelLosses
 from skyeye_det.modeling.semantic_pair import SemanticDecoder, side_by_side, stacked
 
 DAMAGE_MAP = "damage_map"
-"""Key of the map's probabilities (N, K, H, W) among the features that the ROI heads read."""
+"""The hybrid's part, and key of its probabilities (N, K, H, W) among the features that the ROI heads read."""
 
-TRUNKS = ("none", "shared", "own")
-"""``MODEL.DAMAGE_HEAD.EVIDENCE``: no map, one on the backbone's features, or one with its own encoder."""
-
+_ENCODER = "encoder."
+_TIMM_BACKBONE = "timm_fpn_backbone"
 _WIDTH = 128
 _LOSSES = (("damage", "cross_entropy", 1.0), ("damage", "dice", 0.5))
 _EPS = 1e-3
 
 
-class SharedDamageMap(nn.Module):
-    """Panoptic FPN's head (Kirillov et al. 2019) over the pre and post features side by side."""
+class DamageMap(nn.Module):
+    """The damage half of the semantic FPN: an encoder that sees both images, and its decoder.
 
-    def __init__(self, names: list[str], shapes: dict[str, ShapeSpec]):
-        super().__init__()
-        self.names = names
-        doubled = {
-            name: ShapeSpec(channels=2 * shapes[name].channels, stride=shapes[name].stride) for name in names
-        }
-        self.decoder = SemSegFPNHead(
-            doubled, num_classes=NUM_DAMAGE_CLASSES, conv_dims=_WIDTH, common_stride=4, norm="GN"
-        )
+    With an encoder of its own, for the map and the instances want other features of the same pixels.
+    """
 
-    def forward(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """Logits (N, K, H, W) float32 of images (N, 6, H, W) and the backbone's features of them."""
-        both = {name: torch.cat([features[name], features[name + POST_SUFFIX]], dim=1) for name in self.names}
-        logits = self.decoder.layers(both).float()
-        return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class OwnDamageMap(nn.Module):
-    """The damage half of the semantic FPN: an encoder that sees both images, and its decoder."""
+    encoder: nn.Module
 
     def __init__(self, name: str, freeze_at: int, norm: str):
         super().__init__()
-        self.encoder: Any = build_encoder(f"tu-{name}", freeze_at=freeze_at, norm=norm)
-        doubled = [2 * count for count in self.encoder.out_channels]
+        encoder: Any = build_encoder(f"tu-{name}", freeze_at=freeze_at, norm=norm)
+        self.encoder = encoder
+        doubled = [2 * count for count in encoder.out_channels]
         self.decoder = SemanticDecoder("FPN", doubled, NUM_DAMAGE_CLASSES, _WIDTH)
 
-    def forward(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """As ``SharedDamageMap``; the features are not read."""
-        del features
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K, H, W) float32 of images (N, 6, H, W)."""
         return self.decoder(side_by_side(self.encoder(stacked(images)))).float()
 
 
-def build_damage_map(cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> nn.Module | None:
-    """The map of ``MODEL.DAMAGE_HEAD.EVIDENCE``; InputError where there is no such."""
-    trunk = cfg.MODEL.DAMAGE_HEAD.EVIDENCE
-    if trunk not in TRUNKS:
-        raise InputError(f"MODEL.DAMAGE_HEAD.EVIDENCE: expected one of {TRUNKS}, found {trunk!r}")
-    if trunk == "shared":
-        return SharedDamageMap(list(cfg.MODEL.ROI_HEADS.IN_FEATURES), shapes)
-    if trunk == "own":
-        return OwnDamageMap(cfg.MODEL.TIMM.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.TIMM.NORM)
-    return None
+def build_damage_map(cfg: CfgNode) -> DamageMap | None:
+    """The map of ``MODEL.DAMAGE_HEAD.DENSE_EVIDENCE``, with the backbone's kind of encoder."""
+    if not cfg.MODEL.DAMAGE_HEAD.DENSE_EVIDENCE:
+        return None
+    if not cfg.MODEL.BACKBONE.NAME.endswith(_TIMM_BACKBONE):
+        raise InputError(
+            "MODEL.DAMAGE_HEAD.DENSE_EVIDENCE: expected a backbone of timm's, found MODEL.BACKBONE.NAME"
+            f" {cfg.MODEL.BACKBONE.NAME}; set it to False"
+        )
+    return DamageMap(cfg.MODEL.TIMM.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.TIMM.NORM)
+
+
+def damage_map_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The damage half of a semantic FPN's weights, by the names that they have in the hybrid."""
+    renamed = {_ENCODER: f"{DAMAGE_MAP}.{_ENCODER}", "damage_decoder.": f"{DAMAGE_MAP}.decoder."}
+    return {
+        new + key.removeprefix(old): value
+        for key, value in state.items()
+        for old, new in renamed.items()
+        if key.startswith(old)
+    }
 
 
 def damage_map_losses(class_weights: list[float]) -> PixelLosses:

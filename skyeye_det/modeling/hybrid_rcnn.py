@@ -44,7 +44,7 @@ class HybridRCNN(PairRCNN):
         """Adds ``MODEL.SEM_SEG_HEAD`` to what GeneralizedRCNN reads."""
         arguments = super().from_config(cfg)
         shapes = arguments["backbone"].output_shape()
-        damage_map = build_damage_map(cfg, shapes)
+        damage_map = build_damage_map(cfg)
         return arguments | {
             "building_map_head": build_sem_seg_head(cfg, shapes),
             "damage_map": damage_map,
@@ -55,7 +55,7 @@ class HybridRCNN(PairRCNN):
         """The backbone's, with the map's probabilities where there is one."""
         features = super().features(images)
         if self.damage_map is not None:
-            features[DAMAGE_MAP] = self.damage_map(images.tensor, features).softmax(dim=1)
+            features[DAMAGE_MAP] = self.damage_map(images.tensor).softmax(dim=1)
         return features
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
@@ -78,7 +78,7 @@ class HybridRCNN(PairRCNN):
         head = self.building_map_head
         losses = head.losses(head(features, size), sem_seg, seams)
         if self.damage_map is not None and self.damage_map_losses is not None:
-            logits = self.damage_map(images.tensor, features)
+            logits = self.damage_map(images.tensor)
             losses |= self.damage_map_losses({"damage": logits}, pixel_targets(sem_seg, seams))
             features[DAMAGE_MAP] = logits.detach().softmax(dim=1)
         proposals, proposal_losses = self.proposal_generator(images, features, truth)
