@@ -1,4 +1,4 @@
-# make env | test | test-fast | docs | demo | picture | lint | fuzz | kills | opencv-versions | lock | clean, each with the set-up that it needs.
+# make env | test | test-fast | docs | demo | demo-train | picture | lint | fuzz | kills | opencv-versions | lock | clean, each with the set-up that it needs.
 #
 #   PYTHON=python3.12   the interpreter that .venv is made with (3.10 to 3.13)
 #   VENV=path           another place for the virtual environment
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test test-fast docs demo picture lint lock clean opencv-versions fuzz kills
+.PHONY: help env test test-fast docs demo demo-train picture lint lock clean opencv-versions fuzz kills
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -56,6 +56,10 @@ docs: env
 
 demo: env
 	$(BIN)/python tools/demo.py --output output/demo
+
+# The same with a model that learns first.
+demo-train: env
+	$(BIN)/python tools/demo.py --output output/demo-train --train configs/sample_xbd.yaml
 
 # The picture of README.md, from what the demo has predicted.
 picture: demo

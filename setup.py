@@ -27,7 +27,10 @@ setup(
     license="Apache-2.0",
     packages=[*find_packages(include=["skyeye_det", "skyeye_det.*"]), *CONFIGS],
     package_dir={name: name.removeprefix("skyeye_det.").replace(".", "/") for name in CONFIGS},
-    package_data={name: ["*.yaml"] for name in CONFIGS},
+    package_data={
+        **{name: ["*.yaml"] for name in CONFIGS},
+        "skyeye_det": ["models/*/*"],  # the released models
+    },
     entry_points={"console_scripts": ["skyeye=skyeye_det.commands.launch:main"]},
     python_requires=">=3.10",  # detectron2's wheel is built for 3.10; 3.10 to 3.13 are tested
     install_requires=[

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery."""
+"""Shows the released model at work on made-up scenes; see ``make demo``."""
 
 from skyeye_det.commands.launch import run
 

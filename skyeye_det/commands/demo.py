@@ -1,6 +1,6 @@
-"""Runs the whole path on made-up scenes: generate, convert, train, predict, score, gallery.
+"""Shows the released model at work on made-up scenes: generate, predict, score, gallery.
 
-A killed run is taken up by the same command.
+With --train it first learns a model of its own. A killed run is taken up by the same command.
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
@@ -16,12 +16,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--output", type=named_path, default=Path("output/demo"), metavar="DIR", help="default: output/demo"
     )
-    parser.add_argument(
-        "--config-file", type=named_path, default=Path("configs/sample_xbd.yaml"), metavar="FILE"
-    )
+    parser.add_argument("--train", type=named_path, metavar="YAML", help="such as configs/sample_xbd.yaml")
     args = parser.parse_args(arguments)
     require_detectron2("the demo")
     from skyeye_det.engine.demo import run_demo
 
-    print(run_demo(args.output, args.config_file))
+    print(run_demo(args.output, args.train))
     print(f"open {args.output / 'gallery' / 'index.html'}")

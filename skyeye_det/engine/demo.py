@@ -1,4 +1,4 @@
-"""The whole path on made-up scenes: generate, convert, train, predict, score, draw."""
+"""A model on made-up scenes: generate, perhaps train, predict, score, draw."""
 
 import argparse
 import logging
@@ -10,55 +10,68 @@ from pathlib import Path
 from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
+from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.inference import infer_folder
-from skyeye_det.engine.models import ModelFiles, Models
+from skyeye_det.engine.models import ModelFiles, Models, released_files
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_bytes
+from skyeye_det.released import DEFAULT, released_model
 from skyeye_det.report.sources import scenes_of_xbd
 from skyeye_det.report.visualize import SceneChoice, visualize
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 from skyeye_det.text_table import aligned, figure
 from skyeye_det.xview2.submission import read_class_png, submission_names, write_submission_pngs
 
+_SIZE, _SEED = 512, 7
+_TRAINED, _SHOWN = 60, 12
 
-def run_demo(output: Path, config_file: Path, pairs: int = 60, size: int = 512, seed: int = 7) -> str:
+
+def run_demo(output: Path, config_file: Path | None = None) -> str:
     """Runs every step, each taking up what an earlier run of the demo has left.
 
     Args:
         output: folder for scenes, checkpoints, predictions and gallery.
-        config_file: the demo's config; it trains on ``sample_xbd_train`` and never sees ``sample_xbd_val``.
-        pairs: scenes to make, four fifths of them to train on.
-        size: edge of a scene, px.
-        seed: of the scenes.
+        config_file: what to train first, on scenes that are not shown; None: the released model predicts.
 
     Returns:
         The table of figures, also in ``output/score.txt`` and on the gallery's page.
     """
     root = (output / "sample_xbd").resolve()
-    with _step(f"1/6 making {pairs} scenes"):
-        make_sample_xbd(root, pairs, seed, size, DEFAULT_SPLITS)
-    with _step("2/6 converting them to COCO"):
-        print(summary_table([convert_split(root, split, root / "annotations") for split in DEFAULT_SPLITS]))
-    for split in DEFAULT_SPLITS:
-        register_xbd_split(f"sample_xbd_{split}", image_root=root)
-    training = output / "training"
-    with _step("3/6 training"):
-        options = {"opts": ["OUTPUT_DIR", str(training)], "resume": True, "eval_only": False}
-        train(argparse.Namespace(config_file=str(config_file), **options))
+    with _step("making scenes"):
+        if config_file is None:
+            make_sample_xbd(root, _SHOWN, _SEED, _SIZE, {"val": 1.0})
+        else:
+            make_sample_xbd(root, _TRAINED, _SEED, _SIZE, DEFAULT_SPLITS)
+    if config_file is None:
+        released = released_model(DEFAULT)
+        models, rule = Models(released_files(released)), read_rule(released.rule("score"))
+    else:
+        models = _trained(root, config_file, output / "training")
+        rule = models.rule()
     predictions = output / "predictions"
-    with _step("4/6 predicting the scenes that were not trained on"):
-        files = ModelFiles(str(training / "config.yaml"), str(training / "model_final.pth"))
-        models = Models([files])
-        infer_folder(models, root / "val", predictions, models.rule())
-    with _step("5/6 scoring"):
+    with _step("predicting scenes that it was not trained on"):
+        infer_folder(models, root / "val", predictions, rule)
+    with _step("scoring"):
         table = _score(root, predictions, output / "baseline")
         write_bytes(output / "score.txt", table.encode())
-    with _step("6/6 drawing the gallery"):
+    with _step("drawing the gallery"):
         scenes, score_file = scenes_of_xbd(root, "val"), output / "score.txt"
         visualize(scenes, output / "gallery", predictions, choice=SceneChoice(limit=12), scores=score_file)
     return table
+
+
+def _trained(root: Path, config_file: Path, output: Path) -> Models:
+    """The config's model, trained on ``sample_xbd_train``; it never sees ``sample_xbd_val``."""
+    with _step("converting them to COCO"):
+        print(summary_table([convert_split(root, split, root / "annotations") for split in DEFAULT_SPLITS]))
+    for split in DEFAULT_SPLITS:
+        register_xbd_split(f"sample_xbd_{split}", image_root=root)
+    with _step("training"):
+        options = {"opts": ["OUTPUT_DIR", str(output)], "resume": True, "eval_only": False}
+        train(argparse.Namespace(config_file=str(config_file), **options))
+    return Models([ModelFiles(str(output / "config.yaml"), str(output / "model_final.pth"))])
 
 
 @contextmanager
