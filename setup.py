@@ -47,6 +47,7 @@ setup(
         "affine>=3.0",  # first with the operator @; rasterio's own
         "rasterio>=1.4.1",  # first with wheels for Python 3.13; GDAL comes with it
         "pyogrio>=0.10",  # first with wheels for Python 3.13; GeoPackages
+        "pyarrow>=18",  # first with wheels for Python 3.13; GeoParquet
         "PyYAML>=6.0.1",  # first with wheels for Python 3.12
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
     ],

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyogrio
 import rasterio
 import rasterio.warp
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
@@ -68,3 +70,22 @@ def in_degrees(image: np.ndarray, transform: Affine, size: float = 5e-6) -> tupl
         resampling=Resampling.bilinear,
     )
     return result, place
+
+
+def write_polygons(
+    path: Path, *geometries: shapely.Geometry, crs: str | None = "EPSG:32615", **columns: list
+) -> str:
+    kinds = {each.geom_type for each in geometries if each is not None}
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(np.array(geometries, object)),
+        field_data=[np.array(values) for values in columns.values()],
+        fields=np.array(list(columns), object),
+        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        crs=crs,
+    )
+    return str(path)
+
+
+def moved_by(geometry: shapely.Geometry, x: float, y: float) -> shapely.Geometry:
+    return shapely.transform(geometry, lambda points: points + np.array([x, y]))

@@ -19,19 +19,21 @@ from typing import Any
 from skyeye_det import __version__
 from skyeye_det.arguments import command_parser, named_path, positive, whole
 from skyeye_det.commands.infer import add_model_options
-from skyeye_det.decision.results import assess_image
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.dependencies import require_detectron2
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT, released_model
+from skyeye_det.scene.footprints import beside, open_aoi, open_footprints, remarks
+from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.grid import common_grid
-from skyeye_det.scene.outputs import GEOPACKAGE, require_unreviewed, write_assessment
+from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, Assessment, require_unreviewed, write_assessment
 from skyeye_det.scene.rasters import open_side
-from skyeye_det.scene.records import OUTLINES, building_records
+from skyeye_det.scene.records import OUTLINES, Origin, building_records, footprint_records, records_in
 from skyeye_det.scene.shift import Shift
 from skyeye_det.scene.summary import summary_table
+from skyeye_det.scene.vectors import Polygons, read_polygons, text_values
 
 _AUTO, _NONE = "auto", "none"
 _LARGEST_SHIFT = 1000
@@ -50,6 +52,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--model", default=DEFAULT, metavar="NAME", help=f"released (default: {DEFAULT})")
     add_model_options(parser)
+    known = "outlines that get a record each, in any vector format and CRS"
+    parser.add_argument("--footprints", metavar="FILE", help=known)
+    parser.add_argument("--footprint-id", metavar="COLUMN", help="whose values become building_id")
+    parser.add_argument("--aoi", metavar="FILE", help="polygons outside of which nothing is assessed")
+    parser.add_argument("--areas", metavar="FILE", help="polygons, such as districts, to count buildings in")
+    parser.add_argument("--area-name", metavar="COLUMN", help="names of the areas (default: their numbers)")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS[:1], help="default: gpkg")
     parser.add_argument("--decisions", metavar="FILE", help="rule, in place of the model's for assessments")
     parser.add_argument("--crs", default=_AUTO, help="of the results, in metres (default: UTM)")
     parser.add_argument(
@@ -72,10 +81,13 @@ def main(arguments: list[str]) -> None:
         for side in ("pre", "post")
     )
     grid = common_grid(pre, post, args.crs, args.resolution)
-    own = bool(args.config_file or args.weights)
-    released = None if own else released_model(args.model)
+    aoi = open_aoi(args.aoi, grid) if args.aoi else None
+    footprints = open_footprints(args.footprints, args.footprint_id, grid) if args.footprints else None
+    areas = read_polygons(args.areas, "--areas", grid.crs, _named(args.area_name)) if args.areas else None
+    given = _given_shift(args.shift)
+    released = None if args.config_file or args.weights else released_model(args.model)
     require_detectron2("an assessment")
-    from skyeye_det.engine.assessing import Scene, estimated_shift, keep_scene
+    from skyeye_det.engine import assessing
     from skyeye_det.engine.models import Models, ensemble, released_files
 
     start = time.monotonic()
@@ -87,23 +99,50 @@ def main(arguments: list[str]) -> None:
     rule = models.rule() if named is None else read_rule(named)
     with sole_writer(args.output):
         require_unreviewed(args.output)
-        shift = _given_shift(args.shift)
-        scene = Scene(pre, post, grid, estimated_shift(pre, post, grid) if shift is None else shift)
-        store = keep_scene(models, scene, args.output, args.window, args.overlap)
+        shift = assessing.estimated_shift(pre, post, grid) if given is None else given
+        scene = assessing.Scene(pre, post, grid, shift, aoi)
+        stores = assessing.keep_scene(models, scene, args.output, args.window, args.overlap, footprints)
         predicted = time.monotonic()
-        buildings = assess_image(store, store.images[0], rule)
+        found = assessing.scene_buildings(stores, rule)
         name = released.name if released else Path(args.weights[0]).name
-        origin = {"pre_date": args.pre_date, "post_date": args.post_date, "model": name}
-        made_of = [store.digest, store.images[0].sha256, asdict(rule), args.outlines]
-        origin["run_id"] = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
-        records = building_records(buildings, grid, scene.shift, args.outlines, origin)
+        made_of = [stores.found.digest, stores.found.images[0].sha256, asdict(rule), args.outlines]
+        run_id = hashlib.sha256(json_bytes([*made_of, footprints and footprints.digest])).hexdigest()[:12]
+        texts = {"pre_date": args.pre_date, "post_date": args.post_date, "model": name, "run_id": run_id}
+        origin = Origin(grid, shift, texts)
+        records, others = building_records(found, args.outlines, origin), None
+        if footprints is not None and stores.known is not None:
+            for remark in remarks(found, footprints, grid.resolution):
+                print(f"note: {remark}")
+            known = assessing.known_buildings(stores.known, footprints, rule)
+            others = records_in(
+                building_records(found.of(beside(found, footprints)), args.outlines, origin), aoi
+            )
+            records = footprint_records(known, footprints, origin)
+        records = records_in(records, aoi)
         seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
-        run = _run(scene, origin | {"rule": asdict(rule)}, seconds)
-        shown = write_assessment(args.output, records, store, grid, run)
-    print(_told(scene.shift, grid.resolution))
+        run = _run(scene, texts | {"rule": asdict(rule)}, seconds)
+        polygons = None if areas is None else areas.geometry
+        names = [] if areas is None else _names(areas, args.area_name)
+        assessment = Assessment(records, others, polygons, names, (pre, post), grid)
+        shown, worst = write_assessment(args.output, assessment, stores.found, run, args.formats)
+    print(_told(shift, grid.resolution))
     print(f"{shown:.0%} of the scene can be seen in both images")
     print(summary_table(records))
+    if others is not None:
+        print(f"{len(others)} buildings are in no footprint: layer {BESIDE}")
+    if worst:
+        print(worst)
     print(f"{time.monotonic() - start:.0f} s; open {args.output / GEOPACKAGE}")
+
+
+def _named(column: str | None) -> list[str]:
+    return [column] if column else []
+
+
+def _names(areas: Polygons, column: str | None) -> list[str]:
+    if column:
+        return text_values(areas, column).tolist()
+    return [str(number) for number in range(1, len(areas.geometry) + 1)]
 
 
 def _given_shift(text: str) -> Shift | None:

@@ -79,6 +79,23 @@ class Buildings:
         unseen = np.where(self.seen[:, 1] < LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN)
         return np.where(self.seen[:, 2] < LEAST_SEEN, unseen, ASSESSED).tolist()
 
+    def of(self, numbers: np.ndarray) -> "Buildings":
+        """Those of numbers (K,), without candidates."""
+        chosen = numbers.tolist()
+        return replace(
+            self,
+            masks=[self.masks[index] for index in chosen],
+            values=[self.values[index] for index in chosen],
+            scores=self.scores[numbers],
+            damage=self.damage[numbers],
+            damage_probs=self.damage_probs[numbers],
+            sources=[self.sources[index] for index in chosen],
+            uids=None if self.uids is None else [self.uids[index] for index in chosen],
+            seen=None if self.seen is None else self.seen[numbers],
+            left_out=None if self.left_out is None else [self.left_out[index] for index in chosen],
+            candidates=None,
+        )
+
     def graded_where_seen(self, shares: Callable[[Sequence[Crop]], np.ndarray]) -> "Buildings":
         """The same buildings and candidates, without a grade where the images do not show them.
 

@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import shapely
 
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
+from skyeye_det.decision.buildings import Buildings
+from skyeye_det.decision.decide import decide_footprints
+from skyeye_det.decision.results import assess_image
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
+from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes
+from skyeye_det.prediction.footprints import Footprints, cut_to
+from skyeye_det.prediction.masks import Crop
 from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
-from skyeye_det.prediction.visibility import keep_window
+from skyeye_det.prediction.visibility import core_visibility, keep_window, seen_shares
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.progress import progress
+from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.reading import SideReader
@@ -35,12 +45,22 @@ class Scene:
         post: after.
         grid: of both.
         shift: by which the post image is moved.
+        aoi: area of interest in the grid's CRS; None: all of it.
     """
 
     pre: Side
     post: Side
     grid: Grid
     shift: Shift
+    aoi: shapely.Geometry | None = None
+
+    def meets_aoi(self, window: Window) -> bool:
+        """Whether a window has a place of interest."""
+        if self.aoi is None:
+            return True
+        left, top = self.grid.of_window(window) @ (0, 0)
+        right, bottom = self.grid.of_window(window) @ (window.width, window.height)
+        return bool(shapely.intersects(self.aoi, shapely.box(left, bottom, right, top)))
 
     def readers(self) -> tuple[SideReader, SideReader]:
         """Of both sides, the post image moved."""
@@ -63,30 +83,95 @@ def estimated_shift(pre: Side, post: Side, grid: Grid) -> Shift:
     return agreed_shift(found)
 
 
-def keep_scene(models: Models, scene: Scene, output: Path, window: int, overlap: int) -> PredictionStore:
+@dataclass(frozen=True)
+class SceneStores:
+    """What was predicted of a scene.
+
+    Attributes:
+        found: of the buildings that models found.
+        known: of footprints; None: none were given.
+    """
+
+    found: PredictionStore
+    known: PredictionStore | None
+
+
+def keep_scene(
+    models: Models,
+    scene: Scene,
+    output: Path,
+    window: int,
+    overlap: int,
+    footprints: SceneFootprints | None = None,
+) -> SceneStores:
     """Predicts the windows of a scene that an earlier, killed run has left.
 
     Args:
         models: one, or several whose predictions are merged.
         scene: what is seen.
-        output: folder of the assessment; predictions go to ``parts/``.
+        output: folder of the assessment; predictions go to ``parts/``, those of footprints to a folder in it.
         window: side of a window in px of the grid.
         overlap: px that neighbours share.
+        footprints: outlines to classify beside.
 
     Raises:
         InputError: the folder holds an assessment of something else, or a file cannot be read.
     """
     image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
-    store = PredictionStore.create(output / PARTS, (image,), window, overlap, models.origin())
-    windows, todo = store.windows(image), store.missing(image)
+    parts, origin = output / PARTS, models.origin()
+    found = PredictionStore.create(parts, (image,), window, overlap, origin)
+    windows = found.windows(image)
+    known, shared = None, dict[Window, list[int]]()
+    if footprints is not None:
+        digest = footprints.digest
+        folder = parts / f"footprints-{digest[:12]}"
+        known = PredictionStore.create(
+            folder, (image,), window, overlap, origin | {"footprints_sha256": digest}
+        )
+        shared = dict(zip(windows, footprints.shared_out(windows), strict=True))
+    lacking = {"found": set(found.missing(image)), "known": set(known.missing(image)) if known else set()}
+    todo = [each for each in windows if any(each in missing for missing in lacking.values())]
     print(f"{len(windows)} windows, {len(windows) - len(todo)} of them predicted before")
     if todo:
         models.load()
     with faults_reported():
         for place, pixels, seen in progress(_read_ahead(scene, todo), len(todo), "predict", "window"):
-            prediction = models.predict(pixels) if seen[0].any() else _nothing(place)
-            keep_window(store, image, place, prediction, seen)
-    return store
+            shows = bool(seen[0].any()) and scene.meets_aoi(place)
+            if place in lacking["found"]:
+                keep_window(found, image, place, models.predict(pixels) if shows else _nothing(place), seen)
+            if known is not None and footprints is not None and place in lacking["known"]:
+                crops = [cut_to(footprints.crops[index], place) for index in shared[place]]
+                keep_window(known, image, place, _classified(models, pixels, crops, place), seen)
+    return SceneStores(found, known)
+
+
+def _classified(models: Models, pixels: np.ndarray, crops: list[Crop], window: Window) -> InstancePrediction:
+    given = Footprints(crops, (window.height, window.width))
+    return models.classify(pixels, given) if crops else given.prediction(np.zeros((0, 4), np.float32))
+
+
+def scene_buildings(stores: SceneStores, rule: DecisionRule) -> Buildings:
+    """The buildings that models found, without a grade where the images do not show them."""
+    return assess_image(stores.found, stores.found.images[0], rule)
+
+
+def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: DecisionRule) -> Buildings:
+    """A building for each footprint; what lies outside of the images counts as not shown."""
+    image = store.images[0]
+    probs = np.full((len(footprints.crops), NUM_DAMAGE_CLASSES), 1 / NUM_DAMAGE_CLASSES, np.float32)
+    windows = store.windows(image)
+    for window, indices in zip(windows, footprints.shared_out(windows), strict=True):
+        kept = store.load(image, window)
+        if not isinstance(kept, InstancePrediction) or len(kept.scores) != len(indices):
+            raise InputError(
+                f"{store.path(image, window)}: expected predictions of {len(indices)} footprints, found"
+                " others; delete the folder and run again"
+            )
+        probs[indices] = kept.damage_probs
+    found = decide_footprints(footprints.crops, probs, (image.height, image.width), rule)
+    return found.graded_where_seen(
+        lambda masks: seen_shares(masks, core_visibility(store, image)) * footprints.inside[:, None]
+    )
 
 
 def _read_ahead(scene: Scene, windows: list[Window]) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
@@ -136,6 +221,7 @@ def _digest(scene: Scene) -> str:
         ],
         "grid": [grid.crs.to_wkt(), list(grid.transform[:6]), grid.width, grid.height],
         "shift": [scene.shift.dx, scene.shift.dy],
+        "aoi": None if scene.aoi is None else scene.aoi.wkt,
     }
     return hashlib.sha256(json_bytes(made_of)).hexdigest()
 

@@ -1,7 +1,8 @@
 """The files of an assessment: GeoPackage, raster, table and record of the run, each written whole."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from rasterio.crs import CRS
 from rasterio.features import shapes
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file, write_json
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, core_visibility
+from skyeye_det.scene.formats import FORMATS, write_format
 from skyeye_det.scene.geopackage import (
     BUILDINGS,
     damage_style,
@@ -24,45 +27,94 @@ from skyeye_det.scene.geopackage import (
     write_styles,
 )
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.rasterize import write_damage
+from skyeye_det.scene.rasterize import write_damage, write_probability
+from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.summary import CELL, area_columns, grid_cells
+from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
 
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
+PROBABILITY = "probability.tif"
+BESIDE = "not_in_footprints"
+"""Layer of the buildings that no footprint has."""
+
+_BOTH = "both"
 _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed
 
 
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What is known of a scene.
+
+    Attributes:
+        records: of its buildings, or of the footprints that were given.
+        beside: of buildings that no footprint has; None: no footprints were given.
+        areas: polygons (K,) in the grid's CRS, in which buildings are counted; None: none were given.
+        area_names: of these.
+        sides: before and after.
+        grid: of both.
+    """
+
+    records: Records
+    beside: Records | None
+    areas: np.ndarray | None
+    area_names: Sequence[str]
+    sides: tuple[Side, Side]
+    grid: Grid
+
+
 def write_assessment(
-    output: Path, records: Records, store: PredictionStore, grid: Grid, run: Mapping[str, Any]
-) -> float:
+    output: Path,
+    found: Assessment,
+    store: PredictionStore,
+    run: Mapping[str, Any],
+    formats: Sequence[str] = FORMATS[:1],
+) -> tuple[float, str]:
     """Writes all files of an assessment to its folder.
 
     Args:
         output: the folder.
-        records: of the scene.
+        found: what is written.
         store: with what can be seen in each window.
-        grid: of the scene.
         run: what ``run.json`` says.
+        formats: of ``FORMATS``; the first is always written.
 
     Returns:
-        Share of the grid, 0..1, that both images show.
+        Share of the grid, 0..1, that both images show; the worst areas, for the terminal.
 
     Raises:
         InputError: a file cannot be written.
     """
+    grid, records = found.grid, found.records
     cells, members = grid_cells(records)
     summary = area_columns(records, members)
-    gaps, reasons, areas = _gaps(store, grid)
+    covered, gaps, reasons, sizes = _coverage(store, grid)
+    worst = ""
     with whole_geopackage(output / GEOPACKAGE) as place:
         write_buildings(place, records, grid)
+        if found.beside is not None:
+            write_layer(
+                place, BESIDE, found.beside.geometry, found.beside.columns, grid.crs, found.beside.missing
+            )
+        if found.areas is not None:
+            counted = area_columns(records, polygon_members(records, found.areas))
+            names = {"name": np.array(found.area_names, object)}
+            write_layer(place, "summary_areas", found.areas, names | counted, grid.crs)
+            worst = worst_areas(found.area_names, counted)
         write_layer(place, "summary_grid", cells, summary, grid.crs, metadata={"cell": f"{CELL:g} m"})
-        write_layer(place, "not_assessed", gaps, {"reason": reasons, "area_m2": areas}, grid.crs)
-        write_styles(place, {BUILDINGS: damage_style()})
+        write_layer(place, "not_assessed", gaps, {"reason": reasons, "area_m2": sizes}, grid.crs)
+        areas = {"area_m2": np.asarray(shapely.area(covered), np.float64)}
+        write_layer(place, "coverage", covered, areas, grid.crs, metadata={"coverage": "both images show it"})
+        write_layer(place, "source", *_sources(found.sides, grid.crs), grid.crs)
+        write_styles(place, {BUILDINGS: damage_style()} | ({BESIDE: damage_style()} if found.beside else {}))
     write_damage(output / RASTER, records, grid)
+    write_probability(output / PROBABILITY, records, grid)
     _write_table(output / TABLE, summary, cells)
-    shown = 1 - float(areas.sum()) / (grid.width * grid.height * grid.resolution**2)
+    for name in formats:
+        if name != FORMATS[0]:
+            write_format(output / f"damage.{name}", records, grid.crs, name)
+    shown = 1 - float(sizes.sum()) / (grid.width * grid.height * grid.resolution**2)
     write_json(output / RUN, {**run, "seen_share": shown}, pretty=True)
-    return shown
+    return shown, worst
 
 
 def require_unreviewed(output: Path) -> None:
@@ -99,24 +151,42 @@ def _short(value: Any) -> Any:
     return f"{value:.1f}" if isinstance(value, float) else value
 
 
-def _gaps(store: PredictionStore, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where one of the images shows nothing: polygons in the grid's CRS, reasons, and areas in m²."""
-    pieces: dict[str, list[shapely.Geometry]] = {POST_UNSEEN: [], PRE_UNSEEN: []}
+def _coverage(store: PredictionStore, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What both images show, and where one shows nothing: polygons in the grid's CRS, reasons, m²."""
+    pieces: dict[str, list[shapely.Geometry]] = {_BOTH: [], POST_UNSEEN: [], PRE_UNSEEN: []}
     for core, (before, after) in core_visibility(store, store.images[0]):
         offset = grid.transform @ grid.transform.translation(core.x0, core.y0)
-        for reason, unseen in ((PRE_UNSEEN, ~before), (POST_UNSEEN, before & ~after)):
-            if unseen.any():
-                found = shapes(unseen.astype(np.uint8), mask=unseen, transform=offset)
-                pieces[reason] += [_polygon(geometry) for geometry, _ in found]
-    geometries: list[shapely.Geometry] = []
-    reasons: list[str] = []
-    for reason, each in pieces.items():
-        whole = shapely.get_parts(shapely.union_all(np.array(each, object)))
-        large = [part for part in whole.tolist() if part.area >= _LEAST_GAP * grid.resolution**2]
-        geometries += large
-        reasons += [reason] * len(large)
-    drawn = np.array(geometries, object)
-    return drawn, np.array(reasons, object), np.asarray(shapely.area(drawn), np.float64)
+        kinds = ((_BOTH, before & after), (PRE_UNSEEN, ~before), (POST_UNSEEN, before & ~after))
+        for kind, there in kinds:
+            if there.any():
+                found = shapes(there.astype(np.uint8), mask=there, transform=offset)
+                pieces[kind] += [_polygon(geometry) for geometry, _ in found]
+    whole = {
+        kind: [
+            part
+            for part in shapely.get_parts(shapely.union_all(np.array(each, object))).tolist()
+            if part.area >= _LEAST_GAP * grid.resolution**2
+        ]
+        for kind, each in pieces.items()
+    }
+    covered = np.array(whole.pop(_BOTH), object)
+    drawn = np.array([part for parts in whole.values() for part in parts], object)
+    reasons = np.array([kind for kind, parts in whole.items() for _ in parts], object)
+    return covered, drawn, reasons, np.asarray(shapely.area(drawn), np.float64)
+
+
+def _sources(sides: tuple[Side, Side], crs: CRS) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The files of both sides: their bounds in a CRS, and what they are."""
+    rasters = [(side.name, raster) for side in sides for raster in side.rasters]
+    boxes = np.array([shapely.box(*raster.bounds(crs)) for _, raster in rasters], object)
+    columns = {
+        "side": np.array([name for name, _ in rasters], object),
+        "path": np.array([raster.path for _, raster in rasters], object),
+        "crs": np.array([raster.crs.to_string() for _, raster in rasters], object),
+        "bands": np.array([",".join(map(str, raster.bands)) for _, raster in rasters], object),
+        "resolution_m": np.array([raster.resolution(crs) for _, raster in rasters], np.float64),
+    }
+    return boxes, columns
 
 
 def _polygon(geometry: Mapping[str, Any]) -> shapely.Polygon:

@@ -1,5 +1,6 @@
-"""``damage.tif``: the grades of a scene's buildings as a cloud-optimised GeoTIFF, 0 nothing, 1 to 4."""
+"""Grades and probabilities of a scene's buildings as cloud-optimised GeoTIFFs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from rasterio.windows import Window
 from skyeye_det.files import whole_file
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.terms import GRADES
 
 _BLOCK = 512
 _STRIP = 2048  # px of the squares that are painted at once
@@ -19,14 +21,35 @@ NOT_ASSESSED = 255
 
 
 def write_damage(path: Path, records: Records, grid: Grid) -> None:
-    """Writes grade + 1 of each building, ``NOT_ASSESSED`` where it has none."""
-    values = np.where(records.is_assessed, records.columns["damage"] + 1, NOT_ASSESSED).tolist()
+    """Writes grade + 1 of each building, ``NOT_ASSESSED`` where it has none; 0 elsewhere."""
+    values = np.where(records.is_assessed, records.columns["damage"] + 1, NOT_ASSESSED)
+    _write(path, records, values[:, None], grid, 0, ["damage"], "mode")
+
+
+def write_probability(path: Path, records: Records, grid: Grid) -> None:
+    """Writes each building's four probabilities in percent; ``NOT_ASSESSED`` where there is none."""
+    percent = np.where(
+        records.is_assessed[:, None], np.rint(100 * np.nan_to_num(records.probabilities)), NOT_ASSESSED
+    )
+    _write(path, records, percent, grid, NOT_ASSESSED, [f"p_{grade}, %" for grade in GRADES], "nearest")
+
+
+def _write(
+    path: Path,
+    records: Records,
+    values: np.ndarray,
+    grid: Grid,
+    empty: int,
+    names: Sequence[str],
+    overviews: str,
+) -> None:
+    """A COG with a band a column of values (N, B), ``empty`` where no building is."""
     tree = shapely.STRtree(records.geometry)
     profile = {
         "driver": "GTiff",
         "width": grid.width,
         "height": grid.height,
-        "count": 1,
+        "count": len(names),
         "dtype": "uint8",
         "crs": grid.crs,
         "transform": grid.transform,
@@ -34,30 +57,37 @@ def write_damage(path: Path, records: Records, grid: Grid) -> None:
         "blockxsize": _BLOCK,
         "blockysize": _BLOCK,
         "compress": "deflate",
+        "bigtiff": "if_safer",
     }
     with whole_file(path) as partial:
         plain = partial.with_name(f"{partial.name}.tif")
         plain.unlink(missing_ok=True)  # of a killed run, or a link
         try:
             with rasterio.open(plain, "w", **profile) as file:
+                file.descriptions = tuple(names)
                 for y in range(0, grid.height, _STRIP):
                     for x in range(0, grid.width, _STRIP):
                         window = Window(x, y, min(_STRIP, grid.width - x), min(_STRIP, grid.height - y))
-                        file.write(_painted(records, values, tree, grid, window), 1, window=window)
-            rasterio.shutil.copy(plain, partial, driver="COG", compress="deflate", overview_resampling="mode")
+                        file.write(_painted(records, values, tree, grid, window, empty), window=window)
+            rasterio.shutil.copy(
+                plain, partial, driver="COG", compress="deflate", overview_resampling=overviews
+            )
         finally:
             plain.unlink(missing_ok=True)
 
 
 def _painted(
-    records: Records, values: list[int], tree: shapely.STRtree, grid: Grid, window: Window
+    records: Records, values: np.ndarray, tree: shapely.STRtree, grid: Grid, window: Window, empty: int
 ) -> np.ndarray:
+    """(B, h, w) uint8."""
     transform = grid.transform @ rasterio.Affine.translation(window.col_off, window.row_off)
     left, top = transform @ (0, 0)
     right, bottom = transform @ (window.width, window.height)
     there = tree.query(shapely.box(left, bottom, right, top)).tolist()
     shape = window.height, window.width
     if not there:
-        return np.zeros(shape, np.uint8)
-    shapes = [(records.geometry[index], values[index]) for index in there]
-    return rasterize(shapes, shape, transform=transform, dtype="uint8")
+        return np.full((values.shape[1], *shape), empty, np.uint8)
+    shapes = [(records.geometry[index], number) for number, index in enumerate(there, start=1)]
+    owners = rasterize(shapes, shape, transform=transform, dtype="uint32")
+    table = np.concatenate([np.full((1, values.shape[1]), empty), values[there]]).astype(np.uint8)
+    return np.ascontiguousarray(table[owners].transpose(2, 0, 1))

@@ -1,6 +1,7 @@
 """The buildings of a scene as records of a GIS: outline, grade, probabilities, or why it has none."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,14 +13,18 @@ from rasterio.warp import transform as project
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.decision.buildings import NOT_ASSESSED, Buildings
 from skyeye_det.decision.polygonize import outline_geometry
-from skyeye_det.prediction.visibility import ASSESSED
+from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN
 from skyeye_det.scene import terms
+from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.shift import Shift
 
 OUTLINES = ("right-angled", "simplified", "mask")
 LEAST_FIT = 0.8
 """IoU with the mask, from which a right-angled outline is taken; else the simplified one."""
+
+OUTSIDE = "outside of the images"
+"""``status`` of a footprint."""
 
 _WGS84 = "EPSG:4326"
 _PROBABILITIES = [f"p_{grade}" for grade in terms.GRADES]
@@ -42,6 +47,14 @@ class Records:
     def __len__(self) -> int:
         return len(self.geometry)
 
+    def of(self, numbers: np.ndarray) -> "Records":
+        """Those of numbers (K,), or of bool (N,)."""
+        return Records(
+            self.geometry[numbers],
+            {name: values[numbers] for name, values in self.columns.items()},
+            {name: values[numbers] for name, values in self.missing.items()},
+        )
+
     @property
     def is_assessed(self) -> np.ndarray:
         """Bool (N,)."""
@@ -55,44 +68,84 @@ class Records:
         )
 
 
-def building_records(
-    buildings: Buildings, grid: Grid, shift: Shift, outlines: str, origin: dict[str, str]
-) -> Records:
+@dataclass(frozen=True)
+class Origin:
+    """Where all records of a scene come from.
+
+    Attributes:
+        grid: of the scene.
+        shift: of the post image, for the residual at each building.
+        texts: ``pre_date``, ``post_date``, ``model`` and ``run_id``.
+    """
+
+    grid: Grid
+    shift: Shift
+    texts: dict[str, str]
+
+
+def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Records:
     """Makes the records of a scene's buildings.
 
     Args:
         buildings: in px of the grid, graded where they are seen.
-        grid: of the scene.
-        shift: of the post image, for the residual at each building.
         outlines: of ``OUTLINES``.
-        origin: ``pre_date``, ``post_date``, ``model`` and ``run_id`` of all of them.
+        origin: of all of them.
     """
     drawn = disjoint(_outlines(buildings, outlines))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
-    geometry = np.array([_polygons(each) for each in _placed(drawn[kept], grid.transform)], object)
-    middles = shapely.centroid(geometry)
-    xs, ys = shapely.get_x(middles), shapely.get_y(middles)
+    placed = _placed(drawn[kept], origin.grid.transform)
+    geometry = np.array([_polygons(each) for each in placed], object)
     status = np.array(buildings.status, object)[kept]
+    return _records(buildings, kept, geometry, status, None, origin)
+
+
+def footprint_records(buildings: Buildings, footprints: SceneFootprints, origin: Origin) -> Records:
+    """Makes a record of every footprint; its outline stands.
+
+    Args:
+        buildings: one a footprint, in their order.
+        footprints: of the scene.
+        origin: of all of them.
+    """
+    status = np.array(buildings.status, object)
+    status[footprints.inside < LEAST_SEEN] = OUTSIDE
+    every = np.arange(len(buildings))
+    return _records(buildings, every, footprints.geometry, status, footprints.ids, origin)
+
+
+def _records(
+    buildings: Buildings,
+    kept: np.ndarray,
+    geometry: np.ndarray,
+    status: np.ndarray,
+    ids: np.ndarray | None,
+    origin: Origin,
+) -> Records:
+    grid, count = origin.grid, len(kept)
+    middles = shapely.centroid(geometry)
     assessed = np.asarray(status == ASSESSED)
     seen = np.ones((len(buildings), 3)) if buildings.seen is None else buildings.seen
     damage = buildings.damage[kept]
     probs = buildings.damage_probs[kept].astype(np.float64)
-    count = len(kept)
+    places = _place_ids(shapely.get_x(middles), shapely.get_y(middles), grid)
     columns: dict[str, np.ndarray] = {
-        "building_id": np.array(_place_ids(xs, ys, grid), object),
+        "building_id": np.array(places, object) if ids is None else ids,
         "damage": damage.astype(np.int32),
         "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, NOT_ASSESSED),
         **{name: probs[:, grade] for grade, name in enumerate(_PROBABILITIES)},
         "score": buildings.scores[kept].astype(np.float64),
-        "outline_from": np.full(count, "model", object),
+        "outline_from": np.array(
+            ["footprint" if buildings.sources[index] == "footprint" else "model" for index in kept.tolist()],
+            object,
+        ),
         "status": status,
         "valid_fraction": seen[kept, 2],
         "area_m2": shapely.area(geometry),
-        "shift_m": _residuals(shift, buildings.boxes[kept], grid),
-        **{name: np.full(count, origin[name], object) for name in ("pre_date", "post_date")},
+        "shift_m": _residuals(origin.shift, buildings.boxes[kept], grid),
+        **{name: np.full(count, origin.texts[name], object) for name in ("pre_date", "post_date")},
         "damage_gra": _words(damage, assessed, terms.COPERNICUS, terms.COPERNICUS_NOT_ASSESSED),
         "unosat_class": np.array([terms.UNOSAT.get(each, 0) for each in damage.tolist()], np.int32),
-        **{name: np.full(count, origin[name], object) for name in ("model", "run_id")},
+        **{name: np.full(count, origin.texts[name], object) for name in ("model", "run_id")},
         "reviewed": np.zeros(count, np.bool_),
         "review_damage": np.zeros(count, np.int32),
         "review_by": np.full(count, "", object),
@@ -101,10 +154,19 @@ def building_records(
     missing = dict.fromkeys(("damage", *_PROBABILITIES), ~assessed)
     missing["unosat_class"] = ~assessed | (columns["unosat_class"] == 0)
     missing["shift_m"] = np.isnan(columns["shift_m"])
+    missing["score"] = np.asarray(columns["outline_from"] == "footprint")
     missing |= dict.fromkeys(("review_damage", "review_by", "review_note"), np.ones(count, np.bool_))
     for name in ("pre_date", "post_date"):
-        missing[name] = np.full(count, not origin[name])
+        missing[name] = np.full(count, not origin.texts[name])
     return Records(geometry, columns, missing)
+
+
+def records_in(records: Records, aoi: shapely.Geometry | None) -> Records:
+    """Those whose middle lies in an area of interest; None: all."""
+    if aoi is None:
+        return records
+    shapely.prepare(aoi)
+    return records.of(shapely.intersects(aoi, shapely.centroid(records.geometry)))
 
 
 def _words(damage: np.ndarray, assessed: np.ndarray, words: dict, otherwise: str) -> np.ndarray:
@@ -164,7 +226,13 @@ def _place_ids(xs: np.ndarray, ys: np.ndarray, grid: Grid) -> list[str]:
         return []
     longitudes, latitudes = project(grid.crs, _WGS84, xs.tolist(), ys.tolist())
     texts = [f"{x:.6f} {y:.6f}" for x, y in zip(longitudes, latitudes, strict=True)]
-    return [hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for text in texts]
+    found = Counter[str]()
+    ids = []
+    for text in texts:
+        found[text] += 1  # the same outline twice in a file of footprints
+        named = text if found[text] == 1 else f"{text} {found[text]}"
+        ids.append(hashlib.blake2b(named.encode(), digest_size=6).hexdigest())
+    return ids
 
 
 def _residuals(shift: Shift, boxes: np.ndarray, grid: Grid) -> np.ndarray:

@@ -97,6 +97,21 @@ def grid_cells(records: Records) -> tuple[np.ndarray, list[np.ndarray]]:
     ]
 
 
+def polygon_members(records: Records, polygons: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the buildings whose middles each polygon (K,) holds."""
+    middles = shapely.STRtree(shapely.centroid(records.geometry))
+    return [np.sort(middles.query(each, predicate="intersects")) for each in polygons]
+
+
+def worst_areas(names: Sequence[str], summary: dict[str, np.ndarray], most: int = 5) -> str:
+    """For the terminal: the areas with the most buildings that are expected to be major or destroyed."""
+    severe = summary["major_expected"] + summary["destroyed_expected"]
+    order = [index for index in np.argsort(-severe, kind="stable")[:most].tolist() if severe[index] >= 0.5]
+    rows = [("worst areas", "buildings", "major or destroyed")]
+    rows += [(names[each], str(int(summary["buildings"][each])), f"{severe[each]:.0f}") for each in order]
+    return aligned(rows, "<>") if order else ""
+
+
 def summary_table(records: Records) -> str:
     """For the terminal: each grade with its number and interval, and how many were not assessed."""
     rows = [("damage", "buildings", "expected", "90 % interval")]

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pyogrio
 import pytest
 import rasterio
@@ -17,6 +18,7 @@ from pyogrio.errors import FeatureError
 from rasterio.crs import CRS
 from saved_models import CONFIG
 from scenes import CORNER, ground, in_degrees, write
+from scenes import write_polygons as written
 from tiny_model import tiny_overrides
 
 from skyeye_det.commands import assess
@@ -185,3 +187,55 @@ def test_files_behind_a_raster_count_and_leftovers_do_not(rule, weights, tmp_pat
     assert set(layer(output)["damage_label"]) == {"not assessed"}
     assert json.loads((output / "run.json").read_text())["run_id"] != first
     assert victim.read_text() == "mine"
+
+
+def test_footprints_areas_and_formats(pair, rule, weights, tmp_path, capsys) -> None:
+    def square(x: float, y: float, side: float) -> shapely.Polygon:
+        left, top = HALF @ (x, y)
+        return shapely.box(left, top - side / 2, left + side / 2, top)
+
+    known = [square(30, 30, 30), square(350, 20, 20), square(20, 250, 20), square(4000, 0, 20)]
+    known += [square(60 * k + 20, 120, 24) for k in range(5)]
+    footprints = written(tmp_path / "f.gpkg", *known, key=[f"house {k}" for k in range(len(known))])
+    districts = written(
+        tmp_path / "d.geojson", square(0, 0, 200), square(200, 0, 200), name=["<b>west", "east"]
+    )
+    aoi = written(tmp_path / "aoi.gpkg", square(0, 0, 390))
+    output = tmp_path / "out"
+    words = ["--footprints", footprints, "--footprint-id", "key", "--areas", districts, "--area-name", "name"]
+    run(pair, output, weights, rule, *words, "--aoi", aoi, "--formats", "gpkg", "fgb", "geojson", "parquet")
+    found = layer(output)
+    assert set(found["building_id"]) == {f"house {k}" for k in range(len(known))} - {
+        "house 3"
+    }  # not in the AOI
+    status = dict(zip(found["building_id"], found["status"], strict=True))
+    assert status["house 0"] == "assessed"
+    assert status["house 1"] == status["house 2"] == "post image shows nothing here"
+    assert np.isnan(found["score"]).all()
+    assert layer(output, "summary_areas")["name"].tolist() == ["<b>west", "east"]
+    assert layer(output, "summary_areas")["buildings"].sum() >= 5
+    others = layer(output, "not_in_footprints")
+    assert set(others["outline_from"]) == {"model"}
+    assert layer(output, "source")["side"].tolist() == ["pre", "post"]
+    gaps, covered = layer(output, "not_assessed")["area_m2"].sum(), layer(output, "coverage")["area_m2"].sum()
+    with rasterio.open(output / "probability.tif") as raster:
+        percent = raster.read().astype(int)
+        assert gaps + covered == pytest.approx(percent[0].size * 0.25)
+        assert raster.descriptions == ("p_no_damage, %", "p_minor, %", "p_major, %", "p_destroyed, %")
+    painted = percent[0] != 255
+    assert painted.any()
+    assert np.abs(percent[:, painted].sum(axis=0) - 100).max() <= 2
+    for ending in ("fgb", "geojson", "parquet"):
+        assert (output / f"damage.{ending}").stat().st_size > 1000
+    geojson = json.loads((output / "damage.geojson").read_text())
+    first = geojson["features"][0]
+    assert abs(first["geometry"]["coordinates"][0][0][0][0]) < 180
+    grades = {each["properties"]["building_id"]: each["properties"]["damage"] for each in geojson["features"]}
+    assert grades["house 1"] is None
+    table = pyarrow.parquet.read_table(output / "damage.parquet")
+    assert json.loads(table.schema.metadata[b"geo"])["primary_column"] == "geometry"
+    assert table.column("damage").null_count == int(np.isnan(found["damage"].astype(float)).sum())
+    assert shapely.from_wkb(table.column("geometry")[0].as_py()).bounds[3] < 90
+    assert "worst areas" in capsys.readouterr().out
+    run(pair, output, weights, rule, *words, "--aoi", aoi)
+    assert "6 windows, 6 of them predicted before" in capsys.readouterr().out

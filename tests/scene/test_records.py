@@ -21,13 +21,13 @@ from skyeye_det.prediction.visibility import (
 )
 from skyeye_det.prediction.windows import cut_windows
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.records import OUTLINES, building_records, disjoint
+from skyeye_det.scene.records import OUTLINES, Origin, building_records, disjoint
 from skyeye_det.scene.shift import Shift, WindowShift
 from skyeye_det.scene.summary import CELL, counts, grid_cells, summary_table
 
 GRID = Grid(UTM, Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1]), 400, 320)
 STILL = Shift(0, 0, 0, (), float("nan"))
-ORIGIN = {"pre_date": "2011-05-01", "post_date": "", "model": "tiny", "run_id": "abc"}
+TEXTS = {"pre_date": "2011-05-01", "post_date": "", "model": "tiny", "run_id": "abc"}
 
 
 def buildings(*places: tuple[int, int, int, int], probs: list[list[float]] | None = None) -> Buildings:
@@ -47,7 +47,7 @@ def buildings(*places: tuple[int, int, int, int], probs: list[list[float]] | Non
 
 def records(found: Buildings, seen: np.ndarray | None = None, shift: Shift = STILL, outlines: str = "mask"):
     shares = np.ones((len(found), 3)) if seen is None else seen
-    return building_records(found.graded_where_seen(lambda _: shares), GRID, shift, outlines, ORIGIN)
+    return building_records(found.graded_where_seen(lambda _: shares), outlines, Origin(GRID, shift, TEXTS))
 
 
 @pytest.mark.parametrize("outlines", OUTLINES)
