@@ -14,8 +14,9 @@ __version__ = "0.3.0"
 if TYPE_CHECKING:
     from skyeye_det.decision.buildings import Buildings
     from skyeye_det.engine.model import Model
+    from skyeye_det.scene.records import Records
 
-__all__ = ["Buildings", "Model", "__version__", "load"]
+__all__ = ["Buildings", "Model", "__version__", "assess", "load"]
 
 
 def load(*name: str, **arguments: Any) -> "Model":
@@ -26,6 +27,26 @@ def load(*name: str, **arguments: Any) -> "Model":
     from skyeye_det.engine.model import load_model
 
     return load_model(*name, **arguments)
+
+
+def assess(**options: Any) -> "Records | None":
+    """Assesses a scene as ``skyeye assess`` does.
+
+    Args:
+        options: of ``skyeye_det.scene.request.AssessmentOptions``: ``pre``, ``post`` and ``output`` at least.
+
+    Returns:
+        The records of its buildings; None where windows are left to other shards.
+    """
+    from skyeye_det.dependencies import require_detectron2
+    from skyeye_det.scene.request import AssessmentOptions, open_request
+
+    asked = AssessmentOptions(**options)
+    request = open_request(asked)
+    require_detectron2("an assessment")
+    from skyeye_det.engine.assessment import run_assessment
+
+    return run_assessment(asked, request)
 
 
 def __getattr__(name: str) -> Any:

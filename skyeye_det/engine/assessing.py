@@ -29,6 +29,7 @@ from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.request import AssessmentOptions
 from skyeye_det.scene.shift import SAMPLE, Shift, WindowShift, agreed_shift, window_shift
 
 PARTS = "parts"
@@ -95,43 +96,42 @@ class SceneStores:
     found: PredictionStore
     known: PredictionStore | None
 
+    def missing(self) -> int:
+        """How many windows are not predicted yet."""
+        stores = [self.found, *([self.known] if self.known else [])]
+        return max(len(store.missing(store.images[0])) for store in stores)
+
 
 def keep_scene(
-    models: Models,
-    scene: Scene,
-    output: Path,
-    window: int,
-    overlap: int,
-    footprints: SceneFootprints | None = None,
+    models: Models, scene: Scene, options: AssessmentOptions, footprints: SceneFootprints | None
 ) -> SceneStores:
     """Predicts the windows of a scene that an earlier, killed run has left.
 
     Args:
         models: one, or several whose predictions are merged.
         scene: what is seen.
-        output: folder of the assessment; predictions go to ``parts/``, those of footprints to a folder in it.
-        window: side of a window in px of the grid.
-        overlap: px that neighbours share.
+        options: predictions go to ``parts/`` of the output, those of footprints to a folder in it; the
+            windows, and which of them are this shard's.
         footprints: outlines to classify beside.
 
     Raises:
         InputError: the folder holds an assessment of something else, or a file cannot be read.
     """
     image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
-    parts, origin = output / PARTS, models.origin()
-    found = PredictionStore.create(parts, (image,), window, overlap, origin)
+    parts, origin, cut = options.output / PARTS, models.origin(), (options.window, options.overlap)
+    found = PredictionStore.create(parts, (image,), *cut, origin)
     windows = found.windows(image)
     known, shared = None, dict[Window, list[int]]()
     if footprints is not None:
         digest = footprints.digest
         folder = parts / f"footprints-{digest[:12]}"
-        known = PredictionStore.create(
-            folder, (image,), window, overlap, origin | {"footprints_sha256": digest}
-        )
+        known = PredictionStore.create(folder, (image,), *cut, origin | {"footprints_sha256": digest})
         shared = dict(zip(windows, footprints.shared_out(windows), strict=True))
     lacking = {"found": set(found.missing(image)), "known": set(known.missing(image)) if known else set()}
-    todo = [each for each in windows if any(each in missing for missing in lacking.values())]
-    print(f"{len(windows)} windows, {len(windows) - len(todo)} of them predicted before")
+    number, shards = options.shard
+    own = windows[number - 1 :: shards]
+    todo = [each for each in own if any(each in missing for missing in lacking.values())]
+    print(f"{len(own)} windows, {len(own) - len(todo)} of them predicted before")
     if todo:
         models.load()
     with faults_reported():

@@ -239,3 +239,22 @@ def test_footprints_areas_and_formats(pair, rule, weights, tmp_path, capsys) -> 
     assert "worst areas" in capsys.readouterr().out
     run(pair, output, weights, rule, *words, "--aoi", aoi)
     assert "6 windows, 6 of them predicted before" in capsys.readouterr().out
+
+
+def test_shards_give_what_one_run_gives(pair, rule, weights, tmp_path, capsys) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(pair, whole, weights, rule)
+    run(pair, parts, weights, rule, "--shard", "2/2")
+    assert "shard 2 of 2 is done; 3 windows are left to the others" in capsys.readouterr().out
+    assert not (parts / "damage.gpkg").exists()
+    run(pair, parts, weights, rule, "--shard", "1/2")
+    one, other = layer(whole), layer(parts)
+    assert one["building_id"].tolist() == other["building_id"].tolist()
+    assert one["run_id"].tolist() == other["run_id"].tolist()
+    assert all(shapely.equals_exact(one["geometry"], other["geometry"]))
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "-1/2"])
+def test_a_shard_that_is_none_is_refused(pair, rule, weights, tmp_path, shard: str) -> None:
+    with pytest.raises(InputError, match="expected K/N such as 1/8"):
+        run(pair, tmp_path / "out", weights, rule, f"--shard={shard}")

@@ -1,0 +1,145 @@
+"""An assessment, from what is asked to the files of a GIS."""
+
+import hashlib
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from skyeye_det import __version__
+from skyeye_det.decision.rule import DecisionRule, read_rule
+from skyeye_det.engine.assessing import (
+    Scene,
+    SceneStores,
+    estimated_shift,
+    keep_scene,
+    known_buildings,
+    scene_buildings,
+)
+from skyeye_det.engine.models import Models, ensemble, released_files
+from skyeye_det.files import json_bytes, sole_writer
+from skyeye_det.released import released_model
+from skyeye_det.scene.footprints import beside, remarks
+from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, Assessment, require_unreviewed, write_assessment
+from skyeye_det.scene.records import Origin, Records, building_records, footprint_records, records_in
+from skyeye_det.scene.request import AssessmentOptions, Request
+from skyeye_det.scene.shift import Shift
+from skyeye_det.scene.summary import summary_table
+
+
+def run_assessment(options: AssessmentOptions, request: Request) -> Records | None:
+    """Predicts what is not predicted yet, decides, writes the results, and tells what was found.
+
+    Args:
+        options: what is asked.
+        request: of ``open_request``.
+
+    Returns:
+        The buildings; None where windows are left to other shards.
+
+    Raises:
+        InputError: a file cannot be read or written, or the folder holds something else.
+    """
+    start = time.monotonic()
+    models, rule, name = _model(options)
+    number, shards = options.shard
+    alone = options.output if shards == 1 else options.output / f"shard-{number}-of-{shards}"
+    with sole_writer(alone):
+        require_unreviewed(options.output)
+        shift = request.shift or estimated_shift(request.pre, request.post, request.grid)
+        scene = Scene(request.pre, request.post, request.grid, shift, request.aoi)
+        stores = keep_scene(models, scene, options, request.footprints)
+        if left := stores.missing():
+            print(f"shard {number} of {shards} is done; {left} windows are left to the others")
+            return None
+        predicted = time.monotonic()
+        with nullcontext() if shards == 1 else sole_writer(options.output):
+            texts = _texts(options, stores, rule, name, request)
+            records, others = _records(options, request, stores, rule, Origin(scene.grid, shift, texts))
+            seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
+            run = _run(scene, texts | {"rule": asdict(rule)}, seconds)
+            polygons = None if request.areas is None else request.areas.geometry
+            sides = request.pre, request.post
+            found = Assessment(records, others, polygons, request.area_names, sides, scene.grid)
+            shown, worst = write_assessment(options.output, found, stores.found, run, options.formats)
+    print(_told(shift, scene.grid.resolution))
+    print(f"{shown:.0%} of the scene can be seen in both images")
+    print(summary_table(records))
+    if others is not None:
+        print(f"{len(others)} buildings are in no footprint: layer {BESIDE}")
+    if worst:
+        print(worst)
+    print(f"{time.monotonic() - start:.0f} s; open {options.output / GEOPACKAGE}")
+    return records
+
+
+def _model(options: AssessmentOptions) -> tuple[Models, DecisionRule, str]:
+    """The model, the rule to decide by, and the model's name in the records."""
+    released = None if options.config_file or options.weights else released_model(options.model)
+    if released is None:
+        files, name = ensemble(options.config_file, options.weights, options.tta), options.weights[0]
+    else:
+        files, name = released_files(released, options.tta), released.name
+    models = Models(files, list(options.opts))
+    named = options.decisions or (released.rule("assessment") if released else None)
+    return models, models.rule() if named is None else read_rule(named), Path(name).name
+
+
+def _texts(
+    options: AssessmentOptions, stores: SceneStores, rule: DecisionRule, name: str, request: Request
+) -> dict[str, str]:
+    """What all records of the run say; the same inputs give the same ``run_id``."""
+    known = request.footprints.digest if request.footprints else ""
+    made_of = [stores.found.digest, stores.found.images[0].sha256, asdict(rule), options.outlines, known]
+    run_id = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
+    dates = {"pre_date": options.pre_date, "post_date": options.post_date}
+    return dates | {"model": name, "run_id": run_id}
+
+
+def _records(
+    options: AssessmentOptions, request: Request, stores: SceneStores, rule: DecisionRule, origin: Origin
+) -> tuple[Records, Records | None]:
+    """Of the buildings, or of the footprints and of what the model finds beside these."""
+    found, footprints = scene_buildings(stores, rule), request.footprints
+    if footprints is None or stores.known is None:
+        return records_in(building_records(found, options.outlines, origin), request.aoi), None
+    for remark in remarks(found, footprints, origin.grid.resolution):
+        print(f"note: {remark}")
+    left = found.of(beside(found, footprints))
+    known = known_buildings(stores.known, footprints, rule)
+    return (
+        records_in(footprint_records(known, footprints, origin), request.aoi),
+        records_in(building_records(left, options.outlines, origin), request.aoi),
+    )
+
+
+def _told(shift: Shift, resolution: float) -> str:
+    """What the windows said of the images' places."""
+    if not shift.windows:
+        return f"shift: ({shift.dx:.1f}, {shift.dy:.1f}) px, not estimated"
+    moved = f"({shift.dx:.1f}, {shift.dy:.1f}) px, {(shift.dx**2 + shift.dy**2) ** 0.5 * resolution:.1f} m"
+    agreed = f"{shift.agreeing} of {len(shift.windows)} windows agree"
+    return f"shift: {moved}, {agreed}" if shift.is_applied else f"shift: not applied, only {agreed}"
+
+
+def _run(scene: Scene, origin: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    grid = scene.grid
+    return {
+        "skyeye_det": __version__,
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "inputs": {
+            side.name: [{"path": raster.path, "bands": list(raster.bands)} for raster in side.rasters]
+            for side in (scene.pre, scene.post)
+        },
+        "grid": {
+            "crs": grid.crs.to_string(),
+            "transform": list(grid.transform[:6]),
+            "width": grid.width,
+            "height": grid.height,
+        },
+        "shift": asdict(scene.shift) | {"windows": [asdict(window) for window in scene.shift.windows]},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        **origin,
+    }

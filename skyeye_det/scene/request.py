@@ -1,0 +1,138 @@
+"""What is asked of an assessment, and the files that it names, opened and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import shapely
+
+from skyeye_det.errors import InputError
+from skyeye_det.prediction.windows import OVERLAP, WINDOW
+from skyeye_det.released import DEFAULT
+from skyeye_det.scene.footprints import SceneFootprints, open_aoi, open_footprints
+from skyeye_det.scene.formats import FORMATS
+from skyeye_det.scene.grid import Grid, common_grid
+from skyeye_det.scene.rasters import Side, open_side
+from skyeye_det.scene.records import OUTLINES
+from skyeye_det.scene.shift import Shift
+from skyeye_det.scene.vectors import Polygons, read_polygons, text_values
+
+AUTO, NONE = "auto", "none"
+_LARGEST_SHIFT = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssessmentOptions:
+    """What is asked, in the words of ``skyeye assess``; see its ``--help``.
+
+    Attributes:
+        pre, post: paths of files, folders, globs.
+        output: folder of the results.
+        pre_crs, post_crs: of images that do not say.
+        pre_date, post_date: for the records.
+        model: name of a released model, unless ``config_file`` and ``weights`` name one of your own.
+        config_file, weights, tta, opts: of your own model, see ``tools/infer.py``.
+        decisions: rule in place of the model's for assessments.
+        footprints, footprint_id: file of outlines that get a record each, and its column of ids.
+        aoi: file of polygons outside of which nothing is assessed.
+        areas, area_name: file of polygons to count buildings in, and its column of names.
+        crs, resolution: of the results; m a pixel.
+        bands: numbers of red, green and blue, such as ``3,2,1``.
+        shift: ``auto``, ``none`` or ``DX,DY`` px.
+        outlines: of ``OUTLINES``.
+        formats: of ``FORMATS``.
+        window, overlap: px.
+        shard: (k, n): only the k-th of n parts of the windows, from 1; who finds all done writes the results.
+    """
+
+    pre: list[str]
+    post: list[str]
+    output: Path
+    pre_crs: str | None = None
+    post_crs: str | None = None
+    pre_date: str = ""
+    post_date: str = ""
+    model: str = DEFAULT
+    config_file: list[str] | tuple[str, ...] = ()
+    weights: list[str] | tuple[str, ...] = ()
+    tta: list[str] | tuple[str, ...] = ()
+    opts: list[str] | tuple[str, ...] = ()
+    decisions: str | None = None
+    footprints: str | None = None
+    footprint_id: str | None = None
+    aoi: str | None = None
+    areas: str | None = None
+    area_name: str | None = None
+    crs: str = AUTO
+    resolution: float | None = None
+    bands: str | None = None
+    shift: str = AUTO
+    outlines: str = OUTLINES[0]
+    formats: list[str] | tuple[str, ...] = FORMATS[:1]
+    window: int = WINDOW
+    overlap: int = OVERLAP
+    shard: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """The files of an assessment.
+
+    Attributes:
+        pre, post: the two sides.
+        grid: of both.
+        shift: that is given; None: to be estimated.
+        aoi: in the grid's CRS; None: all of it.
+        footprints: on the grid; None: buildings are found.
+        areas: in the grid's CRS; None: none.
+        area_names: of these.
+    """
+
+    pre: Side
+    post: Side
+    grid: Grid
+    shift: Shift | None
+    aoi: shapely.Geometry | None
+    footprints: SceneFootprints | None
+    areas: Polygons | None
+    area_names: list[str]
+
+
+def open_request(options: AssessmentOptions) -> Request:
+    """Opens and checks all that an assessment reads but for the model; InputError where it cannot be used."""
+    shift = _given_shift(options.shift)
+    pre = open_side("pre", list(options.pre), options.pre_crs, options.bands)
+    post = open_side("post", list(options.post), options.post_crs, options.bands)
+    grid = common_grid(pre, post, options.crs, options.resolution)
+    footprints = areas = None
+    if options.footprints:
+        footprints = open_footprints(options.footprints, options.footprint_id, grid)
+    if options.areas:
+        columns = [options.area_name] if options.area_name else []
+        areas = read_polygons(options.areas, "--areas", grid.crs, columns)
+    aoi = open_aoi(options.aoi, grid) if options.aoi else None
+    return Request(pre, post, grid, shift, aoi, footprints, areas, _names(areas, options.area_name))
+
+
+def _names(areas: Polygons | None, column: str | None) -> list[str]:
+    if areas is None:
+        return []
+    if column:
+        return [str(name) for name in text_values(areas, column)]
+    return [str(number) for number in range(1, len(areas.geometry) + 1)]
+
+
+def _given_shift(text: str) -> Shift | None:
+    """None where it is to be estimated."""
+    if text == AUTO:
+        return None
+    words = ["0", "0"] if text == NONE else text.split(",")
+    try:
+        dx, dy = map(float, words)
+        if not max(abs(dx), abs(dy)) <= _LARGEST_SHIFT:
+            raise ValueError(text)
+    except ValueError as error:
+        raise InputError(
+            f"--shift {text}: expected auto, none or two numbers DX,DY of at most {_LARGEST_SHIFT} px, found"
+            " another; a negative one as --shift=-3,2"
+        ) from error
+    return Shift(dx, dy, 0, (), float("nan"))
