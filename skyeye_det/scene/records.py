@@ -69,7 +69,7 @@ def building_records(
     """
     drawn = disjoint(_outlines(buildings, outlines))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
-    geometry = np.array([_polygons(each) for each in _placed(drawn[kept], grid.transform)], object)
+    geometry = np.array([polygonal(each) for each in _placed(drawn[kept], grid.transform)], object)
     middles = shapely.centroid(geometry)
     xs, ys = shapely.get_x(middles), shapely.get_y(middles)
     status = np.array(buildings.status, object)[kept]
@@ -137,10 +137,10 @@ def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:
     for later, earlier in sorted(zip(first.tolist(), second.tolist(), strict=True)):
         if earlier < later:
             found[later] = shapely.difference(found[later], found[earlier])
-    return np.array([_polygons(each) for each in found], object)
+    return np.array([polygonal(each) for each in found], object)
 
 
-def _polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
+def polygonal(geometry: shapely.Geometry) -> shapely.MultiPolygon:
     """The polygons of a geometry, valid; its points and lines are left out."""
     pieces = [each for each in shapely.get_parts(geometry) if shapely.get_dimensions(each) == 2]
     parts = shapely.get_parts(shapely.union_all(np.array(pieces, object)))
