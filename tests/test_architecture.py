@@ -65,6 +65,7 @@ KNOW_TORCH = (
 TORCH_FREE_COMMANDS = (
     "check_dataset",
     "check_submission",
+    "compare",
     "convert_xbd_to_coco",
     "make_sample_xbd",
     "make_targets",
@@ -79,6 +80,7 @@ REQUIRED = frozenset(
         "cv2",
         "faster_coco_eval",
         "msgspec",
+        "pyarrow",
         "pyogrio",
         "pycocotools",
         "rasterio",

@@ -180,8 +180,8 @@ class ObjectCounts:
                 name: {"buildings": true, "found": hit, "recall": hit / true if true else _NAN}
                 for name, true, hit in zip(SIZES, *self.sizes.tolist(), strict=True)
             },
-            "damage_found": _damage_figures(self.confusion[:NUM_DAMAGE_CLASSES, :_NONE]),
-            "damage_end_to_end": _damage_figures(np.delete(self.confusion, _UNKNOWN, axis=0)),
+            "damage_found": damage_figures(self.confusion[:NUM_DAMAGE_CLASSES, :_NONE]),
+            "damage_end_to_end": damage_figures(np.delete(self.confusion, _UNKNOWN, axis=0)),
             "graded": graded,
             "ordinal_error": float((grades * steps).sum() / graded) if graded else _NAN,
             "confusion": {
@@ -192,19 +192,32 @@ class ObjectCounts:
         }
 
 
-def count_objects(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -> ObjectCounts:
-    """Counts the buildings of one tile.
+def confusion_of(true: Ints, found: Ints, pairs: tuple[Ints, Ints]) -> Ints:
+    """Counts buildings by their grades: int64 (6, 6), ``TRUE_ROWS`` by ``FOUND_COLUMNS``.
 
-    Predictions have grades ``damage``, int64 (N,), -1..3; ``pairs`` are of ``match``.
+    Args:
+        true: int64 (T,), grades -1..3, -1 where un-classified.
+        found: int64 (N,), grades -1..3, -1 for no grade.
+        pairs: of ``match``.
     """
     hits, by = pairs
-    grades = np.where(damage < 0, _UNKNOWN, damage)
-    rows = np.where(true.damage < 0, _UNKNOWN, true.damage)
+    grades = np.where(found < 0, _UNKNOWN, found)
+    rows = np.where(true < 0, _UNKNOWN, true)
     columns = np.full(len(rows), _NONE)
     columns[hits] = grades[by]
     confusion = np.zeros((len(TRUE_ROWS), len(FOUND_COLUMNS)), np.int64)
     np.add.at(confusion, (rows, columns), 1)
     np.add.at(confusion[_NONE], np.delete(grades, by), 1)
+    return confusion
+
+
+def count_objects(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -> ObjectCounts:
+    """Counts the buildings of one tile.
+
+    Predictions have grades ``damage``, int64 (N,), -1..3; ``pairs`` are of ``match``.
+    """
+    hits, _ = pairs
+    confusion = confusion_of(true.damage, damage, pairs)
     groups = size_groups(true.areas)
     sizes = [np.bincount(group, minlength=len(SIZES)) for group in (groups, groups[hits])]
     return ObjectCounts(confusion, np.stack(sizes))
@@ -230,8 +243,11 @@ def _named_figures(*counts: int) -> dict[str, float]:
     return dict(zip(("precision", "recall", "f1"), figures, strict=True))
 
 
-def _damage_figures(confusion: Ints) -> dict[str, Any]:
-    """Figures of each class; the first four rows and columns of ``confusion`` are the classes."""
+def damage_figures(confusion: Ints) -> dict[str, Any]:
+    """Figures of each class, as in ``ObjectCounts.report``.
+
+    The first four rows and columns of ``confusion`` are the classes.
+    """
     classes = {}
     for grade, name in enumerate(CLASS_NAMES):
         tp, true, predicted = (

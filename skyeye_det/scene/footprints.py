@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -15,7 +17,7 @@ from skyeye_det.prediction.footprints import shared_out
 from skyeye_det.prediction.masks import EMPTY_CROP, Crop, crop_boxes, overlap
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.vectors import Polygons, read_polygons, text_values
+from skyeye_det.scene.vector_file import VectorLayer, bounds_text, read_layer
 
 _FEWEST = 20
 """Pairs of a footprint and a building, from which their offset is told."""
@@ -71,18 +73,17 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
         grid: of the scene.
 
     Raises:
-        InputError: as ``read_polygons``; ids that are empty or not unique; none on the grid.
+        InputError: as ``read_layer``; ids that are empty or not unique; none on the grid.
     """
-    option = "--footprints"
-    found = read_polygons(path, option, grid.crs, [id_column] if id_column else [])
+    found = read_layer(Path(path)).projected(grid.crs)
     ids = None
     if id_column:
-        ids = text_values(found, id_column)
+        ids = column_texts(found, id_column, "--footprint-id")
         values, counts = np.unique(ids.astype(str), return_counts=True)
         if counts.max() > 1 or "" in values:
             raise InputError(
-                f"{option} {path}: expected another value of {id_column} in every feature, found"
-                f" {int(counts.max())} with {shown(values[counts.argmax()]) or 'none'}; name a column of ids"
+                f"{path}: expected another value of {id_column} in every feature, found {int(counts.max())}"
+                f" with {shown(values[counts.argmax()])}; let --footprint-id name a column of ids"
             )
     in_px = shapely.transform(found.geometry, lambda points: np.column_stack(~grid.transform @ points.T))
     crops = [_crop(each, grid.shape) for each in in_px]
@@ -90,16 +91,16 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
     inside = shapely.area(shapely.intersection(in_px, whole)) / np.maximum(shapely.area(in_px), 1e-9)
     footprints = SceneFootprints(found.geometry, ids, crops, inside, found.left_out)
     if not len(footprints.on_grid):
-        raise _outside(found, option, grid)
+        raise _outside(found, grid)
     return footprints
 
 
 def open_aoi(path: str, grid: Grid) -> shapely.Geometry:
-    """The area of interest in the grid's CRS; InputError as ``read_polygons``, or it lies outside."""
-    found = read_polygons(path, "--aoi", grid.crs)
+    """The area of interest in the grid's CRS; InputError as ``read_layer``, or it lies outside."""
+    found = read_layer(Path(path)).projected(grid.crs)
     area = shapely.union_all(found.geometry)
     if not shapely.intersects(area, _extent(grid)):
-        raise _outside(found, "--aoi", grid)
+        raise _outside(found, grid)
     return area
 
 
@@ -109,12 +110,23 @@ def _extent(grid: Grid) -> shapely.Polygon:
     return shapely.box(left, bottom, right, top)
 
 
-def _outside(found: Polygons, option: str, grid: Grid) -> InputError:
-    bounds = shapely.total_bounds(found.geometry), shapely.bounds(_extent(grid))
-    told = (", ".join(f"{value:.0f}" for value in each) for each in bounds)
+def column_texts(layer: VectorLayer, column: str, option: str) -> np.ndarray:
+    """A column as texts (N,), ``""`` where it is null; InputError where there is none."""
+    values = layer.column(column, f"let {option} name one of these").tolist()
+    return np.array([_text(value) for value in values], object)
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _outside(found: VectorLayer, grid: Grid) -> InputError:
+    place = bounds_text(np.array(shapely.bounds(_extent(grid))))
     return InputError(
-        f"{option} {found.path}: expected polygons where both images are, found west, south, east, north"
-        f" {next(told)} m, and images at {next(told)}; give a file of this place"
+        f"{found.path}: expected polygons where both images are, {place} of {grid.crs.to_string()[:60]},"
+        f" found {bounds_text(found.bounds)}; give a file of this place"
     )
 
 

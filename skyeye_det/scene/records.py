@@ -18,6 +18,7 @@ from skyeye_det.scene import terms
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.shift import Shift
+from skyeye_det.scene.vector_file import polygonal
 
 OUTLINES = ("right-angled", "simplified", "mask")
 LEAST_FIT = 0.8
@@ -94,7 +95,7 @@ def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Rec
     drawn = disjoint(_outlines(buildings, outlines))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
     placed = _placed(drawn[kept], origin.grid.transform)
-    geometry = np.array([_polygons(each) for each in placed], object)
+    geometry = np.array([polygonal(each) for each in placed], object)
     status = np.array(buildings.status, object)[kept]
     return _records(buildings, kept, geometry, status, None, origin)
 
@@ -199,14 +200,7 @@ def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:
     for later, earlier in sorted(zip(first.tolist(), second.tolist(), strict=True)):
         if earlier < later:
             found[later] = shapely.difference(found[later], found[earlier])
-    return np.array([_polygons(each) for each in found], object)
-
-
-def _polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """The polygons of a geometry, valid; its points and lines are left out."""
-    pieces = [each for each in shapely.get_parts(geometry) if shapely.get_dimensions(each) == 2]
-    parts = shapely.get_parts(shapely.union_all(np.array(pieces, object)))
-    return shapely.MultiPolygon([part for part in parts.tolist() if part.area > 0])
+    return np.array([polygonal(each) for each in found], object)
 
 
 def _placed(geometries: np.ndarray, transform: Affine) -> np.ndarray:

@@ -8,13 +8,13 @@ import shapely
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT
-from skyeye_det.scene.footprints import SceneFootprints, open_aoi, open_footprints
+from skyeye_det.scene.footprints import SceneFootprints, column_texts, open_aoi, open_footprints
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.grid import Grid, common_grid
 from skyeye_det.scene.rasters import Side, open_side
 from skyeye_det.scene.records import OUTLINES
 from skyeye_det.scene.shift import Shift
-from skyeye_det.scene.vectors import Polygons, read_polygons, text_values
+from skyeye_det.scene.vector_file import VectorLayer, read_layer
 
 AUTO, NONE = "auto", "none"
 _LARGEST_SHIFT = 1000
@@ -93,7 +93,7 @@ class Request:
     shift: Shift | None
     aoi: shapely.Geometry | None
     footprints: SceneFootprints | None
-    areas: Polygons | None
+    areas: VectorLayer | None
     area_names: list[str]
 
 
@@ -107,17 +107,16 @@ def open_request(options: AssessmentOptions) -> Request:
     if options.footprints:
         footprints = open_footprints(options.footprints, options.footprint_id, grid)
     if options.areas:
-        columns = [options.area_name] if options.area_name else []
-        areas = read_polygons(options.areas, "--areas", grid.crs, columns)
+        areas = read_layer(Path(options.areas)).projected(grid.crs)
     aoi = open_aoi(options.aoi, grid) if options.aoi else None
     return Request(pre, post, grid, shift, aoi, footprints, areas, _names(areas, options.area_name))
 
 
-def _names(areas: Polygons | None, column: str | None) -> list[str]:
+def _names(areas: VectorLayer | None, column: str | None) -> list[str]:
     if areas is None:
         return []
     if column:
-        return [str(name) for name in text_values(areas, column)]
+        return [str(name) for name in column_texts(areas, column, "--area-name")]
     return [str(number) for number in range(1, len(areas.geometry) + 1)]
 
 

@@ -255,6 +255,7 @@ def test_shards_give_what_one_run_gives(pair, rule, weights, tmp_path, capsys) -
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "-1/2"])
-def test_a_shard_that_is_none_is_refused(pair, rule, weights, tmp_path, shard: str) -> None:
-    with pytest.raises(InputError, match="expected K/N such as 1/8"):
-        run(pair, tmp_path / "out", weights, rule, f"--shard={shard}")
+def test_a_shard_that_is_none_is_refused(shard: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        assess.parse_arguments(["--pre", "a", "--post", "b", "--output", "c", f"--shard={shard}"])
+    assert "expected K/N such as 1/8" in capsys.readouterr().err

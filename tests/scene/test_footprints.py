@@ -107,9 +107,9 @@ def test_bad_footprints_are_one_sentence(tmp_path: Path) -> None:
     far = moved_by(place(0, 0, 9, 9), 90000, 0)
     twice = written(tmp_path / "twice.gpkg", place(0, 0, 9, 9), place(20, 0, 9, 9), key=["a", "a"])
     empty = written(tmp_path / "empty.gpkg", place(0, 0, 9, 9), key=[""])
-    with pytest.raises(InputError, match="expected polygons where both images are, found west"):
+    with pytest.raises(InputError, match="expected polygons where both images are"):
         open_footprints(written(tmp_path / "far.gpkg", far), None, GRID)
-    with pytest.raises(InputError, match="--aoi .*expected polygons where both images are"):
+    with pytest.raises(InputError, match="expected polygons where both images are"):
         open_aoi(written(tmp_path / "aoi.gpkg", far), GRID)
     with pytest.raises(InputError, match="expected another value of key in every feature, found 2 with 'a'"):
         open_footprints(twice, "key", GRID)

@@ -1,0 +1,174 @@
+"""A layer of polygons with columns, of any vector file that GDAL reads, in any projection."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import transform as project
+
+from skyeye_det.errors import InputError, shown
+
+_FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
+_LISTED = 12
+_AREAL = (
+    shapely.GeometryType.POLYGON,
+    shapely.GeometryType.MULTIPOLYGON,
+    shapely.GeometryType.GEOMETRYCOLLECTION,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class VectorLayer:
+    """N polygons with their columns.
+
+    Attributes:
+        path: of the file, for messages.
+        geometry: (N,) shapely polygons or multipolygons, valid and not empty.
+        columns: name -> values (N,), None or NaN where one is null; what is true or false is an object.
+        crs: of their coordinates.
+        left_out: how many features have no area.
+    """
+
+    path: Path
+    geometry: np.ndarray
+    columns: dict[str, np.ndarray]
+    crs: CRS
+    left_out: int
+
+    def __len__(self) -> int:
+        return len(self.geometry)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """float64 (4,): left, bottom, right, top; NaN of no polygon."""
+        return np.asarray(shapely.total_bounds(self.geometry))
+
+    def column(self, name: str, mend: str) -> np.ndarray:
+        """Values (N,) of a column; InputError, which ends with what mends it, where there is none."""
+        if name not in self.columns:
+            raise InputError(
+                f"{self.path}: expected a column {shown(name)}, found {_listed(list(self.columns))}; {mend}"
+            )
+        return self.columns[name]
+
+    def projected(self, crs: CRS) -> "VectorLayer":
+        """The layer in another CRS; InputError where that does not reach all of it."""
+        if crs == self.crs:
+            return self
+
+        def moved(points: np.ndarray) -> np.ndarray:
+            return np.column_stack(project(self.crs, crs, points[:, 0].tolist(), points[:, 1].tolist()))
+
+        try:
+            geometry = shapely.transform(self.geometry, moved)
+        except (RasterioError, CPLE_BaseError) as error:
+            raise InputError(
+                f"{self.path}: expected places that {crs.to_string()[:60]} reaches, found others (by their"
+                f" file they lie within {bounds_text(self.bounds)} of {self.crs.to_string()[:60]}); give the"
+                " buildings of this scene alone, and check the file's CRS"
+            ) from error
+        # Rounding can make a corner cross a line.
+        return replace(self, geometry=_valid(geometry), crs=crs)
+
+
+def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
+    """Reads the only layer with a geometry, or of several the preferred one.
+
+    Args:
+        path: file, or folder that is one, such as a file geodatabase.
+        preferred: name of a layer.
+
+    Raises:
+        InputError: missing, no vector file, several layers, no CRS, or features none of which has an area.
+    """
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: no such file")
+    try:
+        layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
+        if len(layers) > 1 and preferred not in layers:
+            raise InputError(
+                f"{path}: expected one layer{f' or one called {preferred}' if preferred else ''}, found"
+                f" {_listed(layers)}; save the one that is meant as a file of its own"
+            )
+        if not layers:
+            raise InputError(f"{path}: expected polygons, found no layer with a geometry")
+        layer = preferred if preferred in layers else layers[0]
+        meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, force_2d=True)
+    except _FAULTS as error:
+        raise InputError(
+            f"{path}: expected a vector file, such as a GeoPackage, GeoJSON or shapefile, found none that can"
+            f" be read ({shown(' '.join(str(error).split()), 120)})"
+        ) from error
+    found = shapely.from_wkb(geometry, on_invalid="ignore")
+    # Checked before the shape is mended: GEOS cannot do that with coordinates that are no numbers.
+    chosen = np.isin(shapely.get_type_id(found), _AREAL) & np.isfinite(shapely.bounds(found)).all(axis=1)
+    drawn = np.array(found, object)
+    drawn[chosen] = _valid(drawn[chosen])
+    chosen &= ~shapely.is_empty(drawn)
+    if len(found) and not chosen.any():
+        raise InputError(
+            f"{path}: expected polygons, found {len(found)} features without an area"
+            f" ({meta['geometry_type']}); give outlines"
+        )
+    columns = {
+        name: _nullable(each)[chosen] if kind == "OFSTBoolean" else each[chosen]
+        for name, each, kind in zip(meta["fields"].tolist(), values, meta["ogr_subtypes"], strict=True)
+    }
+    return VectorLayer(path, drawn[chosen], columns, _crs(path, meta["crs"]), int((~chosen).sum()))
+
+
+def polygonal(geometry: shapely.Geometry) -> shapely.MultiPolygon:
+    """The polygons of a geometry, valid; its points and lines are left out."""
+    pieces = [each for each in shapely.get_parts(geometry) if shapely.get_dimensions(each) == 2]
+    parts = shapely.get_parts(shapely.union_all(np.array(pieces, object)))
+    return shapely.MultiPolygon([part for part in parts.tolist() if part.area > 0])
+
+
+def require_overlap(one: VectorLayer, other: VectorLayer) -> None:
+    """Raises InputError where the bounds of two layers in one CRS do not meet."""
+    if not shapely.box(*one.bounds).intersects(shapely.box(*other.bounds)):
+        raise InputError(
+            f"{other.path}: expected places within those of {one.path}, {bounds_text(one.bounds)}, found"
+            f" {bounds_text(other.bounds)} ({one.crs.to_string()[:60]}); check the CRS of both files"
+        )
+
+
+def bounds_text(bounds: np.ndarray) -> str:
+    """Left, bottom, right, top, with digits for metres or degrees."""
+    digits = 4 if np.abs(bounds).max() <= 360 else 0
+    return f"({', '.join(f'{value:.{digits}f}' for value in bounds.tolist())})"
+
+
+def _crs(path: Path, text: str | None) -> CRS:
+    try:
+        if text:
+            return CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(f"{path}: expected a CRS that is known, found {shown(text)}") from error
+    raise InputError(
+        f"{path}: expected a CRS, found none; save it with one, a shapefile with its .prj beside it"
+    )
+
+
+def _valid(geometry: np.ndarray) -> np.ndarray:
+    """Polygons (N,), where needed mended; empty where a geometry has no area."""
+    result = geometry.copy()
+    wrong = ~(shapely.is_valid(result) & np.isin(shapely.get_type_id(result), _AREAL[:2]))
+    result[wrong] = [polygonal(each) for each in shapely.make_valid(result[wrong])]
+    return result
+
+
+def _nullable(values: np.ndarray) -> np.ndarray:
+    """True, False or None, of booleans, which are read as 0, 1 and NaN where some are null."""
+    return np.array([None if value != value else bool(value) for value in values.tolist()], object)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" * (len(names) > _LISTED)
+    return (", ".join(shown(name, 40) for name in names[:_LISTED]) or "none") + more
