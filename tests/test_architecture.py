@@ -69,6 +69,7 @@ TORCH_FREE_COMMANDS = (
     "convert_xbd_to_coco",
     "make_sample_xbd",
     "make_targets",
+    "sample_scene",
     "score_submission",
     "tune_postprocess",
     "visualize",

@@ -199,18 +199,28 @@ def _tile_buildings(rng: Generator, scene: SampleScene, size: int) -> list[Build
     buildings = []
     for house, grade in zip(scene.houses, scene.grades, strict=True):
         uid = str(uuid.UUID(bytes=rng.bytes(16), version=4))
-        parts = _on_tile(house, size)
+        parts = outline_on_tile(house, size, size)
         if parts:
             buildings.append(Building(uid, parts, grade))
     return buildings
 
 
-def _on_tile(house: House, size: int) -> Parts:
+def outline_on_tile(house: House, width: int, height: int) -> Parts:
+    """The outline of a house, cut at the border of its tile; empty where too little is left.
+
+    Args:
+        house: in canvas px.
+        width: of the tile, px.
+        height: of the tile, px.
+
+    Returns:
+        Rings float64 (n, 2) in px of the tile, in which (0, 0) is the middle of the first pixel.
+    """
     rings = [ring - MARGIN for ring in house.rings]
-    low, high = rings[0].min(), rings[0].max()
-    if low < 0 or high > size - 1:
+    last = width - 1, height - 1
+    if rings[0].min() < 0 or (rings[0] > last).any():
         polygon = shapely.Polygon(rings[0], rings[1:])
-        inside = shapely.intersection(polygon, shapely.box(0, 0, size - 1, size - 1))
+        inside = shapely.intersection(polygon, shapely.box(0, 0, *last))
         whole_parts = [part for part in shapely.get_parts(inside) if part.geom_type == "Polygon"]
         if not whole_parts:
             return ()

@@ -67,18 +67,20 @@ def draw_recipe(seed: int, index: int) -> Recipe:
     return Recipe(kind, hazard, settlement, hazard.biomes[int(rng.integers(len(hazard.biomes)))], level)
 
 
-def draw_scene(seed: int, index: int, size: int) -> SampleScene:
+def draw_scene(seed: int, index: int, size: int, clear: bool = False) -> SampleScene:
     """Draws scene ``index``.
 
     Args:
         seed: 0 or more.
         index: number of the scene, 0 or more.
         size: edge of the tile in px.
+        clear: without clouds, missing data and the shift of the post image, for tiles of a larger scene,
+            which has its own.
     """
     recipe = draw_recipe(seed, index)
     rngs = [scene_rng(seed, index, stream) for stream in range(_SKY + 1)]
     sky, side = rngs[_SKY], size + 2 * MARGIN
-    blank = texture.draw_blank(sky, side) if whole(sky, 0, 99) < 9 else None
+    blank = texture.draw_blank(sky, side) if whole(sky, 0, 99) < 9 and not clear else None
     plan = draw_plan(rngs[_PLAN], size, recipe.settlement, blank)
     base = ground.paint_ground(rngs[_GROUND], plan, ground.BIOMES[recipe.biome])
     crowns = _crown_colors(rngs[_GROUND], plan, recipe.biome)
@@ -97,7 +99,7 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
         rngs, base, plan, suns[1], scene_rng(seed, index, _ROOFS), crowns, recipe.kind, grades, struck
     )
     hidden = np.zeros((side, side), np.uint8)
-    if whole(sky, 0, 99) < 24:
+    if whole(sky, 0, 99) < 24 and not clear:
         hidden = texture.draw_clouds(sky, side, [house.center for house in plan.houses])
         veiled = _veiled(plan.houses, grades, hidden).count(IGNORE_DAMAGE)
         if veiled > 1 and veiled * 8 > len(plan.houses):
@@ -105,12 +107,12 @@ def draw_scene(seed: int, index: int, size: int) -> SampleScene:
             hidden = (hidden.astype(np.uint16) * 9 // 16).astype(np.uint8)
         texture.lay_clouds(sky, post, hidden)
     post = texture.expose(rngs[_POST], post, texture.draw_exposure(rngs[_POST], True))
-    if blank is None and whole(sky, 0, 99) < 2:
+    if blank is None and whole(sky, 0, 99) < 2 and not clear:
         blank = texture.draw_blank(sky, side)
     _hide(post, blank)
     if blank is not None:
         hidden = np.maximum(hidden, blank)
-    right, down = texture.draw_shift(sky)
+    right, down = (0, 0) if clear else texture.draw_shift(sky)
     cut = slice(MARGIN, MARGIN + size)
     return SampleScene(
         recipe, np.ascontiguousarray(pre[cut, cut]), texture.shifted(post, right, down, MARGIN), plan.houses,
