@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
@@ -23,8 +22,8 @@ from skyeye_det.data.label_file import LabelFile, damage_of, read_label
 from skyeye_det.data.outlines import read_outlines
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.errors import InputError
-from skyeye_det.files import whole_file
 from skyeye_det.scene.geopackage import whole_geopackage, write_layer
+from skyeye_det.scene.geotiff import write_geotiff
 
 TRUTH = "truth.gpkg"
 WGS84 = "EPSG:4326"
@@ -99,16 +98,9 @@ def tile_transform(ground: GroundMap) -> Affine:
 
 def _write_image(path: Path, image: np.ndarray, transform: Affine) -> None:
     height, width, count = image.shape
-    profile = {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": "uint8"}
-    profile |= {
-        "crs": WGS84,
-        "transform": transform,
-        "compress": "deflate",
-        "tiled": True,
-        "photometric": "RGB",
-    }
-    with whole_file(path) as partial, rasterio.open(partial, "w", **profile) as file:
-        file.write(image.transpose(2, 0, 1))
+    profile = {"width": width, "height": height, "count": count, "dtype": "uint8", "photometric": "RGB"}
+    profile |= {"crs": WGS84, "transform": transform}
+    write_geotiff(path, profile, lambda part: image.transpose(2, 0, 1)[(slice(None), *part.toslices())])
 
 
 def _buildings(scene: str, pre: LabelFile, post: LabelFile) -> list[dict[str, Any]]:

@@ -7,8 +7,7 @@ px are those of the scene before, x right and y down; px (0, 0) is the corner of
 """
 
 import math
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -28,7 +27,7 @@ from rasterio.windows import Window
 
 from skyeye_det.damage import IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json, sole_writer, whole_file, write_json
+from skyeye_det.files import read_json, sole_writer, write_json
 from skyeye_det.progress import progress
 from skyeye_det.sample.dataset import GENERATOR_VERSION, MANIFEST
 from skyeye_det.sample.mosaic import (
@@ -42,6 +41,7 @@ from skyeye_det.sample.mosaic import (
 )
 from skyeye_det.sample.scene import draw_recipe
 from skyeye_det.scene.geopackage import BUILDINGS, whole_geopackage, write_layer
+from skyeye_det.scene.geotiff import BLOCK, full_disk, write_geotiff
 
 PRE, POST, TRUTH = ("pre/nw.tif", "pre/ne.tif", "pre/sw.tif", "pre/se.tif"), "post.tif", "truth.gpkg"
 PRE_CRS, POST_CRS = "EPSG:32615", "EPSG:32616"
@@ -55,8 +55,8 @@ SHIFT = 2.1, -1.3
 """m to the east and to the north in ``PRE_CRS``, by which the scene after shows everything off its place."""
 
 SMALLEST, LARGEST = 256, 32768
-_PIXELS = {"driver": "GTiff", "count": 3, "dtype": "uint8", "photometric": "RGB", "tiled": True}
-_PIXELS |= {"blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}
+_PIXELS = {"count": 3, "dtype": "uint8", "photometric": "RGB"}
+_SCRATCH = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "bigtiff": "IF_SAFER"}
 
 
 def make_scene(output: Path, size: int, seed: int) -> int | None:
@@ -156,7 +156,7 @@ def _scratch(path: Path) -> Iterator[Path]:
 
 def _draw(before: Path, after: Path, size: int, seed: int) -> list[MosaicBuilding]:
     """Draws the scene into two mosaics of px of the scene before."""
-    profile = _PIXELS | {"width": size, "height": size, "crs": PRE_CRS}
+    profile = _PIXELS | _SCRATCH | {"width": size, "height": size, "crs": PRE_CRS}
     # What is off its place in the scene after is where its pixels are said to lie.
     moved = Affine.translation(*SHIFT) @ pre_transform()
     buildings: list[MosaicBuilding] = []
@@ -172,7 +172,7 @@ def _draw(before: Path, after: Path, size: int, seed: int) -> list[MosaicBuildin
             buildings += tile.buildings
     for path in (before, after):
         if path.stat().st_size < 3 * size**2:  # rasterio says nothing of a full disk
-            raise _full(path)
+            raise full_disk(path)
     return buildings
 
 
@@ -188,7 +188,7 @@ def _write_pre(output: Path, mosaic: DatasetReader, size: int) -> None:
             there = Window(part.col_off + left, part.row_off + top, part.width, part.height)
             return np.asarray(mosaic.read(window=there))
 
-        write_image(output / name, grid, read)
+        write_geotiff(output / name, _PIXELS | grid, read)
 
 
 def _write_post(path: Path, mosaic: DatasetReader) -> None:
@@ -204,33 +204,7 @@ def _write_post(path: Path, mosaic: DatasetReader) -> None:
     }
     # By itself GDAL allows places to be off by an eighth of a pixel.
     with WarpedVRT(mosaic, resampling=Resampling.bilinear, tolerance=0.001, **grid) as warped:
-        write_image(path, grid, lambda part: np.asarray(warped.read(window=part)))
-
-
-def write_image(path: Path, grid: Mapping[str, Any], read: Callable[[Window], np.ndarray]) -> None:
-    """Writes a GeoTIFF a block at a time.
-
-    Args:
-        path: of the file.
-        grid: size, CRS, transform, and nodata if there is any.
-        read: gives the pixels of a window, uint8 (3, h, w).
-    """
-    with whole_file(path) as partial:
-        written = found = 0
-        with rasterio.open(partial, "w", **_PIXELS, **grid, compress="deflate") as file:
-            for _, part in file.block_windows():
-                pixels = read(part)
-                written = zlib.crc32(pixels.tobytes(), written)
-                file.write(pixels, window=part)
-        with rasterio.open(partial) as file:
-            for _, part in file.block_windows():
-                found = zlib.crc32(file.read(window=part).tobytes(), found)
-        if found != written:  # rasterio says nothing of a full disk
-            raise _full(path)
-
-
-def _full(path: Path) -> InputError:
-    return InputError(f"{path}: cannot be written; is there room on the disk?")
+        write_geotiff(path, _PIXELS | grid, lambda part: np.asarray(warped.read(window=part)))
 
 
 def _write_truth(path: Path, buildings: list[MosaicBuilding]) -> None:

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 import shapely
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
-from skyeye_det.files import whole_file
+from skyeye_det.scene.geotiff import write_geotiff
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.terms import GRADES
 
-_BLOCK = 512
-_STRIP = 2048  # px of the squares that are painted at once
 NOT_ASSESSED = 255
 
 
@@ -46,34 +43,20 @@ def _write(
     """A COG with a band a column of values (N, B), ``empty`` where no building is."""
     tree = shapely.STRtree(records.geometry)
     profile = {
-        "driver": "GTiff",
         "width": grid.width,
         "height": grid.height,
         "count": len(names),
         "dtype": "uint8",
         "crs": grid.crs,
         "transform": grid.transform,
-        "tiled": True,
-        "blockxsize": _BLOCK,
-        "blockysize": _BLOCK,
-        "compress": "deflate",
-        "bigtiff": "if_safer",
     }
-    with whole_file(path) as partial:
-        plain = partial.with_name(f"{partial.name}.tif")
-        plain.unlink(missing_ok=True)  # of a killed run, or a link
-        try:
-            with rasterio.open(plain, "w", **profile) as file:
-                file.descriptions = tuple(names)
-                for y in range(0, grid.height, _STRIP):
-                    for x in range(0, grid.width, _STRIP):
-                        window = Window(x, y, min(_STRIP, grid.width - x), min(_STRIP, grid.height - y))
-                        file.write(_painted(records, values, tree, grid, window, empty), window=window)
-            rasterio.shutil.copy(
-                plain, partial, driver="COG", compress="deflate", overview_resampling=overviews
-            )
-        finally:
-            plain.unlink(missing_ok=True)
+    write_geotiff(
+        path,
+        profile,
+        lambda window: _painted(records, values, tree, grid, window, empty),
+        overviews,
+        tuple(names),
+    )
 
 
 def _painted(

@@ -110,6 +110,7 @@ class SideReader:
                 height=shape[0],
                 width=shape[1],
                 resampling=Resampling.bilinear,
+                tolerance=0.01,  # px; GDAL's own is an eighth
                 add_alpha=ColorInterp.alpha not in source.colorinterp,
             ) as warped,
         ):

@@ -21,7 +21,8 @@ from skyeye_det.errors import InputError
 from skyeye_det.sample.dataset import outline_on_tile
 from skyeye_det.sample.mosaic import cloud_cover, tile_numbers
 from skyeye_det.sample.scene import SampleScene, draw_recipe, draw_scene
-from skyeye_det.scene.made_up import POST_CRS, PRE, PRE_CRS, make_scene, pre_transform, write_image
+from skyeye_det.scene.geotiff import write_geotiff
+from skyeye_det.scene.made_up import POST_CRS, PRE, PRE_CRS, make_scene, pre_transform
 
 SIZE, SEED = 512, 1
 SIDE = SIZE // 2  # px of each of the four tiles
@@ -247,6 +248,7 @@ def test_a_full_disk_is_told_while_the_scene_is_drawn(tmp_path: Path, small_disk
 def test_a_full_disk_is_told_when_an_image_is_written(tmp_path: Path, small_disk) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE), np.uint8)
     grid = {"width": SIZE, "height": SIZE, "crs": PRE_CRS, "transform": pre_transform()}
+    grid |= {"count": 3, "dtype": "uint8"}
     with pytest.raises(InputError, match="cannot be written"):
-        write_image(tmp_path / "a.tif", grid, lambda part: noise[:, : part.height, : part.width])
+        write_geotiff(tmp_path / "a.tif", grid, lambda part: noise[:, : part.height, : part.width])
     assert not hashes(tmp_path)
