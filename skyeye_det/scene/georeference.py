@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.windows import Window
 
 from skyeye_det.damage import IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE
 from skyeye_det.data.ground import GroundMap, ground_map
@@ -100,7 +101,12 @@ def _write_image(path: Path, image: np.ndarray, transform: Affine) -> None:
     height, width, count = image.shape
     profile = {"width": width, "height": height, "count": count, "dtype": "uint8", "photometric": "RGB"}
     profile |= {"crs": WGS84, "transform": transform}
-    write_geotiff(path, profile, lambda part: image.transpose(2, 0, 1)[(slice(None), *part.toslices())])
+
+    def read(part: Window) -> np.ndarray:
+        rows, columns = part.toslices()
+        return image[rows, columns].transpose(2, 0, 1)
+
+    write_geotiff(path, profile, read)
 
 
 def _buildings(scene: str, pre: LabelFile, post: LabelFile) -> list[dict[str, Any]]:
