@@ -18,12 +18,9 @@ from skyeye_det.scene import terms
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.shift import Shift
-from skyeye_det.scene.vector_file import polygonal
+from skyeye_det.scene.vector_file import valid_polygons
 
 OUTLINES = ("right-angled", "simplified", "mask")
-LEAST_FIT = 0.8
-"""IoU with the mask, from which a right-angled outline is taken; else the simplified one."""
-
 OUTSIDE = "outside of the images"
 """``status`` of a footprint."""
 
@@ -94,8 +91,7 @@ def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Rec
     """
     drawn = disjoint(_outlines(buildings, outlines))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
-    placed = _placed(drawn[kept], origin.grid.transform)
-    geometry = np.array([polygonal(each) for each in placed], object)
+    geometry = _placed(drawn[kept], origin.grid.transform)
     status = np.array(buildings.status, object)[kept]
     return _records(buildings, kept, geometry, status, None, origin)
 
@@ -177,30 +173,18 @@ def _words(damage: np.ndarray, assessed: np.ndarray, words: dict, otherwise: str
 
 def _outlines(buildings: Buildings, kind: str) -> np.ndarray:
     """Geometries (N,) in px of the grid, where pixel k covers k..k + 1."""
-    drawn = [
-        outline_geometry(parts) for parts in buildings.outlines("mask" if kind == "mask" else "simplified")
-    ]
-    if kind == "right-angled":
-        exact = [outline_geometry(parts) for parts in buildings.outlines("mask")]
-        square = [outline_geometry(parts) for parts in buildings.outlines("right-angled")]
-        fit = shapely.area(shapely.intersection(square, exact)) / np.maximum(
-            shapely.area(shapely.union(square, exact)), 1e-9
-        )
-        drawn = [
-            one if good else other for one, other, good in zip(square, drawn, fit >= LEAST_FIT, strict=True)
-        ]
-    return np.array(drawn, object)
+    return np.array([outline_geometry(parts) for parts in buildings.outlines(kind)], object)
 
 
 def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:
     """Takes from each what those before it cover; the results are valid polygons, some of them empty."""
-    found = np.array([shapely.make_valid(each) for each in geometries], object)
+    found = valid_polygons(np.array(geometries, object))
     tree = shapely.STRtree(found)
     first, second = tree.query(found, predicate="intersects")
     for later, earlier in sorted(zip(first.tolist(), second.tolist(), strict=True)):
         if earlier < later:
             found[later] = shapely.difference(found[later], found[earlier])
-    return np.array([polygonal(each) for each in found], object)
+    return valid_polygons(found)
 
 
 def _placed(geometries: np.ndarray, transform: Affine) -> np.ndarray:
@@ -211,7 +195,7 @@ def _placed(geometries: np.ndarray, transform: Affine) -> np.ndarray:
         x, y = points.T
         return np.column_stack([a * x + b * y + c, d * x + e * y + f])
 
-    return np.asarray(shapely.make_valid(shapely.transform(geometries, place)))
+    return valid_polygons(shapely.transform(geometries, place))
 
 
 def _place_ids(xs: np.ndarray, ys: np.ndarray, grid: Grid) -> list[str]:

@@ -74,7 +74,7 @@ class VectorLayer:
                 " buildings of this scene alone, and check the file's CRS"
             ) from error
         # Rounding can make a corner cross a line.
-        return replace(self, geometry=_valid(geometry), crs=crs)
+        return replace(self, geometry=valid_polygons(geometry), crs=crs)
 
 
 def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
@@ -109,7 +109,7 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     # Checked before the shape is mended: GEOS cannot do that with coordinates that are no numbers.
     chosen = np.isin(shapely.get_type_id(found), _AREAL) & np.isfinite(shapely.bounds(found)).all(axis=1)
     drawn = np.array(found, object)
-    drawn[chosen] = _valid(drawn[chosen])
+    drawn[chosen] = valid_polygons(drawn[chosen])
     chosen &= ~shapely.is_empty(drawn)
     if len(found) and not chosen.any():
         raise InputError(
@@ -121,6 +121,14 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
         for name, each, kind in zip(meta["fields"].tolist(), values, meta["ogr_subtypes"], strict=True)
     }
     return VectorLayer(path, drawn[chosen], columns, _crs(path, meta["crs"]), int((~chosen).sum()))
+
+
+def valid_polygons(geometry: np.ndarray) -> np.ndarray:
+    """Polygons (N,), where needed mended; empty where a geometry has no area."""
+    result = geometry.copy()
+    wrong = ~(shapely.is_valid(result) & np.isin(shapely.get_type_id(result), _AREAL[:2]))
+    result[wrong] = [polygonal(each) for each in shapely.make_valid(result[wrong])]
+    return result
 
 
 def polygonal(geometry: shapely.Geometry) -> shapely.MultiPolygon:
@@ -154,14 +162,6 @@ def _crs(path: Path, text: str | None) -> CRS:
     raise InputError(
         f"{path}: expected a CRS, found none; save it with one, a shapefile with its .prj beside it"
     )
-
-
-def _valid(geometry: np.ndarray) -> np.ndarray:
-    """Polygons (N,), where needed mended; empty where a geometry has no area."""
-    result = geometry.copy()
-    wrong = ~(shapely.is_valid(result) & np.isin(shapely.get_type_id(result), _AREAL[:2]))
-    result[wrong] = [polygonal(each) for each in shapely.make_valid(result[wrong])]
-    return result
 
 
 def _nullable(values: np.ndarray) -> np.ndarray:
