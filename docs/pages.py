@@ -117,6 +117,14 @@ def commands_page() -> str:
     return "\n".join(parts)
 
 
+def models_page() -> str:
+    """The cards of the released models."""
+    from skyeye_det.released import released_model, released_names
+    from skyeye_det.report.cards import cards_page
+
+    return cards_page({name: released_model(name).card for name in released_names()})
+
+
 def faults_page() -> str:
     """Every kind of fault of a data set and its rule."""
     from skyeye_det.data.validation import FaultKind
@@ -148,6 +156,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     made = {page: (ROOT / source).read_text(encoding="utf-8") for page, source in OUTSIDE.items()}
     made |= {"commands.md": commands_page(), "faults.md": faults_page(), "api.md": api_page()}
+    made["models.md"] = models_page()
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
     return files

@@ -21,7 +21,8 @@ from skyeye_det.engine.models import ModelFiles
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_bytes, read_json, write_bytes, write_json
-from skyeye_det.released import CARD, CONFIG, PURPOSES, WEIGHTS, Card, released_model
+from skyeye_det.released import CARD, CONFIG, PURPOSES, WEIGHTS, Card, released_model, released_names
+from skyeye_det.report.cards import cards_page
 from skyeye_det.yaml_text import parse_yaml
 
 _PLAIN = "MODEL.WEIGHTS", "", "MODEL.DAMAGE_HEAD.EVIDENCE_WEIGHTS", "", "MODEL.DEVICE", "cpu"
@@ -89,6 +90,8 @@ def write_release(release: Release) -> Path:
     }
     write_json(partial / CARD, msgspec.to_builtins(card), pretty=True)
     partial.rename(place)
+    cards = {name: released_model(name, release.models).card for name in released_names(release.models)}
+    write_bytes(release.models / "README.md", cards_page(cards).encode())
     return place
 
 

@@ -46,7 +46,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(sources: Path, folder: Path, name: str, *source: str) -> list[str]:
     rules = [word for purpose in RULES for word in (f"--{purpose}-rule", str(sources / f"{purpose}.yaml"))]
     common = ["--name", name, "--summary", "tiny", "--facts", str(sources / "facts.yaml"), *rules]
-    return [*common, "--models", str(folder), "--report", f"fold={sources / 'report.json'}", *source]
+    return [*common, "--models", str(folder), "--report", f"score={sources / 'report.json'}", *source]
 
 
 def network(sources: Path, seed: int) -> list[str]:
@@ -106,7 +106,11 @@ def test_an_ensemble_is_made_of_its_members_and_has_learnt_what_they_have(packag
 def test_the_card_has_the_figures_and_no_path_of_the_machine(package: Path, capsys) -> None:
     models.main(["hybrid"])
     card = json.loads(capsys.readouterr().out)
-    assert card["figures"] == {"fold": {"tiles": 1, "rows": {"tuned": {"score": 0.5}}}}
+    page = (package / "README.md").read_text()
+    assert "| hybrid | 0.500 |" in page
+    assert all(f"## {name}" in page for name in ("hybrid", "other", "ensemble"))
+    assert "licence: CC BY-NC-SA 4.0" in page
+    assert card["figures"] == {"score": {"tiles": 1, "rows": {"tuned": {"score": 0.5}}}}
     assert card["facts"]["licence"] == "CC BY-NC-SA 4.0"
     assert str(package) not in "".join(
         path.read_text() for path in package.rglob("*") if path.suffix in {".json", ".yaml"}

@@ -1,0 +1,68 @@
+"""The cards of released models as a page to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.released import Card
+
+_GRADES = tuple(SUBTYPE_BY_DAMAGE[grade] for grade in DamageClass)
+_SCORED = ("model", "score", "localization F1", "damage F1", *_GRADES)
+_COUNTED = ("model", "predicted to true", *_GRADES, "precision", "recall", "steps wrong a building", "ECE")
+
+
+def cards_page(cards: Mapping[str, Card]) -> str:
+    """Markdown of all cards: figures side by side, then what each says of itself."""
+    rules = {
+        "By the rule `score`, for submissions": _table(_SCORED, [_scored(*each) for each in cards.items()]),
+        "By the rule `assessment`, for `skyeye assess`": _table(
+            _COUNTED, [_counted(*each) for each in cards.items()]
+        ),
+    }
+    parts = [
+        "# Released models\n",
+        "Cross-fitted figures with 90 % intervals; of what is told below.\n",
+    ]
+    parts += [f"## {title}\n\n{table}" for title, table in rules.items()]
+    for name, card in cards.items():
+        facts = "\n".join(f"* {key.replace('_', ' ')}: {_text(value)}" for key, value in card.facts.items())
+        learnt = f"* pairs learnt from: {len(card.scenes)}, listed in `{name}/card.json`"
+        parts.append(f"## {name}\n\n{card.summary[:1].upper()}{card.summary[1:]}.\n\n{learnt}\n{facts}\n")
+    return "\n".join(parts)
+
+
+def _scored(name: str, card: Card) -> list[str]:
+    row = card.figures.get("score", {}).get("rows", {}).get("tuned", {})
+    ends = row.get("intervals", {}).get("score")
+    between = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+    grades = [f"damage_f1_{grade.replace('-', '_')}" for grade in _GRADES]
+    values = [_number(row.get(key)) for key in ("score", "localization_f1", "damage_f1", *grades)]
+    return [name, values[0] + between, *values[1:]]
+
+
+def _counted(name: str, card: Card) -> list[str]:
+    row = card.figures.get("assessment", {}).get("rows", {}).get("tuned", {})
+    ends = row.get("intervals", {}).get("ratio")
+    between = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
+    grades = row.get("grades", {})
+    by_grade = [_number(grades.get(grade, {}).get("ratio")) for grade in _GRADES]
+    also = [_number(row.get(key)) for key in ("precision", "recall", "ordinal_error", "ece")]
+    return [name, _number(row.get("ratio")) + between, *by_grade, *also]
+
+
+def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else ""
+
+
+def _text(value: Any) -> str:
+    """A fact, lists and mappings in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_text, value))
+    return str(value)
