@@ -166,7 +166,7 @@ def test_a_release_is_written_whole_and_never_over_another(package: Path, source
         release_model.main(words(sources, package, "new"))
     kept = {path: path.read_bytes() for path in package.rglob("*") if path.is_file()}
     assert {path: kept.get(path) for path in before} == before
-    assert sorted(path.name for path in package.iterdir() if not path.name.startswith(".")) == [
+    assert sorted(path.name for path in package.iterdir() if path.is_dir() and path.name[0] != ".") == [
         "ensemble",
         "hybrid",
         "other",
