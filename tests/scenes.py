@@ -81,7 +81,7 @@ def write_polygons(
         geometry=shapely.to_wkb(np.array(geometries, object)),
         field_data=[np.array(values) for values in columns.values()],
         fields=np.array(list(columns), object),
-        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        geometry_type=kinds.pop() if len(kinds) == 1 else "Polygon" if not kinds else "Unknown",
         crs=crs,
     )
     return str(path)

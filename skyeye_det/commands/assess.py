@@ -39,7 +39,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--aoi", metavar="FILE", help="polygons outside of which nothing is assessed")
     parser.add_argument("--areas", metavar="FILE", help="polygons, such as districts, to count buildings in")
     parser.add_argument("--area-name", metavar="COLUMN", help="names of the areas (default: their numbers)")
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS[:1], help="default: gpkg")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=(), help="beside GeoPackage")
     parser.add_argument("--decisions", metavar="FILE", help="rule, in place of the model's for assessments")
     parser.add_argument("--crs", default=AUTO, help="of the results, in metres (default: UTM)")
     parser.add_argument(

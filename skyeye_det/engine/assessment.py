@@ -56,13 +56,14 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
             return None
         predicted = time.monotonic()
         with nullcontext() if shards == 1 else sole_writer(options.output):
+            require_unreviewed(options.output)  # once more: prediction takes hours
             texts = _texts(options, stores, rule, name, request)
             records, others = _records(options, request, stores, rule, Origin(scene.grid, shift, texts))
             seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
             run = _run(scene, texts | {"rule": asdict(rule)}, seconds)
             polygons = None if request.areas is None else request.areas.geometry
             sides = request.pre, request.post
-            found = Assessment(records, others, polygons, request.area_names, sides, scene.grid)
+            found = Assessment(records, others, polygons, request.area_names, sides, scene.grid, request.aoi)
             shown, worst = write_assessment(options.output, found, stores.found, run, options.formats)
     print(_told(shift, scene.grid.resolution))
     print(f"{shown:.0%} of the scene can be seen in both images")
@@ -105,7 +106,7 @@ def _records(
     found, footprints = scene_buildings(stores, rule), request.footprints
     if footprints is None or stores.known is None:
         return records_in(building_records(found, options.outlines, origin), request.aoi), None
-    for remark in remarks(found, footprints, origin.grid.resolution):
+    for remark in remarks(found, footprints, origin.grid, request.aoi):
         print(f"note: {remark}")
     left = found.of(beside(found, footprints))
     known = known_buildings(stores.known, footprints, rule)

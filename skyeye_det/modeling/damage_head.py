@@ -96,7 +96,7 @@ class DamageHead(nn.Module):
         weight_init.c2_xavier_fill(last)
         self.object_context = ObjectContext(fc_dim) if object_context else None
         self.predictor = OrdinalPredictor(fc_dim, ordinal, residual=dense_evidence)
-        self.ordinal = ordinal
+        self.ordinal, self.dense_evidence = ordinal, dense_evidence
         self.register_buffer("class_weights", damage_weights(class_weights), persistent=False)
 
     @classmethod
@@ -139,6 +139,11 @@ class DamageHead(nn.Module):
         if self.object_context is not None:
             features = self.object_context(features, boxes)
         logits = self.predictor(features).float()
+        if self.dense_evidence and evidence is None:
+            raise InputError(
+                "MODEL.DAMAGE_HEAD.DENSE_EVIDENCE: expected a hybrid, whose map gives it, found another"
+                " MODEL.META_ARCHITECTURE; set it to False"
+            )
         if evidence is not None:
             logits = logits + evidence_logits(evidence, self.ordinal)
         return logits, features

@@ -26,7 +26,7 @@ from skyeye_det.evaluation.buildings import (
     match,
 )
 from skyeye_det.scene.graded_buildings import Graded, probabilities
-from skyeye_det.scene.vector_file import VectorLayer, require_overlap
+from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, require_overlap
 from skyeye_det.xview2.score import CLASS_NAMES
 
 FOUND_COLUMNS = (*CLASS_NAMES, "not assessed", "missed")
@@ -176,7 +176,7 @@ def _area_figures(
         raise InputError(f"{areas.path}: expected areas, found an empty layer")
     require_overlap(true.layer, areas)
     names, numbers = np.unique(
-        [_name(value) for value in areas.column(column, "name the column by --area-name").tolist()],
+        areas.texts(column, "name the column by --area-name", NO_NAME),
         return_inverse=True,
     )
     is_found = np.zeros(len(true.damage), np.bool_)
@@ -207,10 +207,3 @@ def _members(buildings: Graded, areas: VectorLayer, numbers: Ints) -> Ints:
     """int64 (2, K): number of an area's name, and index of a building in it, once for each name."""
     area, building = shapely.STRtree(buildings.middles).query(areas.geometry, "intersects")
     return np.unique(np.stack([numbers.reshape(-1)[area], building]), axis=1)
-
-
-def _name(value: Any) -> str:
-    """Of an area; a whole number in a column that has nulls is read as 3.0."""
-    if value is None or (isinstance(value, float) and value != value):
-        return "(no name)"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -8,10 +8,10 @@ _FIGURES = ("precision", "recall", "f1")
 _FINDING = {"iou": "by IoU of 0.5 or more", "centroid": "by centroid"}
 _AREA_COLUMNS = {
     "buildings": "true",
-    "damaged": "damaged",
+    "damaged": "true damaged",
     "unclassified": "un-classified",
     "predicted": "predicted",
-    "predicted_damaged": "damaged",
+    "predicted_damaged": "predicted damaged",
     "not_assessed": "not assessed",
 }
 

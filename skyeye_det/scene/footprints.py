@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -14,7 +13,7 @@ from rasterio.features import rasterize
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.footprints import shared_out
-from skyeye_det.prediction.masks import EMPTY_CROP, Crop, crop_boxes, overlap
+from skyeye_det.prediction.masks import EMPTY_CROP, Crop, crop_boxes
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.vector_file import VectorLayer, bounds_text, read_layer
@@ -75,10 +74,10 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
     Raises:
         InputError: as ``read_layer``; ids that are empty or not unique; none on the grid.
     """
-    found = read_layer(Path(path)).projected(grid.crs)
+    found = _filled(path, grid)
     ids = None
     if id_column:
-        ids = column_texts(found, id_column, "--footprint-id")
+        ids = np.array(found.texts(id_column, "let --footprint-id name one of these"), object)
         values, counts = np.unique(ids.astype(str), return_counts=True)
         if counts.max() > 1 or "" in values:
             raise InputError(
@@ -97,29 +96,24 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
 
 def open_aoi(path: str, grid: Grid) -> shapely.Geometry:
     """The area of interest in the grid's CRS; InputError as ``read_layer``, or it lies outside."""
-    found = read_layer(Path(path)).projected(grid.crs)
+    found = _filled(path, grid)
     area = shapely.union_all(found.geometry)
     if not shapely.intersects(area, _extent(grid)):
         raise _outside(found, grid)
     return area
 
 
+def _filled(path: str, grid: Grid) -> VectorLayer:
+    layer = read_layer(Path(path))
+    if not len(layer):
+        raise InputError(f"{path}: expected polygons, found an empty layer; give another file")
+    return layer.projected(grid.crs)
+
+
 def _extent(grid: Grid) -> shapely.Polygon:
     left, top = grid.transform @ (0, 0)
     right, bottom = grid.transform @ (grid.width, grid.height)
     return shapely.box(left, bottom, right, top)
-
-
-def column_texts(layer: VectorLayer, column: str, option: str) -> np.ndarray:
-    """A column as texts (N,), ``""`` where it is null; InputError where there is none."""
-    values = layer.column(column, f"let {option} name one of these").tolist()
-    return np.array([_text(value) for value in values], object)
-
-
-def _text(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _outside(found: VectorLayer, grid: Grid) -> InputError:
@@ -149,27 +143,45 @@ def _crop(geometry: shapely.Geometry, shape: tuple[int, int]) -> Crop:
 
 def beside(found: Buildings, footprints: SceneFootprints) -> np.ndarray:
     """Numbers of the buildings that no footprint has: less than half of each lies in any of them."""
-    tree = shapely.STRtree(shapely.box(*_boxes([footprints.crops[index] for index in footprints.on_grid])))
+    numbers = footprints.on_grid
+    tree = shapely.STRtree(shapely.box(*_boxes([footprints.crops[index] for index in numbers])))
     pairs = tree.query(shapely.box(*_boxes(found.masks)), predicate="intersects")
-    covered = np.zeros(len(found), np.int64)
+    left = {building: found.masks[building][1].copy() for building in np.unique(pairs[0]).tolist()}
     for building, number in pairs.T.tolist():
-        covered[building] += overlap(found.masks[building], footprints.crops[footprints.on_grid[number]])
-    areas = np.array([np.count_nonzero(mask) for _, mask in found.masks], np.int64)
-    return np.flatnonzero(2 * covered < areas)
+        _take_out(left[building], found.masks[building][0], footprints.crops[numbers[number]])
+    kept = [
+        2 * np.count_nonzero(left.get(index, mask)) > np.count_nonzero(mask)
+        for index, (_, mask) in enumerate(found.masks)
+    ]
+    return np.flatnonzero(kept)
 
 
-def remarks(found: Buildings, footprints: SceneFootprints, resolution: float) -> list[str]:
+def _take_out(mask: np.ndarray, corner: tuple[int, int], crop: Crop) -> None:
+    """Clears the pixels of a crop in a mask whose first pixel is at ``corner``."""
+    (x, y), (u, v) = corner, crop[0]
+    left, top = max(u - x, 0), max(v - y, 0)
+    part = crop[1][max(y - v, 0) : y - v + mask.shape[0], max(x - u, 0) : x - u + mask.shape[1]]
+    mask[top : top + part.shape[0], left : left + part.shape[1]] &= ~part
+
+
+def remarks(
+    found: Buildings, footprints: SceneFootprints, grid: Grid, aoi: shapely.Geometry | None
+) -> list[str]:
     """What a person should know: how far footprints and image lie apart, and whether they fit at all.
 
     Args:
         found: buildings of the model, in px of the grid.
         footprints: on the same grid.
-        resolution: of the grid, m.
+        grid: of both.
+        aoi: area of interest, outside of which nothing was sought.
     """
     told = []
     if footprints.left_out:
         told.append(f"{footprints.left_out} footprints have no area, and no record")
-    boxes = _boxes([footprints.crops[index] for index in footprints.on_grid]).T
+    numbers = footprints.on_grid
+    if aoi is not None:
+        numbers = numbers[shapely.intersects(aoi, shapely.centroid(footprints.geometry[numbers]))]
+    boxes = _boxes([footprints.crops[index] for index in numbers]).T
     others = _boxes(found.masks).T
     tree = shapely.STRtree(shapely.points((others[:, :2] + others[:, 2:]) / 2))
     near, which = tree.query(shapely.box(*boxes.T), predicate="intersects")
@@ -180,7 +192,7 @@ def remarks(found: Buildings, footprints: SceneFootprints, resolution: float) ->
         )
     if len(near) >= _FEWEST:
         middles = [(each[:, :2] + each[:, 2:]) / 2 for each in (boxes[near], others[which])]
-        x, y = np.median(middles[1] - middles[0], axis=0) * resolution
+        x, y = np.median(middles[1] - middles[0], axis=0) * grid.resolution
         if np.hypot(x, y) > _LARGE_OFFSET:
             across, down = "west" if x < 0 else "east", "north" if y < 0 else "south"
             told.append(

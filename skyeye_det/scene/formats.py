@@ -17,7 +17,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
 from skyeye_det.scene.records import Records
 
-FORMATS = ("gpkg", "fgb", "geojson", "parquet")
+FORMATS = ("fgb", "geojson", "parquet")
 """Endings. GeoJSON and GeoParquet are in longitude and latitude (RFC 7946, OGC:CRS84), others as the grid."""
 
 _DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON"}
@@ -25,7 +25,7 @@ _DEGREES = CRS.from_epsg(4326)
 
 
 def write_format(path: Path, records: Records, crs: CRS, name: str) -> None:
-    """Writes records of a CRS in one of ``FORMATS`` but the first; InputError where that fails."""
+    """Writes records of a CRS in one of ``FORMATS``; InputError where that fails."""
     geometry = records.geometry if name == "fgb" else _in_degrees(records.geometry, crs)
     with whole_file(path) as partial:
         try:

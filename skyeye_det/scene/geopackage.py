@@ -24,7 +24,7 @@ from skyeye_det.scene.records import Records
 BUILDINGS = "buildings"
 
 MEANING = {
-    "building_id": "hash of the place: the same in every run on the same grid",
+    "building_id": "the footprint's, or a hash of the place: the same in every run on the same grid",
     "damage": "0 no-damage, 1 minor, 2 major, 3 destroyed; null: not assessed",
     "p_no_damage": "calibrated probability of the grade, 0..1; the four sum to 1; null: not assessed",
     "score": "how sure the model is that this is a building, 0..1",
@@ -100,31 +100,36 @@ def write_layer(
         ) from error
 
 
-def write_buildings(path: Path, records: Records, grid: Grid) -> None:
-    """Writes the layer of buildings, with the meaning of its columns."""
-    write_layer(path, BUILDINGS, records.geometry, records.columns, grid.crs, records.missing, MEANING)
+def write_records(path: Path, layer: str, records: Records, grid: Grid) -> None:
+    """Writes a layer of buildings, with the meaning of its columns."""
+    write_layer(path, layer, records.geometry, records.columns, grid.crs, records.missing, MEANING)
 
 
 def write_styles(path: Path, layers: Mapping[str, str]) -> None:
     """Writes ``layer_styles``, which QGIS applies when it opens the file; layer -> QML."""
-    with closing(sqlite3.connect(path)) as base, base:
-        base.execute(
-            "CREATE TABLE IF NOT EXISTS layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT,"
-            " f_table_catalog TEXT, f_table_schema TEXT, f_table_name TEXT, f_geometry_column TEXT,"
-            " styleName TEXT, styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,"
-            " owner TEXT, ui TEXT, update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
-        )
-        for layer, qml in layers.items():
+    try:
+        with closing(sqlite3.connect(path)) as base, base:
             base.execute(
-                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column,"
-                " styleName, styleQML, styleSLD, useAsDefault, description, owner)"
-                " VALUES ('', '', ?, 'geom', 'damage', ?, '', 1, 'SkyEye', '')",
-                (layer, qml),
+                "CREATE TABLE IF NOT EXISTS layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+                " f_table_catalog TEXT, f_table_schema TEXT, f_table_name TEXT, f_geometry_column TEXT,"
+                " styleName TEXT, styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,"
+                " owner TEXT, ui TEXT, update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
             )
-        base.execute(
-            "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier)"
-            " VALUES ('layer_styles', 'attributes', 'layer_styles')"
-        )
+            for layer, qml in layers.items():
+                base.execute(
+                    "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name,"
+                    " f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, owner)"
+                    " VALUES ('', '', ?, 'geom', 'damage', ?, '', 1, 'SkyEye', '')",
+                    (layer, qml),
+                )
+            base.execute(
+                "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier)"
+                " VALUES ('layer_styles', 'attributes', 'layer_styles')"
+            )
+    except sqlite3.Error as error:
+        raise InputError(
+            f"{path.parent}: styles cannot be written ({error}); is there room on the disk?"
+        ) from error
 
 
 def damage_style(expression: str = _REVIEWED) -> str:

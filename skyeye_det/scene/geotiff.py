@@ -54,7 +54,12 @@ def write_geotiff(
                 plain.replace(partial)
             else:
                 rasterio.shutil.copy(
-                    plain, partial, driver="COG", compress="deflate", overview_resampling=overviews
+                    plain,
+                    partial,
+                    driver="COG",
+                    compress="deflate",
+                    blocksize=BLOCK,
+                    overview_resampling=overviews,
                 )
             if _checksum(partial) != written:
                 raise full_disk(path)

@@ -10,7 +10,7 @@ from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.buildings import Ints, rank
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
-from skyeye_det.scene.vector_file import VectorLayer
+from skyeye_det.scene.vector_file import VectorLayer, middles
 
 _MEND = "give the damage.gpkg of an assessment"
 
@@ -29,12 +29,8 @@ class Graded:
 
     @property
     def middles(self) -> np.ndarray:
-        """(N,) shapely points: centroids, or where they lie outside, as in a courtyard, a point within."""
-        geometry = self.layer.geometry
-        middles = shapely.centroid(geometry)
-        outside = ~shapely.intersects(geometry, middles)
-        middles[outside] = shapely.point_on_surface(geometry[outside])
-        return middles
+        """(N,) shapely points, see ``vector_file.middles``."""
+        return middles(self.layer.geometry)
 
     @property
     def order(self) -> Ints:

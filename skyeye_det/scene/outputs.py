@@ -22,8 +22,8 @@ from skyeye_det.scene.geopackage import (
     BUILDINGS,
     damage_style,
     whole_geopackage,
-    write_buildings,
     write_layer,
+    write_records,
     write_styles,
 )
 from skyeye_det.scene.grid import Grid
@@ -37,6 +37,7 @@ PROBABILITY = "probability.tif"
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 
+_REVIEWED = "reviewed = 1 OR review_damage IS NOT NULL OR review_by <> '' OR review_note <> ''"
 _BOTH = "both"
 _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed
 
@@ -52,6 +53,7 @@ class Assessment:
         area_names: of these.
         sides: before and after.
         grid: of both.
+        aoi: area of interest in the grid's CRS; None: all of it.
     """
 
     records: Records
@@ -60,6 +62,7 @@ class Assessment:
     area_names: Sequence[str]
     sides: tuple[Side, Side]
     grid: Grid
+    aoi: shapely.Geometry | None = None
 
 
 def write_assessment(
@@ -67,7 +70,7 @@ def write_assessment(
     found: Assessment,
     store: PredictionStore,
     run: Mapping[str, Any],
-    formats: Sequence[str] = FORMATS[:1],
+    formats: Sequence[str] = (),
 ) -> tuple[float, str]:
     """Writes all files of an assessment to its folder.
 
@@ -76,10 +79,10 @@ def write_assessment(
         found: what is written.
         store: with what can be seen in each window.
         run: what ``run.json`` says.
-        formats: of ``FORMATS``; the first is always written.
+        formats: of ``FORMATS``, beside GeoPackage.
 
     Returns:
-        Share of the grid, 0..1, that both images show; the worst areas, for the terminal.
+        Share of the grid or the AOI, 0..1, that both images show; the worst areas, for the terminal.
 
     Raises:
         InputError: a file cannot be written.
@@ -87,10 +90,11 @@ def write_assessment(
     grid, records = found.grid, found.records
     cells, members = grid_cells(records)
     summary = area_columns(records, members)
-    covered, gaps, reasons, sizes = _coverage(store, grid)
+    covered, gaps, reasons = _coverage(store, grid, found.aoi)
+    sizes = np.asarray(shapely.area(gaps), np.float64)
     worst = ""
     with whole_geopackage(output / GEOPACKAGE) as place:
-        write_buildings(place, records, grid)
+        write_records(place, BUILDINGS, records, grid)
         if found.beside is not None:
             write_layer(
                 place, BESIDE, found.beside.geometry, found.beside.columns, grid.crs, found.beside.missing
@@ -109,31 +113,38 @@ def write_assessment(
     write_damage(output / RASTER, records, grid)
     write_probability(output / PROBABILITY, records, grid)
     _write_table(output / TABLE, summary, cells)
-    for name in formats:
-        if name != FORMATS[0]:
+    for name in FORMATS:
+        (output / f"damage.{name}").unlink(missing_ok=True)  # of another run
+        if name in formats:
             write_format(output / f"damage.{name}", records, grid.crs, name)
-    shown = 1 - float(sizes.sum()) / (grid.width * grid.height * grid.resolution**2)
+    seen = float(areas["area_m2"].sum())
+    shown = seen / max(seen + float(sizes.sum()), 1e-9)
     write_json(output / RUN, {**run, "seen_share": shown}, pretty=True)
     return shown, worst
 
 
 def require_unreviewed(output: Path) -> None:
-    """Raises InputError where an assessment holds grades by people, which a new one would lose."""
+    """Raises InputError where an assessment holds what people wrote, which a new one would lose."""
     path = output / GEOPACKAGE
     if not path.is_file():
         return
     try:
-        *_, (reviewed,) = pyogrio.raw.read(
-            path, layer=BUILDINGS, columns=["reviewed"], where="reviewed = 1", read_geometry=False
-        )
+        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        found = 0
+        for layer in (BUILDINGS, BESIDE):
+            if layer == BUILDINGS or layer in layers:
+                *_, (reviewed,) = pyogrio.raw.read(
+                    path, layer=layer, columns=["reviewed"], where=_REVIEWED, read_geometry=False
+                )
+                found += len(reviewed)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(
             f"{path}: expected an assessment, found something else; choose another --output"
         ) from error
-    if len(reviewed):
+    if found:
         raise InputError(
-            f"{path}: expected no building that people have reviewed, found {len(reviewed)}, whose review"
-            " would be lost; choose another --output"
+            f"{path}: expected no building that people have reviewed, found {found}, whose review would be"
+            " lost; choose another --output"
         )
 
 
@@ -151,8 +162,10 @@ def _short(value: Any) -> Any:
     return f"{value:.1f}" if isinstance(value, float) else value
 
 
-def _coverage(store: PredictionStore, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What both images show, and where one shows nothing: polygons in the grid's CRS, reasons, m²."""
+def _coverage(
+    store: PredictionStore, grid: Grid, aoi: shapely.Geometry | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What both images show of the AOI, and where one shows nothing: polygons in the grid's CRS, reasons."""
     pieces: dict[str, list[shapely.Geometry]] = {_BOTH: [], POST_UNSEEN: [], PRE_UNSEEN: []}
     for core, (before, after) in core_visibility(store, store.images[0]):
         offset = grid.transform @ grid.transform.translation(core.x0, core.y0)
@@ -161,18 +174,19 @@ def _coverage(store: PredictionStore, grid: Grid) -> tuple[np.ndarray, np.ndarra
             if there.any():
                 found = shapes(there.astype(np.uint8), mask=there, transform=offset)
                 pieces[kind] += [_polygon(geometry) for geometry, _ in found]
-    whole = {
-        kind: [
+    parts: dict[str, list[shapely.Geometry]] = {}
+    for kind, each in pieces.items():
+        whole = shapely.union_all(np.array(each, object))
+        if aoi is not None:
+            whole = shapely.intersection(whole, aoi)
+        parts[kind] = [
             part
-            for part in shapely.get_parts(shapely.union_all(np.array(each, object))).tolist()
-            if part.area >= _LEAST_GAP * grid.resolution**2
+            for part in shapely.get_parts(whole).tolist()
+            if part.geom_type == "Polygon" and part.area >= _LEAST_GAP * grid.resolution**2
         ]
-        for kind, each in pieces.items()
-    }
-    covered = np.array(whole.pop(_BOTH), object)
-    drawn = np.array([part for parts in whole.values() for part in parts], object)
-    reasons = np.array([kind for kind, parts in whole.items() for _ in parts], object)
-    return covered, drawn, reasons, np.asarray(shapely.area(drawn), np.float64)
+    covered = np.array(parts.pop(_BOTH), object)
+    drawn = np.array([part for each in parts.values() for part in each], object)
+    return covered, drawn, np.array([kind for kind, each in parts.items() for _ in each], object)
 
 
 def _sources(sides: tuple[Side, Side], crs: CRS) -> tuple[np.ndarray, dict[str, np.ndarray]]:

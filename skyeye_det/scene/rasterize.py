@@ -25,9 +25,7 @@ def write_damage(path: Path, records: Records, grid: Grid) -> None:
 
 def write_probability(path: Path, records: Records, grid: Grid) -> None:
     """Writes each building's four probabilities in percent; ``NOT_ASSESSED`` where there is none."""
-    percent = np.where(
-        records.is_assessed[:, None], np.rint(100 * np.nan_to_num(records.probabilities)), NOT_ASSESSED
-    )
+    percent = np.where(records.is_assessed[:, None], np.rint(100 * records.probabilities), NOT_ASSESSED)
     _write(path, records, percent, grid, NOT_ASSESSED, [f"p_{grade}, %" for grade in GRADES], "nearest")
 
 
@@ -49,6 +47,7 @@ def _write(
         "dtype": "uint8",
         "crs": grid.crs,
         "transform": grid.transform,
+        "nodata": empty,
     }
     write_geotiff(
         path,
@@ -66,7 +65,7 @@ def _painted(
     transform = grid.transform @ rasterio.Affine.translation(window.col_off, window.row_off)
     left, top = transform @ (0, 0)
     right, bottom = transform @ (window.width, window.height)
-    there = tree.query(shapely.box(left, bottom, right, top)).tolist()
+    there = np.sort(tree.query(shapely.box(left, bottom, right, top))).tolist()
     shape = window.height, window.width
     if not there:
         return np.full((values.shape[1], *shape), empty, np.uint8)

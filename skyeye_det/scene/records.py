@@ -18,7 +18,7 @@ from skyeye_det.scene import terms
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.shift import Shift
-from skyeye_det.scene.vector_file import valid_polygons
+from skyeye_det.scene.vector_file import middles, valid_polygons
 
 OUTLINES = ("right-angled", "simplified", "mask")
 OUTSIDE = "outside of the images"
@@ -33,7 +33,8 @@ class Records:
     """N buildings, column by column; a value that is not known is masked.
 
     Attributes:
-        geometry: (N,) shapely multipolygons in the grid's CRS, valid, without overlaps.
+        geometry: (N,) shapely multipolygons in the grid's CRS, valid; without overlaps but
+            for footprints, whose outlines stand.
         columns: name -> values (N,).
         missing: name -> bool (N,), where a column has no value.
     """
@@ -119,12 +120,12 @@ def _records(
     origin: Origin,
 ) -> Records:
     grid, count = origin.grid, len(kept)
-    middles = shapely.centroid(geometry)
+    points = shapely.centroid(geometry)
     assessed = np.asarray(status == ASSESSED)
     seen = np.ones((len(buildings), 3)) if buildings.seen is None else buildings.seen
     damage = buildings.damage[kept]
     probs = buildings.damage_probs[kept].astype(np.float64)
-    places = _place_ids(shapely.get_x(middles), shapely.get_y(middles), grid)
+    places = _place_ids(shapely.get_x(points), shapely.get_y(points), grid)
     columns: dict[str, np.ndarray] = {
         "building_id": np.array(places, object) if ids is None else ids,
         "damage": damage.astype(np.int32),
@@ -163,7 +164,7 @@ def records_in(records: Records, aoi: shapely.Geometry | None) -> Records:
     if aoi is None:
         return records
     shapely.prepare(aoi)
-    return records.of(shapely.intersects(aoi, shapely.centroid(records.geometry)))
+    return records.of(shapely.intersects(aoi, middles(records.geometry)))
 
 
 def _words(damage: np.ndarray, assessed: np.ndarray, words: dict, otherwise: str) -> np.ndarray:

@@ -8,13 +8,12 @@ import shapely
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT
-from skyeye_det.scene.footprints import SceneFootprints, column_texts, open_aoi, open_footprints
-from skyeye_det.scene.formats import FORMATS
+from skyeye_det.scene.footprints import SceneFootprints, open_aoi, open_footprints
 from skyeye_det.scene.grid import Grid, common_grid
 from skyeye_det.scene.rasters import Side, open_side
 from skyeye_det.scene.records import OUTLINES
 from skyeye_det.scene.shift import Shift
-from skyeye_det.scene.vector_file import VectorLayer, read_layer
+from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, read_layer
 
 AUTO, NONE = "auto", "none"
 _LARGEST_SHIFT = 1000
@@ -39,7 +38,7 @@ class AssessmentOptions:
         bands: numbers of red, green and blue, such as ``3,2,1``.
         shift: ``auto``, ``none`` or ``DX,DY`` px.
         outlines: of ``OUTLINES``.
-        formats: of ``FORMATS``.
+        formats: of ``scene.formats.FORMATS``, beside GeoPackage.
         window, overlap: px.
         shard: (k, n): only the k-th of n parts of the windows, from 1; who finds all done writes the results.
     """
@@ -67,7 +66,7 @@ class AssessmentOptions:
     bands: str | None = None
     shift: str = AUTO
     outlines: str = OUTLINES[0]
-    formats: list[str] | tuple[str, ...] = FORMATS[:1]
+    formats: list[str] | tuple[str, ...] = ()
     window: int = WINDOW
     overlap: int = OVERLAP
     shard: tuple[int, int] = (1, 1)
@@ -116,7 +115,7 @@ def _names(areas: VectorLayer | None, column: str | None) -> list[str]:
     if areas is None:
         return []
     if column:
-        return [str(name) for name in column_texts(areas, column, "--area-name")]
+        return areas.texts(column, "let --area-name name one of these", NO_NAME)
     return [str(number) for number in range(1, len(areas.geometry) + 1)]
 
 

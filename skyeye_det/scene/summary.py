@@ -13,6 +13,7 @@ import shapely
 from skyeye_det.damage import DamageClass
 from skyeye_det.scene import terms
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.vector_file import middles
 from skyeye_det.text_table import aligned
 
 CELL = 500.0
@@ -40,9 +41,9 @@ class Count:
     high: float
 
 
-def counts(records: Records, chosen: np.ndarray | None = None) -> list[Count]:
-    """A ``Count`` a grade, of all assessed buildings or those of bool (N,)."""
-    assessed = records.is_assessed if chosen is None else records.is_assessed & chosen
+def counts(records: Records) -> list[Count]:
+    """A ``Count`` a grade, of the assessed buildings."""
+    assessed = records.is_assessed
     probs = records.probabilities[assessed]
     expected, deviation = probs.sum(axis=0), np.sqrt((probs * (1 - probs)).sum(axis=0))
     labelled = np.bincount(records.columns["damage"][assessed], minlength=len(DamageClass))
@@ -62,13 +63,9 @@ def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, n
     """Columns of areas, from the numbers of the buildings in each."""
     rows = []
     for numbers in members:
-        chosen = np.zeros(len(records), np.bool_)
-        chosen[numbers] = True
-        found = counts(records, chosen)
-        row: dict[str, float] = {
-            "buildings": len(numbers),
-            "assessed": int((records.is_assessed & chosen).sum()),
-        }
+        inside = records.of(numbers)
+        found = counts(inside)
+        row: dict[str, float] = {"buildings": len(inside), "assessed": int(inside.is_assessed.sum())}
         for name, count in zip(terms.GRADES, found, strict=True):
             row |= {
                 name: count.labelled,
@@ -87,20 +84,20 @@ def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, n
 
 def grid_cells(records: Records) -> tuple[np.ndarray, list[np.ndarray]]:
     """Squares of ``CELL`` m that hold buildings' middles, and the numbers of the buildings in each."""
-    middles = shapely.centroid(records.geometry)
-    places = np.stack([shapely.get_x(middles), shapely.get_y(middles)], axis=1) // CELL
+    points = middles(records.geometry)
+    places = np.stack([shapely.get_x(points), shapely.get_y(points)], axis=1) // CELL
     cells, inverse = np.unique(places.astype(np.int64), axis=0, return_inverse=True)
     x, y = (cells * CELL).T if len(cells) else (np.zeros(0), np.zeros(0))
-    order = inverse.reshape(-1)
-    return shapely.box(x, y, x + CELL, y + CELL), [
-        np.flatnonzero(order == each) for each in range(len(cells))
-    ]
+    numbers = inverse.reshape(-1)
+    ends = np.cumsum(np.bincount(numbers, minlength=len(cells)))
+    members = np.split(np.argsort(numbers, kind="stable"), ends)[: len(cells)]
+    return shapely.box(x, y, x + CELL, y + CELL), members
 
 
 def polygon_members(records: Records, polygons: np.ndarray) -> list[np.ndarray]:
     """Numbers of the buildings whose middles each polygon (K,) holds."""
-    middles = shapely.STRtree(shapely.centroid(records.geometry))
-    return [np.sort(middles.query(each, predicate="intersects")) for each in polygons]
+    tree = shapely.STRtree(middles(records.geometry))
+    return [np.sort(tree.query(each, predicate="intersects")) for each in polygons]
 
 
 def worst_areas(names: Sequence[str], summary: dict[str, np.ndarray], most: int = 5) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -13,9 +14,15 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError, shown
+from skyeye_det.files import open_plain
 
 _FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
+NO_NAME = "(no name)"
+"""Of an area."""
+
 _LISTED = 12
+_START = 1024  # bytes
+_VIRTUAL = b"<OGRVRTDataSource"
 _AREAL = (
     shapely.GeometryType.POLYGON,
     shapely.GeometryType.MULTIPOLYGON,
@@ -57,6 +64,10 @@ class VectorLayer:
             )
         return self.columns[name]
 
+    def texts(self, name: str, mend: str, null: str = "") -> list[str]:
+        """A column as N texts; a whole number in a column that has nulls is read as 3.0."""
+        return [_text(value, null) for value in self.column(name, mend).tolist()]
+
     def projected(self, crs: CRS) -> "VectorLayer":
         """The layer in another CRS; InputError where that does not reach all of it."""
         if crs == self.crs:
@@ -89,6 +100,10 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     """
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: no such file")
+    if path.is_file() and _VIRTUAL in _start(path):
+        raise InputError(
+            f"{path}: expected a file of polygons, found one that names other files; give the one it names"
+        )
     try:
         layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
         if len(layers) > 1 and preferred not in layers:
@@ -131,6 +146,14 @@ def valid_polygons(geometry: np.ndarray) -> np.ndarray:
     return result
 
 
+def middles(geometry: np.ndarray) -> np.ndarray:
+    """Points (N,) by which buildings lie in an area: centroids, or where these are outside a point within."""
+    found = shapely.centroid(geometry)
+    outside = ~shapely.intersects(geometry, found)
+    found[outside] = shapely.point_on_surface(geometry[outside])
+    return found
+
+
 def polygonal(geometry: shapely.Geometry) -> shapely.MultiPolygon:
     """The polygons of a geometry, valid; its points and lines are left out."""
     pieces = [each for each in shapely.get_parts(geometry) if shapely.get_dimensions(each) == 2]
@@ -153,6 +176,11 @@ def bounds_text(bounds: np.ndarray) -> str:
     return f"({', '.join(f'{value:.{digits}f}' for value in bounds.tolist())})"
 
 
+def _start(path: Path) -> bytes:
+    with open_plain(path) as file:
+        return file.read(_START)
+
+
 def _crs(path: Path, text: str | None) -> CRS:
     try:
         if text:
@@ -167,6 +195,12 @@ def _crs(path: Path, text: str | None) -> CRS:
 def _nullable(values: np.ndarray) -> np.ndarray:
     """True, False or None, of booleans, which are read as 0, 1 and NaN where some are null."""
     return np.array([None if value != value else bool(value) for value in values.tolist()], object)
+
+
+def _text(value: Any, null: str) -> str:
+    if value is None or value != value:
+        return null
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _listed(names: list[str]) -> str:

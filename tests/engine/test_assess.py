@@ -165,7 +165,7 @@ def test_what_people_have_reviewed_is_not_written_over(pair, rule, weights, tmp_
     with closing(sqlite3.connect(output / "damage.gpkg")) as base, base:
         for name in [row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]:
             base.execute(f'DROP TRIGGER "{name}"')  # they call functions that sqlite3 lacks
-        base.execute("UPDATE buildings SET reviewed = 1, review_damage = 2 WHERE fid = 1")
+        base.execute("UPDATE buildings SET review_damage = 2 WHERE fid = 1")
     before = (output / "damage.gpkg").read_bytes()
     with pytest.raises(InputError, match="people have reviewed, found 1.*choose another --output"):
         run(pair, output, weights, rule, "--outlines", "mask")
@@ -203,7 +203,7 @@ def test_footprints_areas_and_formats(pair, rule, weights, tmp_path, capsys) -> 
     aoi = written(tmp_path / "aoi.gpkg", square(0, 0, 390))
     output = tmp_path / "out"
     words = ["--footprints", footprints, "--footprint-id", "key", "--areas", districts, "--area-name", "name"]
-    run(pair, output, weights, rule, *words, "--aoi", aoi, "--formats", "gpkg", "fgb", "geojson", "parquet")
+    run(pair, output, weights, rule, *words, "--aoi", aoi, "--formats", "fgb", "geojson", "parquet")
     found = layer(output)
     assert set(found["building_id"]) == {f"house {k}" for k in range(len(known))} - {
         "house 3"

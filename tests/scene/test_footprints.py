@@ -77,19 +77,21 @@ def test_buildings_that_no_footprint_has_are_told_apart(tmp_path: Path) -> None:
     model = buildings((12, 12, 18, 18), (60, 10, 20, 20), (200, 200, 10, 10), (60, 10, 7, 20))
     assert beside(model, open_footprints(path, None, GRID)).tolist() == [1, 2]
     assert len(model.of(np.array([1, 2]))) == 2
+    twice = written(tmp_path / "b.gpkg", place(200, 200, 3, 10), place(200, 200, 3, 10))  # 30 % twice
+    assert 2 in beside(model, open_footprints(twice, None, GRID))
 
 
 def test_a_shift_against_the_image_and_another_date_are_told(tmp_path: Path) -> None:
     places = [(20 + 40 * (k % 8), 20 + 40 * (k // 8), 16, 16) for k in range(40)]
     path = written(tmp_path / "a.gpkg", *(place(*each) for each in places))
     footprints = open_footprints(path, None, GRID)
-    assert remarks(buildings(*places), footprints, 0.5) == []
+    assert remarks(buildings(*places), footprints, GRID, None) == []
     moved = buildings(*((x + 6, y - 4, w, h) for x, y, w, h in places))
-    (told,) = remarks(moved, footprints, 0.5)
+    (told,) = remarks(moved, footprints, GRID, None)
     assert "3.0 m east and 2.0 m north" in told
-    (told,) = remarks(buildings(*places[:10]), footprints, 0.5)
+    (told,) = remarks(buildings(*places[:10]), footprints, GRID, None)
     assert "75% of the footprints" in told
-    assert len(remarks(buildings(), footprints, 0.5)) == 1
+    assert len(remarks(buildings(), footprints, GRID, None)) == 1
 
 
 def test_an_area_of_interest_keeps_what_lies_in_it(tmp_path: Path) -> None:
@@ -104,6 +106,12 @@ def test_an_area_of_interest_keeps_what_lies_in_it(tmp_path: Path) -> None:
 
 
 def test_bad_footprints_are_one_sentence(tmp_path: Path) -> None:
+    none = written(tmp_path / "none.gpkg", key=[])
+    with pytest.raises(InputError, match="expected polygons, found an empty layer"):
+        open_footprints(none, "key", GRID)
+    (tmp_path / "a.vrt").write_text("<OGRVRTDataSource></OGRVRTDataSource>")
+    with pytest.raises(InputError, match="found one that names other files"):
+        open_footprints(str(tmp_path / "a.vrt"), None, GRID)
     far = moved_by(place(0, 0, 9, 9), 90000, 0)
     twice = written(tmp_path / "twice.gpkg", place(0, 0, 9, 9), place(20, 0, 9, 9), key=["a", "a"])
     empty = written(tmp_path / "empty.gpkg", place(0, 0, 9, 9), key=[""])
