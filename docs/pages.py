@@ -167,6 +167,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str: 
     own = page.file.src_uri
     source = ROOT / OUTSIDE[own] if own in OUTSIDE else DOCS / own
     places = {(ROOT / file).resolve(): name for name, file in OUTSIDE.items()}
+    places[ROOT / "skyeye_det" / "models" / "README.md"] = "models.md"
 
     def led(found: re.Match[str]) -> str:
         place = (source.parent / found[1]).resolve()

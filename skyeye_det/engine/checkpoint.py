@@ -148,12 +148,16 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
     def load_damage_map(self, path: str) -> None:
         """Begins the hybrid's damage map with the damage half of a semantic FPN's checkpoint.
 
+        Args:
+            path: of a ``.pth`` or ``.safetensors`` file.
+
         Raises:
-            InputError: as ``load``, the model has no such map, or the checkpoint is of another network.
+            InputError: no such file, no tensors, no such map in the model, or those of another network.
         """
         self._require(path)
         try:
-            begun = damage_map_weights(self._torch_load(path)["model"])
+            whole = load_file(path) if path.endswith(".safetensors") else self._torch_load(path)["model"]
+            begun = damage_map_weights(whole)
         except _BROKEN as error:
             raise _no_tensors(path, error) from error
         own = {key: value for key, value in self.model.state_dict().items() if key.startswith(DAMAGE_MAP)}

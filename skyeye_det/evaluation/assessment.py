@@ -86,7 +86,7 @@ def tune_assessment(
     """Tunes a rule for an assessment on all tiles, and rules on all but each fold to judge it by.
 
     Args:
-        tiles: with predictions of one model.
+        tiles: with predictions of one model; their images show all of them, so that every building counts.
         options: folds, seed, workers and draws, or a given rule; ``pixels_for`` has no effect.
 
     Returns:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
+from safetensors.torch import save_file
 from tiny_model import CONFIGS, tiny_config, training_input
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
@@ -69,6 +70,11 @@ def test_the_second_step_begins_with_the_map_of_a_semantic_fpn(tmp_path: Path) -
     SkyeyeCheckpointer(semantic, str(tmp_path)).save("fpn")
     model = build_pair_model(tiny_config(MODEL__META_ARCHITECTURE="FootprintRCNN", **DENSE))
     SkyeyeCheckpointer(model).load_damage_map(str(tmp_path / "fpn.pth"))
+    save_file(semantic.state_dict(), tmp_path / "fpn.safetensors")
+    again = build_pair_model(tiny_config(MODEL__META_ARCHITECTURE="FootprintRCNN", **DENSE))
+    SkyeyeCheckpointer(again).load_damage_map(str(tmp_path / "fpn.safetensors"))
+    first, second = (each.damage_map.state_dict() for each in (model, again))
+    assert all(torch.equal(first[key], second[key]) for key in first)
     pair = training_input([0], side=64)
     image = model.preprocess_image([pair]).tensor
     with torch.no_grad():
