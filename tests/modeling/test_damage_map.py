@@ -70,7 +70,8 @@ def test_the_second_step_begins_with_the_map_of_a_semantic_fpn(tmp_path: Path) -
     SkyeyeCheckpointer(semantic, str(tmp_path)).save("fpn")
     model = build_pair_model(tiny_config(MODEL__META_ARCHITECTURE="FootprintRCNN", **DENSE))
     SkyeyeCheckpointer(model).load_damage_map(str(tmp_path / "fpn.pth"))
-    save_file(semantic.state_dict(), tmp_path / "fpn.safetensors")
+    state = {key: value.contiguous() for key, value in semantic.state_dict().items()}
+    save_file(state, tmp_path / "fpn.safetensors")
     again = build_pair_model(tiny_config(MODEL__META_ARCHITECTURE="FootprintRCNN", **DENSE))
     SkyeyeCheckpointer(again).load_damage_map(str(tmp_path / "fpn.safetensors"))
     first, second = (each.damage_map.state_dict() for each in (model, again))
