@@ -18,7 +18,7 @@ CONFIGS = [
 ]
 """configs/ goes with the installed package, as data."""
 DASK = "dask[distributed]>=2024.12"  # first tested on Python 3.13
-"""Other workers' windows, `skyeye assess --engine dask`; here and in the tests."""
+"""For `skyeye assess --engine dask`, and its tests."""
 
 setup(
     name="skyeye-det",

@@ -1,4 +1,4 @@
-"""Says in one sentence what is missing before a step that needs torch and detectron2 begins."""
+"""Says in one sentence what is missing before a step that needs torch and detectron2, or Dask, begins."""
 
 import sys
 from importlib.util import find_spec
@@ -7,6 +7,10 @@ from skyeye_det.errors import MissingDependencyError
 
 DETECTRON2_MODULES = ("torch", "torchvision", "detectron2", "fvcore")
 """What building, training and running the model imports, whatever its config says."""
+
+
+DASK_MODULES = ("dask", "distributed")
+"""What `--engine dask` imports."""
 
 
 def require_detectron2(step: str = "this step") -> None:
@@ -24,4 +28,14 @@ def require_detectron2(step: str = "this step") -> None:
             f"{step} needs {', '.join(missing)}, not installed for {sys.executable}: run `make env` in the "
             "checkout and use .venv/bin/python, or, beside your own torch and detectron2, "
             '`pip install -e ".[train]"` (README.md, Install).'
+        )
+
+
+def require_dask(step: str) -> None:
+    """Checks that Dask is installed, without importing it; arguments and errors of ``require_detectron2``."""
+    missing = [module for module in DASK_MODULES if find_spec(module) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{step} needs {', '.join(missing)}, not installed for {sys.executable}: run "
+            '`pip install "skyeye_det[dask]"`, or `pip install -e ".[dask]"` in the checkout.'
         )

@@ -166,6 +166,11 @@ def files_sha256(paths: Iterable[Path], *, named: bool = True) -> str:
     return digest.hexdigest()
 
 
+def absolute_file(path: str) -> str:
+    """A file's path from the root on, for processes in other folders; other names stay as they are."""
+    return os.path.abspath(path) if os.path.isfile(path) else path  # noqa: PTH100, PTH113 - keeps links
+
+
 def require_writable(path: str | os.PathLike[str]) -> None:
     """Fails now rather than after the work whose result goes to ``path``, which stays as it is.
 

@@ -70,7 +70,7 @@ def ordered_map(
             future.cancel()
         # Python takes a thread whose joining was interrupted for ended, and leaves a worker that still
         # starts without the semaphores that it looks for.
-        with _signals_held_back():
+        with signals_held_back():
             pool.shutdown()
 
 
@@ -78,14 +78,14 @@ def _submitted(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> "Future[list[Result]]":
     try:
-        with _signals_held_back():
+        with signals_held_back():
             return pool.submit(_results, function, items)
     except OSError as error:  # the pipe to a worker that was killed while starting
         raise BrokenProcessPool from error
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Lets a signal wait for the end of the block: a worker started by half says so by a traceback.
 
     What is started inside never sees the terminal's Ctrl-C, which is meant for its parent.

@@ -17,7 +17,7 @@ from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.records import OUTLINES
-from skyeye_det.scene.request import AUTO, AssessmentOptions, open_request
+from skyeye_det.scene.request import AUTO, LOCAL, AssessmentOptions, open_request
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -53,6 +53,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--overlap", type=whole, default=OVERLAP, help=f"px (default: {OVERLAP})")
     shard = "K/N: only a part of the windows; the run that finds all of them done writes the results"
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
+    engine = "local; dask: processes here, one a GPU; dask://HOST:PORT: a running cluster, on shared files"
+    parser.add_argument("--engine", default=LOCAL, metavar="E", help=f"{engine} (default: {LOCAL})")
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,7 @@
 """From two sides of a scene to its records: predict window by window, keep, decide, write."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,14 +96,77 @@ class SceneStores:
     found: PredictionStore
     known: PredictionStore | None
 
+    @property
+    def each(self) -> tuple[PredictionStore, ...]:
+        """The one, or both."""
+        return (self.found,) if self.known is None else (self.found, self.known)
+
+    def lack(self, window: Window) -> bool:
+        """Whether a window is not predicted yet, or its footprints are not."""
+        return not all(store.holds(store.images[0], window) for store in self.each)
+
     def missing(self) -> int:
         """How many windows are not predicted yet."""
-        stores = [self.found, *([self.known] if self.known else [])]
-        return max(len(store.missing(store.images[0])) for store in stores)
+        return max(len(store.missing(store.images[0])) for store in self.each)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTask:
+    """A window that is to be predicted.
+
+    Attributes:
+        window: its place.
+        crops: of the footprints that it classifies, in px of the grid.
+    """
+
+    window: Window
+    crops: list[Crop]
+
+
+Engine = Callable[[Models, Scene, SceneStores, Sequence[WindowTask]], Iterator[WindowTask]]
+"""What predicts windows and keeps them, as ``keep_windows``: here or elsewhere, in any order."""
+
+
+def keep_windows(
+    models: Models, scene: Scene, stores: SceneStores, tasks: Sequence[WindowTask]
+) -> Iterator[WindowTask]:
+    """Predicts windows in this process, one after the other, but for what is kept already.
+
+    Args:
+        models: one, or several whose predictions are merged.
+        scene: what is seen.
+        stores: where predictions are kept.
+        tasks: the windows.
+
+    Yields:
+        Each window as soon as it is kept.
+
+    Raises:
+        InputError: a file cannot be read or written, or the memory is too small.
+    """
+    todo = {task.window: task for task in tasks if stores.lack(task.window)}
+    if not todo:
+        return
+    image = stores.found.images[0]
+    with faults_reported():
+        models.load()
+        for place, pixels, seen in _read_ahead(scene, list(todo)):
+            shows = bool(seen[0].any()) and scene.meets_aoi(place)
+            if not stores.found.holds(image, place):
+                found = models.predict(pixels) if shows else _nothing(place)
+                keep_window(stores.found, image, place, found, seen)
+            if stores.known is not None and not stores.known.holds(image, place):
+                crops = [cut_to(crop, place) for crop in todo[place].crops]
+                keep_window(stores.known, image, place, _classified(models, pixels, crops, place), seen)
+            yield todo[place]
 
 
 def keep_scene(
-    models: Models, scene: Scene, options: AssessmentOptions, footprints: SceneFootprints | None
+    models: Models,
+    scene: Scene,
+    options: AssessmentOptions,
+    footprints: SceneFootprints | None,
+    engine: Engine = keep_windows,
 ) -> SceneStores:
     """Predicts the windows of a scene that an earlier, killed run has left.
 
@@ -113,6 +176,7 @@ def keep_scene(
         options: predictions go to ``parts/`` of the output, those of footprints to a folder in it; the
             windows, and which of them are this shard's.
         footprints: outlines to classify beside.
+        engine: what predicts them.
 
     Raises:
         InputError: the folder holds an assessment of something else, or a file cannot be read.
@@ -121,28 +185,22 @@ def keep_scene(
     parts, origin, cut = options.output / PARTS, models.origin(), (options.window, options.overlap)
     found = PredictionStore.create(parts, (image,), *cut, origin)
     windows = found.windows(image)
-    known, shared = None, dict[Window, list[int]]()
+    known, tasks = None, [WindowTask(window, []) for window in windows]
     if footprints is not None:
         digest = footprints.digest
         folder = parts / f"footprints-{digest[:12]}"
         known = PredictionStore.create(folder, (image,), *cut, origin | {"footprints_sha256": digest})
-        shared = dict(zip(windows, footprints.shared_out(windows), strict=True))
-    lacking = {"found": set(found.missing(image)), "known": set(known.missing(image)) if known else set()}
+        for task, indices in zip(tasks, footprints.shared_out(windows), strict=True):
+            task.crops.extend(footprints.crops[index] for index in indices)
+    stores = SceneStores(found, known)
     number, shards = options.shard
-    own = windows[number - 1 :: shards]
-    todo = [each for each in own if any(each in missing for missing in lacking.values())]
+    own = tasks[number - 1 :: shards]
+    todo = [task for task in own if stores.lack(task.window)]
     print(f"{len(own)} windows, {len(own) - len(todo)} of them predicted before")
     if todo:
-        models.load()
-    with faults_reported():
-        for place, pixels, seen in progress(_read_ahead(scene, todo), len(todo), "predict", "window"):
-            shows = bool(seen[0].any()) and scene.meets_aoi(place)
-            if place in lacking["found"]:
-                keep_window(found, image, place, models.predict(pixels) if shows else _nothing(place), seen)
-            if known is not None and footprints is not None and place in lacking["known"]:
-                crops = [cut_to(footprints.crops[index], place) for index in shared[place]]
-                keep_window(known, image, place, _classified(models, pixels, crops, place), seen)
-    return SceneStores(found, known)
+        for _ in progress(engine(models, scene, stores, todo), len(todo), "predict", "window"):
+            pass
+    return stores
 
 
 def _classified(models: Models, pixels: np.ndarray, crops: list[Crop], window: Window) -> InstancePrediction:
@@ -174,7 +232,7 @@ def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: D
     )
 
 
-def _read_ahead(scene: Scene, windows: list[Window]) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+def _read_ahead(scene: Scene, windows: Sequence[Window]) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
     """Windows with uint8 (6, h, w) and bool (2, h, w); the next is read while one is predicted."""
     before, after = scene.readers()
 

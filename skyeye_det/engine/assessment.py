@@ -5,16 +5,19 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skyeye_det import __version__
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.assessing import (
+    Engine,
     Scene,
     SceneStores,
     estimated_shift,
     keep_scene,
+    keep_windows,
     known_buildings,
     scene_buildings,
 )
@@ -24,7 +27,7 @@ from skyeye_det.released import released_model
 from skyeye_det.scene.footprints import beside, remarks
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, Assessment, require_unreviewed, write_assessment
 from skyeye_det.scene.records import Origin, Records, building_records, footprint_records, records_in
-from skyeye_det.scene.request import AssessmentOptions, Request
+from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
 from skyeye_det.scene.shift import Shift
 from skyeye_det.scene.summary import summary_table
 
@@ -50,7 +53,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
         require_unreviewed(options.output)
         shift = request.shift or estimated_shift(request.pre, request.post, request.grid)
         scene = Scene(request.pre, request.post, request.grid, shift, request.aoi)
-        stores = keep_scene(models, scene, options, request.footprints)
+        stores = keep_scene(models, scene, options, request.footprints, _engine(options.engine))
         if left := stores.missing():
             print(f"shard {number} of {shards} is done; {left} windows are left to the others")
             return None
@@ -86,6 +89,14 @@ def _model(options: AssessmentOptions) -> tuple[Models, DecisionRule, str]:
     models = Models(files, list(options.opts))
     named = options.decisions or (released.rule("assessment") if released else None)
     return models, models.rule() if named is None else read_rule(named), Path(name).name
+
+
+def _engine(name: str) -> Engine:
+    if name == LOCAL:
+        return keep_windows
+    from skyeye_det.engine.dask_engine import keep_on_cluster  # Dask is an extra
+
+    return partial(keep_on_cluster, name)
 
 
 def _texts(

@@ -21,7 +21,7 @@ from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
-from skyeye_det.files import files_sha256
+from skyeye_det.files import absolute_file, files_sha256
 from skyeye_det.modeling.backbones import folded_network
 from skyeye_det.prediction.footprints import Footprints, mean_damage
 from skyeye_det.prediction.merging import merge_predictions, pooled_damage
@@ -73,6 +73,10 @@ class ModelFiles:
     weights: str
     views: str = "none"
 
+    def absolute(self) -> "ModelFiles":
+        """The same files, named from the root on where they are there."""
+        return ModelFiles(absolute_file(self.config_file), absolute_file(self.weights), self.views)
+
 
 def ensemble(
     config_files: Sequence[str], weights: Sequence[str], views: Sequence[str] = ()
@@ -119,7 +123,7 @@ class Models:
     """
 
     def __init__(self, files: Sequence[ModelFiles], overrides: Sequence[str] = (), precision: str = "fp32"):
-        self.files, self._precision = tuple(files), precision
+        self.files, self._overrides, self._precision = tuple(files), tuple(overrides), precision
         self.configs = [load_config(each.config_file, overrides) for each in files]
         formats = {cfg.INPUT.FORMAT for cfg in self.configs}
         if len(formats) > 1:
@@ -131,6 +135,10 @@ class Models:
         self._autocast = autocast(precision, torch.device(self.configs[0].MODEL.DEVICE))
         self._networks: list[nn.Module] = []
         self.full_windows = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes get files and settings, no weights: they build networks on their own devices."""
+        return Models, ([each.absolute() for each in self.files], self._overrides, self._precision)
 
     @property
     def cfg(self) -> CfgNode:

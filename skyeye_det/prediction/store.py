@@ -173,13 +173,13 @@ class PredictionStore:
         """File of what can be seen in a window, see ``prediction.visibility``."""
         return self.path(image, window).with_suffix(".seen")
 
+    def holds(self, image: KeptImage, window: Window) -> bool:
+        """Whether a window is predicted already."""
+        return self.path(image, window).is_file() and self.seen_path(image, window).is_file()
+
     def missing(self, image: KeptImage) -> list[Window]:
         """Windows that are not predicted yet."""
-        return [
-            window
-            for window in self.windows(image)
-            if not (self.path(image, window).is_file() and self.seen_path(image, window).is_file())
-        ]
+        return [window for window in self.windows(image) if not self.holds(image, window)]
 
     def save(self, image: KeptImage, window: Window, prediction: Prediction) -> None:
         """Keeps what was seen in a window; InputError where it cannot be written."""

@@ -1,11 +1,13 @@
 """What is asked of an assessment, and the files that it names, opened and checked."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import shapely
 
-from skyeye_det.errors import InputError
+from skyeye_det.dependencies import require_dask
+from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT
 from skyeye_det.scene.footprints import SceneFootprints, open_aoi, open_footprints
@@ -16,7 +18,9 @@ from skyeye_det.scene.shift import Shift
 from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, read_layer
 
 AUTO, NONE = "auto", "none"
+LOCAL = "local"
 _LARGEST_SHIFT = 1000
+_DASK = re.compile(r"dask(\+tls)?://[^/\s]+:\d+|dask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,8 @@ class AssessmentOptions:
         formats: of ``scene.formats.FORMATS``, beside GeoPackage.
         window, overlap: px.
         shard: (k, n): only the k-th of n parts of the windows, from 1; who finds all done writes the results.
+        engine: where windows are predicted: ``local``, in this process; ``dask``, by processes of this
+            machine; ``dask://HOST:PORT``, by a Dask cluster that runs already, ``dask+tls://`` with TLS.
     """
 
     pre: list[str]
@@ -70,6 +76,7 @@ class AssessmentOptions:
     window: int = WINDOW
     overlap: int = OVERLAP
     shard: tuple[int, int] = (1, 1)
+    engine: str = LOCAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,7 @@ class Request:
 
 def open_request(options: AssessmentOptions) -> Request:
     """Opens and checks all that an assessment reads but for the model; InputError where it cannot be used."""
+    _check_engine(options)
     shift = _given_shift(options.shift)
     pre = open_side("pre", list(options.pre), options.pre_crs, options.bands)
     post = open_side("post", list(options.post), options.post_crs, options.bands)
@@ -109,6 +117,22 @@ def open_request(options: AssessmentOptions) -> Request:
         areas = read_layer(Path(options.areas)).projected(grid.crs)
     aoi = open_aoi(options.aoi, grid) if options.aoi else None
     return Request(pre, post, grid, shift, aoi, footprints, areas, _names(areas, options.area_name))
+
+
+def _check_engine(options: AssessmentOptions) -> None:
+    if options.engine == LOCAL:
+        return
+    if not _DASK.fullmatch(options.engine):
+        raise InputError(
+            f"--engine: expected local, dask, dask://HOST:PORT or dask+tls://HOST:PORT, found"
+            f" {shown(options.engine)}"
+        )
+    if options.shard != (1, 1):
+        raise InputError(
+            f"--shard: expected none with --engine {options.engine}, whose workers share the windows out"
+            " among themselves; leave it out"
+        )
+    require_dask(f"--engine {options.engine}")
 
 
 def _names(areas: VectorLayer | None, column: str | None) -> list[str]:
