@@ -38,6 +38,10 @@ class InputError(Exception):
         return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
 
 
+class BusyFolderError(InputError):
+    """Another run is at a folder."""
+
+
 class MissingDependencyError(InputError):
     """A package that the wanted step needs is not installed."""
 

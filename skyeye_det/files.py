@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
-from skyeye_det.errors import InputError, printable
+from skyeye_det.errors import BusyFolderError, InputError, printable
 
 _NAMED = 3
 """Differences that a message names."""
@@ -63,7 +63,8 @@ def sole_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
         folder: made where it is not there.
 
     Raises:
-        InputError: another run is at it, or it cannot be made.
+        BusyFolderError: another run is at it.
+        InputError: it cannot be made.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def sole_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
     try:
         if not _is_locked(place):
-            raise InputError(
+            raise BusyFolderError(
                 f"{folder}: another run writes to it; wait for its end, or choose another folder"
             )
         yield

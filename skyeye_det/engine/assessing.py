@@ -1,4 +1,4 @@
-"""From two sides of a scene to its records: predict window by window, keep, decide, write."""
+"""A scene of two sides predicted window by window, kept, and decided."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
-from skyeye_det.files import json_bytes
+from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to
 from skyeye_det.prediction.masks import Crop
 from skyeye_det.prediction.prediction import InstancePrediction
@@ -157,7 +157,10 @@ def keep_windows(
                 keep_window(stores.found, image, place, found, seen)
             if stores.known is not None and not stores.known.holds(image, place):
                 crops = [cut_to(crop, place) for crop in todo[place].crops]
-                keep_window(stores.known, image, place, _classified(models, pixels, crops, place), seen)
+                given = Footprints(crops, (place.height, place.width))
+                unknown = given.prediction(np.full((len(crops), NUM_DAMAGE_CLASSES), 0.25, np.float32))
+                graded = models.classify(pixels, given) if crops and shows else unknown
+                keep_window(stores.known, image, place, graded, seen)
             yield todo[place]
 
 
@@ -183,13 +186,15 @@ def keep_scene(
     """
     image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
     parts, origin, cut = options.output / PARTS, models.origin(), (options.window, options.overlap)
-    found = PredictionStore.create(parts, (image,), *cut, origin)
+    known, digest = None, footprints.digest if footprints else ""
+    with sole_writer(parts):  # shards begin together
+        found = PredictionStore.create(parts, (image,), *cut, origin)
+        if footprints is not None:
+            folder = parts / f"footprints-{digest[:12]}"
+            known = PredictionStore.create(folder, (image,), *cut, origin | {"footprints_sha256": digest})
     windows = found.windows(image)
-    known, tasks = None, [WindowTask(window, []) for window in windows]
+    tasks = [WindowTask(window, []) for window in windows]
     if footprints is not None:
-        digest = footprints.digest
-        folder = parts / f"footprints-{digest[:12]}"
-        known = PredictionStore.create(folder, (image,), *cut, origin | {"footprints_sha256": digest})
         for task, indices in zip(tasks, footprints.shared_out(windows), strict=True):
             task.crops.extend(footprints.crops[index] for index in indices)
     stores = SceneStores(found, known)
@@ -201,11 +206,6 @@ def keep_scene(
         for _ in progress(engine(models, scene, stores, todo), len(todo), "predict", "window"):
             pass
     return stores
-
-
-def _classified(models: Models, pixels: np.ndarray, crops: list[Crop], window: Window) -> InstancePrediction:
-    given = Footprints(crops, (window.height, window.width))
-    return models.classify(pixels, given) if crops else given.prediction(np.zeros((0, 4), np.float32))
 
 
 def scene_buildings(stores: SceneStores, rule: DecisionRule) -> Buildings:

@@ -22,6 +22,7 @@ from skyeye_det.engine.assessing import (
     scene_buildings,
 )
 from skyeye_det.engine.models import Models, ensemble, released_files
+from skyeye_det.errors import BusyFolderError
 from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.released import released_model
 from skyeye_det.scene.footprints import beside, remarks
@@ -58,16 +59,18 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
             print(f"shard {number} of {shards} is done; {left} windows are left to the others")
             return None
         predicted = time.monotonic()
-        with nullcontext() if shards == 1 else sole_writer(options.output):
-            require_unreviewed(options.output)  # once more: prediction takes hours
-            texts = _texts(options, stores, rule, name, request)
-            records, others = _records(options, request, stores, rule, Origin(scene.grid, shift, texts))
-            seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
-            run = _run(scene, texts | {"rule": asdict(rule)}, seconds)
-            polygons = None if request.areas is None else request.areas.geometry
-            sides = request.pre, request.post
-            found = Assessment(records, others, polygons, request.area_names, sides, scene.grid, request.aoi)
-            shown, worst = write_assessment(options.output, found, stores.found, run, options.formats)
+        try:
+            with nullcontext() if shards == 1 else sole_writer(options.output):
+                require_unreviewed(options.output)  # once more: prediction takes hours
+                texts = _texts(options, stores, rule, name, request)
+                records, others = _records(options, request, stores, rule, Origin(scene.grid, shift, texts))
+                seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
+                run = _run(scene, texts | {"rule": asdict(rule)}, seconds)
+                found = _assessment(request, records, others)
+                shown, worst = write_assessment(options.output, found, stores.found, run, options.formats)
+        except BusyFolderError:
+            print(f"shard {number} of {shards} is done; another writes the results")
+            return None
     print(_told(shift, scene.grid.resolution))
     print(f"{shown:.0%} of the scene can be seen in both images")
     print(summary_table(records))
@@ -102,12 +105,18 @@ def _engine(name: str) -> Engine:
 def _texts(
     options: AssessmentOptions, stores: SceneStores, rule: DecisionRule, name: str, request: Request
 ) -> dict[str, str]:
-    """What all records of the run say; the same inputs give the same ``run_id``."""
+    """What all records of the run say; the same predictions and rule give the same ``run_id``."""
     known = request.footprints.digest if request.footprints else ""
     made_of = [stores.found.digest, stores.found.images[0].sha256, asdict(rule), options.outlines, known]
     run_id = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
     dates = {"pre_date": options.pre_date, "post_date": options.post_date}
     return dates | {"model": name, "run_id": run_id}
+
+
+def _assessment(request: Request, records: Records, others: Records | None) -> Assessment:
+    areas = None if request.areas is None else request.areas.geometry
+    sides = request.pre, request.post
+    return Assessment(records, others, areas, request.area_names, sides, request.grid, request.aoi)
 
 
 def _records(

@@ -67,6 +67,9 @@ def shared_out(crops: Sequence[Crop], windows: Sequence[Window]) -> list[list[in
     boxes = crop_boxes(crops)
     apart = np.array([each.edge_distance(boxes - [each.x, each.y, each.x, each.y]) for each in windows])
     best = apart.argmax(axis=0) if len(crops) else np.zeros(0, np.int64)
+    for index in np.flatnonzero(apart.max(axis=0, initial=-np.inf) < 0).tolist():  # in no window whole
+        pixels = [np.count_nonzero(cut_to(crops[index], window)[1]) for window in windows]
+        best[index] = int(np.argmax(pixels))
     return [np.flatnonzero(best == number).tolist() for number in range(len(windows))]
 
 

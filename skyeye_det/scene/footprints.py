@@ -74,7 +74,7 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
     Raises:
         InputError: as ``read_layer``; ids that are empty or not unique; none on the grid.
     """
-    found = _filled(path, grid)
+    found = filled_layer(path, grid)
     ids = None
     if id_column:
         ids = np.array(found.texts(id_column, "let --footprint-id name one of these"), object)
@@ -88,26 +88,24 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
     crops = [_crop(each, grid.shape) for each in in_px]
     whole = shapely.box(0, 0, grid.width, grid.height)
     inside = shapely.area(shapely.intersection(in_px, whole)) / np.maximum(shapely.area(in_px), 1e-9)
-    footprints = SceneFootprints(found.geometry, ids, crops, inside, found.left_out)
-    if not len(footprints.on_grid):
-        raise _outside(found, grid)
-    return footprints
+    return SceneFootprints(found.geometry, ids, crops, inside, found.left_out)
 
 
 def open_aoi(path: str, grid: Grid) -> shapely.Geometry:
     """The area of interest in the grid's CRS; InputError as ``read_layer``, or it lies outside."""
-    found = _filled(path, grid)
-    area = shapely.union_all(found.geometry)
-    if not shapely.intersects(area, _extent(grid)):
-        raise _outside(found, grid)
-    return area
+    found = filled_layer(path, grid)
+    return shapely.union_all(found.geometry)
 
 
-def _filled(path: str, grid: Grid) -> VectorLayer:
+def filled_layer(path: str, grid: Grid) -> VectorLayer:
+    """Polygons in the grid's CRS; InputError as ``read_layer``, or none meets the grid."""
     layer = read_layer(Path(path))
     if not len(layer):
         raise InputError(f"{path}: expected polygons, found an empty layer; give another file")
-    return layer.projected(grid.crs)
+    placed = layer.projected(grid.crs)
+    if not shapely.intersects(placed.geometry, _extent(grid)).any():
+        raise _outside(placed, grid)
+    return placed
 
 
 def _extent(grid: Grid) -> shapely.Polygon:

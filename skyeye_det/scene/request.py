@@ -10,16 +10,18 @@ from skyeye_det.dependencies import require_dask
 from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT
-from skyeye_det.scene.footprints import SceneFootprints, open_aoi, open_footprints
+from skyeye_det.scene.footprints import SceneFootprints, filled_layer, open_aoi, open_footprints
+from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.grid import Grid, common_grid
 from skyeye_det.scene.rasters import Side, open_side
 from skyeye_det.scene.records import OUTLINES
 from skyeye_det.scene.shift import Shift
-from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, read_layer
+from skyeye_det.scene.vector_file import NO_NAME, VectorLayer
 
 AUTO, NONE = "auto", "none"
 LOCAL = "local"
 _LARGEST_SHIFT = 1000
+_SMALLEST = 64  # px
 _DASK = re.compile(r"dask(\+tls)?://[^/\s]+:\d+|dask")
 
 
@@ -33,7 +35,7 @@ class AssessmentOptions:
         pre_crs, post_crs: of images that do not say.
         pre_date, post_date: for the records.
         model: name of a released model, unless ``config_file`` and ``weights`` name one of your own.
-        config_file, weights, tta, opts: of your own model, see ``tools/infer.py``.
+        config_file, weights, tta, opts: views and changes of the model, see ``tools/infer.py``.
         decisions: rule in place of the model's for assessments.
         footprints, footprint_id: file of outlines that get a record each, and its column of ids.
         aoi: file of polygons outside of which nothing is assessed.
@@ -78,6 +80,28 @@ class AssessmentOptions:
     shard: tuple[int, int] = (1, 1)
     engine: str = LOCAL
 
+    def __post_init__(self) -> None:
+        """Raises InputError for what no assessment can be asked; single texts become lists."""
+        object.__setattr__(self, "output", Path(self.output))
+        for name in ("pre", "post", "config_file", "weights", "tta", "opts", "formats"):
+            given = getattr(self, name)
+            single = isinstance(given, str | Path)
+            object.__setattr__(self, name, [str(each) for each in ([given] if single else given)])
+        number, shards = self.shard
+        for name, is_sound, expected in (
+            ("formats", set(self.formats) <= set(FORMATS), f"some of {', '.join(FORMATS)}"),
+            ("outlines", self.outlines in OUTLINES, f"one of {', '.join(OUTLINES)}"),
+            ("shard", 1 <= number <= shards, "K/N such as 1/8"),
+            ("window", self.window >= _SMALLEST, f"{_SMALLEST} px or more"),
+            ("overlap", 0 <= self.overlap <= self.window // 2, "at most half of --window"),
+            ("footprint-id", not self.footprint_id or self.footprints, "it with --footprints"),
+            ("area-name", not self.area_name or self.areas, "it with --areas"),
+            ("weights", bool(self.weights) == bool(self.config_file), "it with --config-file, or neither"),
+        ):
+            if not is_sound:
+                found = shown(getattr(self, name.replace("-", "_")))
+                raise InputError(f"--{name}: expected {expected}, found {found}")
+
 
 @dataclass(frozen=True, eq=False)
 class Request:
@@ -114,7 +138,7 @@ def open_request(options: AssessmentOptions) -> Request:
     if options.footprints:
         footprints = open_footprints(options.footprints, options.footprint_id, grid)
     if options.areas:
-        areas = read_layer(Path(options.areas)).projected(grid.crs)
+        areas = filled_layer(options.areas, grid)
     aoi = open_aoi(options.aoi, grid) if options.aoi else None
     return Request(pre, post, grid, shift, aoi, footprints, areas, _names(areas, options.area_name))
 

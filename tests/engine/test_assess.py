@@ -21,6 +21,7 @@ from scenes import CORNER, ground, in_degrees, write
 from scenes import write_polygons as written
 from tiny_model import tiny_overrides
 
+import skyeye_det
 from skyeye_det.commands import assess
 from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.models import Models
@@ -259,3 +260,33 @@ def test_a_shard_that_is_none_is_refused(shard: str, capsys) -> None:
     with pytest.raises(SystemExit):
         assess.parse_arguments(["--pre", "a", "--post", "b", "--output", "c", f"--shard={shard}"])
     assert "expected K/N such as 1/8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"formats": "tif"}, "--formats: expected some of fgb"),
+        ({"outlines": "round"}, "--outlines: expected one of right-angled"),
+        ({"shard": (0, 1)}, "--shard: expected K/N"),
+        ({"window": 32}, "--window: expected 64 px or more, found 32"),
+        ({"overlap": 600}, "--overlap: expected at most half of --window, found 600"),
+        ({"area_name": "a"}, "--area-name: expected it with --areas, found 'a'"),
+        ({"footprint_id": "a"}, "--footprint-id: expected it with --footprints"),
+        ({"weights": "a.pth"}, "--weights: expected it with --config-file"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_before_anything_is_read(wrong: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        skyeye_det.assess(pre="a.tif", post="b.tif", output="c", **wrong)
+
+
+def test_python_takes_single_paths(pair, rule, weights, tmp_path) -> None:
+    asked = {"pre": pair[0], "post": str(pair[1]), "output": str(tmp_path / "out"), "decisions": rule}
+    asked |= {
+        "config_file": CONFIG,
+        "weights": weights,
+        "opts": tiny_overrides(),
+        "window": 192,
+        "overlap": 64,
+    }
+    assert len(skyeye_det.assess(**asked)) == len(layer(tmp_path / "out")["geometry"])

@@ -14,11 +14,13 @@ from skyeye_det.prediction.store import (
     load_prediction,
     save_prediction,
 )
+from skyeye_det.prediction.visibility import keep_window
 
 IMAGES = (KeptImage("a_00000001", "a.png", 96, 128, "1"), KeptImage("b_00000002", "b.png", 96, 128, "2"))
 HYBRID = square_prediction(
     [(3, 4, 30, 40)] * 2, [0.9, 0.5], components=[False, True], building_map=map_of([(3, 4, 30, 40)], 0.7)
 )
+SEEN = np.ones((2, 96, 128), np.bool_)
 PIXELS = PixelPrediction(map_of([(1, 1, 9, 9)], 0.5), np.full((4, 96, 128), 63, np.uint8), (96, 128))
 
 
@@ -38,7 +40,7 @@ def test_what_is_kept_comes_back_bit_by_bit(tmp_path: Path, seen: Prediction) ->
 def test_a_store_knows_what_is_missing_and_what_it_is_of(tmp_path: Path) -> None:
     origin = {"weights": ["w.pth"], "weights_sha256": ["1"]}
     store = PredictionStore.create(tmp_path, IMAGES, 1024, 256, origin)
-    store.save(IMAGES[0], store.windows(IMAGES[0])[0], HYBRID)
+    keep_window(store, IMAGES[0], store.windows(IMAGES[0])[0], HYBRID, SEEN)
     again = PredictionStore.read(tmp_path)
     assert again == store
     assert [bool(again.missing(image)) for image in again.images] == [False, True]
@@ -56,7 +58,7 @@ def test_a_store_knows_what_is_missing_and_what_it_is_of(tmp_path: Path) -> None
 def test_what_is_kept_of_a_changed_image_goes_and_the_rest_stays(tmp_path: Path) -> None:
     store = PredictionStore.create(tmp_path, IMAGES, 1024, 256, {"weights": []})
     for image in IMAGES:
-        store.save(image, store.windows(image)[0], HYBRID)
+        keep_window(store, image, store.windows(image)[0], HYBRID, SEEN)
     changed = (IMAGES[0], replace(IMAGES[1], sha256="3"))
     store = PredictionStore.create(tmp_path, changed, 1024, 256, {"weights": []})
     assert [bool(store.missing(image)) for image in store.images] == [False, True]
