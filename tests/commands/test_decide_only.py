@@ -15,6 +15,7 @@ from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.prediction import Prediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.visibility import keep_window
 
 BUILDING = (20, 30, 60, 70)  # 1,600 px
 
@@ -23,7 +24,8 @@ def keep(folder: Path, prediction: Prediction) -> None:
     height, width = prediction.shape
     images = (KeptImage("town_00000001", "town_00000001_pre_disaster.png", height, width, "1"),)
     store = PredictionStore.create(folder / "predictions", images, 1024, 256, {"weights": ["w.pth"]})
-    store.save(images[0], store.windows(images[0])[0], prediction)
+    seen = np.ones((2, *prediction.shape), np.bool_)
+    keep_window(store, images[0], store.windows(images[0])[0], prediction, seen)
 
 
 def decide(folder: Path, *options: str, **rule: Any) -> tuple[np.ndarray, list[dict], list[dict]]:

@@ -19,6 +19,7 @@ from skyeye_det.evaluation.known_windows import KnownTile, known_tiles
 from skyeye_det.evaluation.truth import labelled_scenes
 from skyeye_det.files import json_bytes
 from skyeye_det.prediction.store import KeptImage, PredictionStore
+from skyeye_det.prediction.visibility import keep_window
 
 SHAPE = (48, 48)
 PLACES = [(2, 2), (20, 2), (2, 20), (20, 20)]
@@ -41,7 +42,8 @@ def kept(folder: Path, tiles: list[tuple[list[str], list[tuple[int, int, int, fl
             damage=[damage for _, _, damage, _ in squares],
             shape=SHAPE,
         )
-        store.save(image, store.windows(image)[0], prediction)
+        seen = np.ones((2, *prediction.shape), np.bool_)
+        keep_window(store, image, store.windows(image)[0], prediction, seen)
     return known_tiles(store, labelled_scenes(folder, ["val"]))
 
 
