@@ -101,6 +101,12 @@ def released_model(name: str, models: Path = MODELS) -> ReleasedModel:
         )
     card = read_card(models / name / CARD)
     found = ReleasedModel(name, models / name, card)
+    needed = {*(f"{purpose}.yaml" for purpose in PURPOSES), *(() if card.members else (CONFIG, WEIGHTS))}
+    if lacking := needed - card.sha256.keys():
+        raise InputError(
+            f"{models / name / CARD}: sha256: expected the hash of {min(lacking)}, found none; install"
+            " skyeye_det again"
+        )
     for file_name, expected in card.sha256.items():
         path = found.folder / Path(file_name).name
         if hashlib.sha256(read_bytes(path)).hexdigest() != expected:

@@ -105,7 +105,8 @@ def _write_scene(folder: Path, name: str, grades: Sequence[int], seed: int) -> N
         features = []
         for number, grade in enumerate(grades):
             x0, y0, x1, y1 = _square(number)
-            image[y0 : y1 + 1, x0 : x1 + 1] = 220 if time == "pre" else 220 - 50 * grade
+            tone, roof = 220 if time == "pre" else 220 - 50 * grade, image[y0 : y1 + 1, x0 : x1 + 1]
+            roof[:] = rng.integers(tone - 2, tone + 3, roof.shape)
             properties = {"feature_type": "building", "uid": f"{name}-{number}"}
             if time == "post":
                 properties["subtype"] = SUBTYPES[grade]

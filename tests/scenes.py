@@ -25,7 +25,7 @@ def ground(height: int = 320, width: int = 400, seed: int = 0) -> np.ndarray:
         y, x = generator.integers(0, height - 20), generator.integers(0, width - 20)
         h, w = generator.integers(6, 20, 2)
         image[:, y : y + h, x : x + w] = generator.integers(30, 220, (3, 1, 1))
-    return image
+    return image + generator.integers(0, 5, image.shape, np.uint8)  # ground has noise
 
 
 def write(

@@ -33,24 +33,32 @@ _BLACK, _WHITE = 2, 250
 _BLOT = 15  # px; smaller black or white spots are shadows and roofs
 
 
-def extremes(values: np.ndarray) -> np.ndarray:
-    """Which pixels (3, h, w), as stored, are black in all bands, and which white: bool (2, h, w)."""
+def blanks(values: np.ndarray) -> np.ndarray:
+    """Which pixels (3, h, w), as stored, say nothing in themselves.
+
+    Returns:
+        Bool (3, h, w): black in all bands, white in all bands, and the same as all neighbours, as what is
+        saturated or filled in is, at whatever value: an image of ground has noise.
+    """
+    small = np.ones((3, 3), np.uint8)
+    flat = np.ones(values.shape[1:], np.bool_)
+    for band in values:
+        flat &= cv2.dilate(band, small) == cv2.erode(band, small)
     if values.dtype == np.uint8:
-        return np.stack([values.max(axis=0) <= _BLACK, values.min(axis=0) >= _WHITE])
-    white = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else np.inf
-    return np.stack([(values == 0).all(axis=0), (values == white).all(axis=0)])
+        return np.stack([values.max(axis=0) <= _BLACK, values.min(axis=0) >= _WHITE, flat])
+    return np.stack([(values == 0).all(axis=0), np.zeros_like(flat), flat])
 
 
-def blotted(ends: np.ndarray) -> np.ndarray:
-    """Where ``extremes`` reach over a larger area, bool (h, w): nothing, or cloud."""
+def blotted(found: np.ndarray) -> np.ndarray:
+    """Where one kind of ``blanks`` reaches over a larger area, bool (h, w): nothing, or cloud."""
     square = np.ones((_BLOT, _BLOT), np.uint8)
-    blots = [cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_OPEN, square) for each in ends]
-    return np.asarray((blots[0] | blots[1]) > 0)
+    blots = [cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_OPEN, square) for each in found]
+    return np.asarray(np.any(blots, axis=0))
 
 
 def visible(pair: np.ndarray) -> np.ndarray:
     """Where each image of a pair uint8 (6, h, w) shows something: bool (2, h, w), before and after."""
-    return np.stack([~blotted(extremes(image)) for image in (pair[:3], pair[3:])])
+    return np.stack([~blotted(blanks(image)) for image in (pair[:3], pair[3:])])
 
 
 def keep_window(

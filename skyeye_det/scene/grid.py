@@ -15,6 +15,7 @@ from skyeye_det.scene.rasters import Side
 FINEST, COARSEST = 0.4, 1.0
 """m a pixel, between which models have learnt to see: xBD has 0.46 to 0.49, and training zooms by a fifth."""
 
+_LEAST = 0.1  # m
 _SAME = 0.01  # px, by which two datums of one plate differ
 _WGS84 = CRS.from_epsg(4326)
 _STRETCHED = {3857, 3395, 3785}  # Mercator: a metre is 0.6 m on the ground at 53 degrees
@@ -63,10 +64,8 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
     Raises:
         InputError: the sides do not overlap, or are too coarse.
     """
-    if resolution is not None and not 0 < resolution <= COARSEST:
-        raise InputError(
-            f"--resolution {resolution:g}: expected more than 0 and at most {COARSEST:g} m, found another"
-        )
+    if resolution is not None and not _LEAST <= resolution <= COARSEST:
+        raise InputError(f"--resolution {resolution:g}: expected {_LEAST:g} to {COARSEST:g} m, found another")
     try:
         west, south, east, north = _shared(pre, post, _WGS84)
     except (RasterioError, CPLE_BaseError) as error:

@@ -93,6 +93,9 @@ def write_assessment(
     covered, gaps, reasons = _coverage(store, grid, found.aoi)
     sizes = np.asarray(shapely.area(gaps), np.float64)
     worst = ""
+    (output / RUN).unlink(missing_ok=True)  # it comes last: without it the folder is not finished
+    for name in FORMATS:
+        (output / f"damage.{name}").unlink(missing_ok=True)
     with whole_geopackage(output / GEOPACKAGE) as place:
         write_records(place, BUILDINGS, records, grid)
         if found.beside is not None:
@@ -113,10 +116,8 @@ def write_assessment(
     write_damage(output / RASTER, records, grid)
     write_probability(output / PROBABILITY, records, grid)
     _write_table(output / TABLE, summary, cells)
-    for name in FORMATS:
-        (output / f"damage.{name}").unlink(missing_ok=True)  # of another run
-        if name in formats:
-            write_format(output / f"damage.{name}", records, grid.crs, name)
+    for name in formats:
+        write_format(output / f"damage.{name}", records, grid.crs, name)
     seen = float(areas["area_m2"].sum())
     shown = seen / max(seen + float(sizes.sum()), 1e-9)
     write_json(output / RUN, {**run, "seen_share": shown}, pretty=True)

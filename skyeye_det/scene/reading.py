@@ -14,13 +14,14 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from skyeye_det.errors import InputError, shown
-from skyeye_det.prediction.visibility import blotted, extremes
+from skyeye_det.prediction.visibility import blanks, blotted
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Raster, Side, open_raster
 
 _MOST_OPEN = 32
 _LOW, _HIGH = 2.0, 98.0
+_FILLED = 0.005  # share of a side's pixels that have its lowest or highest values
 _SAMPLE = 512  # px of a file's side, when its tones are looked at
 
 _Bounds = tuple[float, float, float, float]
@@ -76,7 +77,7 @@ class SideReader:
 
         Returns:
             uint8 (3, h, w) RGB, 0 where there is nothing; bool (h, w), where something can be seen: inside a
-            file, no nodata, and neither black nor white over a larger area.
+            file, no nodata, and neither black, white nor one colour over a larger area.
 
         Raises:
             InputError: a file cannot be read.
@@ -84,21 +85,21 @@ class SideReader:
         transform = self._grid.of_window(window) @ Affine.translation(-self.shift[0], -self.shift[1])
         shape = window.height, window.width
         image, seen = np.zeros((3, *shape), np.uint8), np.zeros(shape, np.bool_)
-        ends = np.zeros((2, *shape), np.bool_)
+        blank = np.zeros((3, *shape), np.bool_)
         for raster, bounds in zip(self.side.rasters, self._bounds, strict=True):
             if seen.all():
                 break
             if _meets(bounds, transform, shape):
-                pixels, inside, extreme = self._warped(raster, transform, shape)
+                pixels, inside, found = self._warped(raster, transform, shape)
                 new = inside & ~seen
-                image[:, new], ends[:, new] = pixels[:, new], extreme[:, new]
+                image[:, new], blank[:, new] = pixels[:, new], found[:, new]
                 seen |= inside
-        return image, seen & ~blotted(ends)
+        return image, seen & ~blotted(blank)
 
     def _warped(
         self, raster: Raster, transform: Affine, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``extremes``."""
+        """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``blanks``."""
         source = self._source(raster)
         with (
             _told(raster),
@@ -116,11 +117,11 @@ class SideReader:
         ):
             values = warped.read(list(raster.bands))
             inside = warped.dataset_mask() > 0
-        extreme = extremes(values)
+        found = blanks(values)
         if self.stretch is not None:
             inside &= np.isfinite(values).all(axis=0)
             values = self.stretch(np.nan_to_num(values).astype(np.float32))
-        return values, inside, extreme
+        return values, inside, found
 
     def _source(self, raster: Raster) -> DatasetReader:
         if raster.path not in self._open:
@@ -145,6 +146,10 @@ class SideReader:
             raise InputError(
                 f"--{self.side.name}: expected pixels with values, found nodata alone; give another file"
             )
+        for ends in (every.min(axis=1), every.max(axis=1)):  # what is filled in or saturated
+            filled = (every == ends[:, None]).all(axis=0)
+            if _FILLED < filled.mean() < 1:
+                every = every[:, ~filled]
         low, high = np.percentile(every, [_LOW, _HIGH], axis=1)
         return Stretch(tuple(low.tolist()), tuple(high.tolist()))
 

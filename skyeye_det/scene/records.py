@@ -90,7 +90,8 @@ def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Rec
         outlines: of ``OUTLINES``.
         origin: of all of them.
     """
-    drawn = disjoint(_outlines(buildings, outlines))
+    whole = shapely.box(0, 0, origin.grid.width, origin.grid.height)
+    drawn = disjoint(shapely.intersection(valid_polygons(_outlines(buildings, outlines)), whole))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
     geometry = _placed(drawn[kept], origin.grid.transform)
     status = np.array(buildings.status, object)[kept]

@@ -87,6 +87,9 @@ class AssessmentOptions:
             given = getattr(self, name)
             single = isinstance(given, str | Path)
             object.__setattr__(self, name, [str(each) for each in ([given] if single else given)])
+        for path in (str(self.output), *self.pre, *self.post):
+            if path != path.encode(errors="replace").decode():  # GDAL takes no others
+                raise InputError(f"{shown(path)}: expected a name in UTF-8, found other bytes; rename it")
         number, shards = self.shard
         for name, is_sound, expected in (
             ("formats", set(self.formats) <= set(FORMATS), f"some of {', '.join(FORMATS)}"),
@@ -174,7 +177,7 @@ def _given_shift(text: str) -> Shift | None:
     words = ["0", "0"] if text == NONE else text.split(",")
     try:
         dx, dy = map(float, words)
-        if not max(abs(dx), abs(dy)) <= _LARGEST_SHIFT:
+        if not (abs(dx) <= _LARGEST_SHIFT and abs(dy) <= _LARGEST_SHIFT):
             raise ValueError(text)
     except ValueError as error:
         raise InputError(

@@ -68,6 +68,12 @@ def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path,
     assert count > 10
     assert shapely.is_valid(found["geometry"]).all()
     assert len(set(found["building_id"])) == count
+    width, height = 400 / 2, 320 / 2
+    left, bottom, right, top = shapely.total_bounds(found["geometry"])
+    assert left >= CORNER[0] - 1e-6
+    assert right <= CORNER[0] + width + 1e-6
+    assert top <= CORNER[1] + 1e-6
+    assert bottom >= CORNER[1] - height - 1e-6
     assessed = found["status"] == "assessed"
     assert 0 < assessed.sum() < count
     assert np.isnan(found["damage"][~assessed].astype(float)).all()
@@ -154,7 +160,7 @@ def test_a_full_disk_is_told_in_a_sentence(pair, rule, weights, tmp_path, monkey
     assert not (tmp_path / "out" / "damage.gpkg").exists()
 
 
-@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3", "nan,0", "inf,0", "1e9,0"])
+@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3", "nan,0", "0,nan", "inf,0", "1e9,0"])
 def test_a_shift_that_is_none_is_refused(pair, rule, weights, tmp_path, shift: str) -> None:
     with pytest.raises(InputError, match="expected auto, none or two numbers"):
         run(pair, tmp_path / "out", weights, rule, f"--shift={shift}")
@@ -272,12 +278,13 @@ def test_a_shard_that_is_none_is_refused(shard: str, capsys) -> None:
         ({"overlap": 600}, "--overlap: expected at most half of --window, found 600"),
         ({"area_name": "a"}, "--area-name: expected it with --areas, found 'a'"),
         ({"footprint_id": "a"}, "--footprint-id: expected it with --footprints"),
+        ({"output": "caf\udce9"}, "expected a name in UTF-8"),
         ({"weights": "a.pth"}, "--weights: expected it with --config-file"),
     ],
 )
 def test_what_cannot_be_asked_is_told_before_anything_is_read(wrong: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        skyeye_det.assess(pre="a.tif", post="b.tif", output="c", **wrong)
+        skyeye_det.assess(**{"pre": "a.tif", "post": "b.tif", "output": "c"} | wrong)
 
 
 def test_python_takes_single_paths(pair, rule, weights, tmp_path) -> None:

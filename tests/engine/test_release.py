@@ -188,3 +188,12 @@ def test_strange_bytes_are_no_weights(sources: Path, tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(InputError, match="expected a checkpoint of tensors alone"):
         skyeye_det.load(config=sources / "config.yaml", weights=tmp_path / "w.safetensors", decisions="")
+
+
+def test_a_card_that_leaves_out_a_hash_is_refused(package: Path) -> None:
+    place = package / "hybrid" / "card.json"
+    card = json.loads(place.read_text())
+    del card["sha256"]["model.safetensors"]
+    place.write_text(json.dumps(card))
+    with pytest.raises(InputError, match="expected the hash of model.safetensors"):
+        released.released_model("hybrid")

@@ -9,6 +9,7 @@ from rasterio.crs import CRS
 from scenes import CORNER, UTM, ground, in_degrees, write
 
 from skyeye_det.errors import InputError
+from skyeye_det.prediction.visibility import visible
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import COARSEST, common_grid
 from skyeye_det.scene.rasters import open_side
@@ -143,20 +144,40 @@ def test_a_shift_moves_what_the_side_shows(tmp_path: Path) -> None:
     assert not seen[:, :3].any()
 
 
-def test_bright_roofs_of_a_stretched_image_are_seen(tmp_path: Path) -> None:
-    image = ground().astype(np.uint16) * 8
-    image[:, 100:140, 100:140] = 9000
-    image[:, :40, :40] = 65535
+@pytest.mark.parametrize(("dtype", "full"), [("uint16", 65535), ("uint16", 2047), ("float32", 1.0)])
+def test_what_is_saturated_or_filled_is_not_seen_and_bright_roofs_are(
+    tmp_path: Path, dtype: str, full: float
+) -> None:
+    unit = full / 2047
+    image = (ground().astype(np.float64) * 4 * unit).astype(dtype)
+    image[:, 100:140, 100:140] = (np.random.default_rng(0).integers(1900, 2000, (3, 40, 40)) * unit).astype(
+        dtype
+    )
+    image[:, :40, :40] = full
+    image[:, 200:260, 200:260] = -9999 if dtype == "float32" else 300  # filled in, and not declared so
     path = write(tmp_path / "a.tif", image)
-    _, seen = read(open_side("pre", [str(path)]), common_grid(*sides(path, path)))
+    pixels, seen = read(open_side("pre", [str(path)]), common_grid(*sides(path, path)))
     assert seen[100:140, 100:140].all()
     assert not seen[5:35, 5:35].any()
+    assert not seen[205:255, 205:255].any()
+    assert seen[150:190].mean() > 0.99
+    assert pixels[:, 150:190].std() > 20  # the stretch is that of the ground
+
+
+@pytest.mark.parametrize("value", [0, 1, 128, 254])
+def test_one_colour_over_a_large_area_is_not_seen(value: int) -> None:
+    pair = np.random.default_rng(1).integers(0, 256, (6, 90, 90), np.uint8)
+    pair[3:, :45] = value
+    seen = visible(pair)
+    assert seen[0].all()
+    assert not seen[1, 1:44, 1:-1].any()
+    assert seen[1, 47:].all()
 
 
 @pytest.mark.parametrize("resolution", [0.0, -1.0, float("nan"), 50.0])
 def test_a_resolution_that_is_none_is_refused(tmp_path: Path, resolution: float) -> None:
     path = write(tmp_path / "a.tif", ground())
-    with pytest.raises(InputError, match="--resolution .*expected more than 0 and at most 1 m"):
+    with pytest.raises(InputError, match="--resolution .*expected 0.1 to 1 m"):
         common_grid(*sides(path, path), resolution=resolution)
 
 
