@@ -99,7 +99,7 @@ def main() -> None:
         pre, post = write_pair(Path(folder), args.size)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         output = Path(folder, "out")
-        options = AssessmentOptions(pre=[str(pre)], post=[str(post)], output=output, weights=["x"])
+        options = AssessmentOptions(pre=[str(pre)], post=[str(post)], output=output)
         made_up = MadeUpModels()
         seen: Any = assessment
         seen._model = lambda _: (made_up, DecisionRule(outline="mask"), "made up")
