@@ -10,14 +10,14 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 
 import argparse
 
+from skyeye_det import assess
 from skyeye_det.arguments import command_parser, named_path, positive, whole
 from skyeye_det.commands.infer import add_model_options
-from skyeye_det.dependencies import require_detectron2
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.records import OUTLINES
-from skyeye_det.scene.request import AUTO, LOCAL, AssessmentOptions, open_request
+from skyeye_det.scene.request import AUTO, LOCAL
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -60,12 +60,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     """Assesses a scene and prints what was found."""
-    options = AssessmentOptions(**vars(parse_arguments(arguments)))
-    request = open_request(options)
-    require_detectron2("an assessment")
-    from skyeye_det.engine.assessment import run_assessment
-
-    run_assessment(options, request)
+    assess(**vars(parse_arguments(arguments)))
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -60,16 +60,37 @@ def decide_image(
     if footprints is None:
         return decide_windows(((each, store.load(image, each)) for each in windows), shape, rule)
     uids, outlines = footprints.outlines(image.scene, shape)
-    probs = np.zeros((len(outlines), NUM_DAMAGE_CLASSES), np.float32)
-    for window, indices in zip(windows, shared_out(outlines, windows), strict=True):
+    probs = footprint_probs(store, image, shared_out(outlines, windows), len(outlines))
+    return replace(decide_footprints(outlines, probs, shape, rule), uids=uids)
+
+
+def footprint_probs(
+    store: PredictionStore, image: KeptImage, shared: Sequence[Sequence[int]], count: int
+) -> np.ndarray:
+    """What is kept of an image's footprints.
+
+    Args:
+        store: of their predictions.
+        image: of the store.
+        shared: for each window the numbers of its footprints.
+        count: of all of them, N.
+
+    Returns:
+        (N, 4) float32 damage probabilities; the same for all grades where no window has the footprint.
+
+    Raises:
+        InputError: a window is missing, cannot be read, or is of other footprints.
+    """
+    probs = np.full((count, NUM_DAMAGE_CLASSES), 1 / NUM_DAMAGE_CLASSES, np.float32)
+    for window, indices in zip(store.windows(image), shared, strict=True):
         kept = store.load(image, window)
         if not isinstance(kept, InstancePrediction) or len(kept.scores) != len(indices):
             raise InputError(
                 f"{store.path(image, window)}: expected predictions of {len(indices)} footprints, found"
                 " others; predict again"
             )
-        probs[indices] = kept.damage_probs
-    return replace(decide_footprints(outlines, probs, shape, rule), uids=uids)
+        probs[list(indices)] = kept.damage_probs
+    return probs
 
 
 def assess_image(

@@ -11,7 +11,8 @@ from typing import Any
 
 from skyeye_det import __version__
 from skyeye_det.decision.rule import DecisionRule, read_rule
-from skyeye_det.engine.assessing import (
+from skyeye_det.engine.models import Models, ensemble, released_files
+from skyeye_det.engine.scene_prediction import (
     Engine,
     Scene,
     SceneStores,
@@ -21,7 +22,6 @@ from skyeye_det.engine.assessing import (
     known_buildings,
     scene_buildings,
 )
-from skyeye_det.engine.models import Models, ensemble, released_files
 from skyeye_det.errors import BusyFolderError
 from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.released import released_model

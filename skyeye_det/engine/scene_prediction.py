@@ -12,11 +12,10 @@ import shapely
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide_footprints
-from skyeye_det.decision.results import assess_image
+from skyeye_det.decision.results import assess_image, footprint_probs
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
-from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to
 from skyeye_det.prediction.masks import Crop
@@ -159,7 +158,8 @@ def keep_windows(
                 crops = [cut_to(crop, place) for crop in todo[place].crops]
                 given = Footprints(crops, (place.height, place.width))
                 unknown = given.prediction(np.full((len(crops), NUM_DAMAGE_CLASSES), 0.25, np.float32))
-                graded = models.classify(pixels, given) if crops and shows else unknown
+                # In any window with a pixel: a footprint of the AOI may be classified by one outside of it.
+                graded = models.classify(pixels, given) if crops and seen.any() else unknown
                 keep_window(stores.known, image, place, graded, seen)
             yield todo[place]
 
@@ -216,16 +216,8 @@ def scene_buildings(stores: SceneStores, rule: DecisionRule) -> Buildings:
 def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: DecisionRule) -> Buildings:
     """A building for each footprint; what lies outside of the images counts as not shown."""
     image = store.images[0]
-    probs = np.full((len(footprints.crops), NUM_DAMAGE_CLASSES), 1 / NUM_DAMAGE_CLASSES, np.float32)
-    windows = store.windows(image)
-    for window, indices in zip(windows, footprints.shared_out(windows), strict=True):
-        kept = store.load(image, window)
-        if not isinstance(kept, InstancePrediction) or len(kept.scores) != len(indices):
-            raise InputError(
-                f"{store.path(image, window)}: expected predictions of {len(indices)} footprints, found"
-                " others; delete the folder and run again"
-            )
-        probs[indices] = kept.damage_probs
+    shared = footprints.shared_out(store.windows(image))
+    probs = footprint_probs(store, image, shared, len(footprints.crops))
     found = decide_footprints(footprints.crops, probs, (image.height, image.width), rule)
     return found.graded_where_seen(
         lambda masks: seen_shares(masks, core_visibility(store, image)) * footprints.inside[:, None]
