@@ -64,8 +64,8 @@ demo-train: env
 # The picture of README.md, from what the demo has predicted.
 picture: demo
 	$(BIN)/python tools/visualize.py --xbd-root output/demo/sample_xbd --split val --predictions output/demo/predictions \
-		--scenes sample-wind_00000042 --crop 100 100 400 400 --zoom 1 --output output/picture
-	cp output/picture/panels/sample-wind_00000042.png docs/demo.png
+		--scenes sample-wind_00000007 --crop 100 100 400 400 --zoom 1 --output output/picture
+	cp output/picture/panels/sample-wind_00000007.png docs/demo.png
 
 lint: env
 	$(BIN)/ruff check
