@@ -42,7 +42,8 @@ class Release:
         members: names of released models with the views of each; none of a single model.
         rules: purpose -> YAML, of ``released.PURPOSES``.
         learned_from: COCO files of the pairs that the network has learnt; of an ensemble the members' count.
-        reports: name -> JSON of ``tools/tune_postprocess.py``.
+        reports: name -> JSON of ``tools/tune_postprocess.py``, or of ``tools/score_submission.py`` with
+            labels as the truth; of the latter the name says on what.
         facts: YAML of what no other file tells: command, commit, seed, hardware, hours, licence, limits.
     """
 
@@ -145,7 +146,29 @@ def _card(release: Release) -> Card:
 
 def _figures(path: Path) -> dict[str, Any]:
     report = read_json(path)
+    if isinstance(report, dict) and report.get("events") and report.get("objects"):
+        return _scored(report)
     if not isinstance(report, dict) or "scenes" not in report.get("tiles", {}):
-        raise InputError(f"{path}: expected a report of tools/tune_postprocess.py, found another file")
+        raise InputError(
+            f"{path}: expected a report of tools/tune_postprocess.py, or of tools/score_submission.py with"
+            " --xbd-root, found another file"
+        )
     kept = {key: value for key, value in report.items() if key not in _LEFT_OUT}
     return {"tiles": len(report["tiles"]["scenes"])} | kept
+
+
+def _scored(report: dict[str, Any]) -> dict[str, Any]:
+    """Of a report of ``tools/score_submission.py`` what a card tells."""
+    sizes = report["objects"]["by_size"].items()
+    return {
+        **{key: report[key] for key in ("tiles", "official", "intervals", "instances")},
+        "recall": {size: row["recall"] for size, row in sizes},
+        "events": {
+            event: {
+                **{key: row[key] for key in ("tiles", "score", "damage_f1")},
+                "localization_f1": row["localization"]["f1"],
+                **{key: row["objects"][key] for key in ("buildings", "recall")},
+            }
+            for event, row in report["events"].items()
+        },
+    }

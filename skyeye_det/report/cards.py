@@ -9,6 +9,9 @@ from skyeye_det.released import Card
 _GRADES = tuple(SUBTYPE_BY_DAMAGE[grade] for grade in DamageClass)
 _SCORED = ("model", "score", "localization F1", "damage F1", *_GRADES)
 _COUNTED = ("model", "predicted to true", *_GRADES, "precision", "recall", "steps wrong a building", "ECE")
+_SIZES = {"below_16": "below 16 px", "16_32": "16 to 32 px", "above_32": "above 32 px"}
+_FOUND = ("model", "judged on", "tiles", "score", "localization F1", "damage F1", "mask AP50")
+_EVENTS = ("model", "event", "tiles", "score", "localization F1", "damage F1", "buildings", "recall")
 
 
 def cards_page(cards: Mapping[str, Card]) -> str:
@@ -24,6 +27,16 @@ def cards_page(cards: Mapping[str, Card]) -> str:
         "Cross-fitted figures with 90 % intervals; of what is told below.\n",
     ]
     parts += [f"## {title}\n\n{table}" for title, table in rules.items()]
+    if judged := [
+        (name, words, report)
+        for name, card in cards.items()
+        for words, report in card.figures.items()
+        if "events" in report
+    ]:
+        heads = (*_FOUND, *(f"recall {size}" for size in _SIZES.values()))
+        parts.append(f"## Tiles and buildings\n\n{_table(heads, [_found(*each) for each in judged])}")
+        events = [row for name, _, report in judged for row in _by_event(name, report)]
+        parts.append(f"## By event\n\n{_table(_EVENTS, events)}")
     for name, card in cards.items():
         facts = "\n".join(f"* {key.replace('_', ' ')}: {_text(value)}" for key, value in card.facts.items())
         learnt = f"* pairs learnt from: {len(card.scenes)}, listed in `{name}/card.json`"
@@ -48,6 +61,31 @@ def _counted(name: str, card: Card) -> list[str]:
     by_grade = [_number(grades.get(grade, {}).get("ratio")) for grade in _GRADES]
     also = [_number(row.get(key)) for key in ("precision", "recall", "ordinal_error", "ece")]
     return [name, _number(row.get("ratio")) + between, *by_grade, *also]
+
+
+def _found(name: str, words: str, report: dict[str, Any]) -> list[str]:
+    official, masks = report["official"], report["instances"] or {}
+    ends = report["intervals"]["score"]
+    score = f"{_number(official['score'])} [{ends[0]:.3f}, {ends[1]:.3f}]"
+    recalls = [_number(report["recall"][size]) for size in _SIZES]
+    found = masks.get("AP50")
+    also = [_number(official["localization_f1"]), _number(official["damage_f1"])]
+    return [name, words, str(report["tiles"]), score, *also, _number(found and found / 100), *recalls]
+
+
+def _by_event(name: str, report: dict[str, Any]) -> list[list[str]]:
+    """Over the classes that an event has."""
+    return [
+        [
+            name,
+            event,
+            str(row["tiles"]),
+            *map(_number, (row["score"], row["localization_f1"], row["damage_f1"])),
+            str(row["buildings"]),
+            _number(row["recall"]),
+        ]
+        for event, row in report["events"].items()
+    ]
 
 
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:

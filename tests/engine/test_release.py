@@ -40,6 +40,18 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "xbd_train.json").write_text(json.dumps({"images": [image], "annotations": []}))
     report = {"tiles": {"scenes": ["storm_00000002"]}, "rows": {"tuned": {"score": 0.5}}, "model": "/secret"}
     (folder / "report.json").write_text(json.dumps(report))
+    event = {"tiles": 2, "score": None, "damage_f1": None, "localization": {"f1": 0.6}}
+    event |= {"objects": {"buildings": 9, "recall": 0.4}}
+    judged = {
+        "tiles": 2,
+        "official": {"score": 0.25, "localization_f1": 0.6, "damage_f1": 0.1},
+        "intervals": {"score": [0.2, 0.3]},
+        "instances": {"AP50": 45.0},
+        "objects": {"by_size": {size: {"recall": 0.5} for size in ("below_16", "16_32", "above_32")}},
+        "events": {"storm": event},
+        "notes": ["/secret"],
+    }
+    (folder / "judged.json").write_text(json.dumps(judged))
     return folder
 
 
@@ -59,7 +71,8 @@ def package(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A package that comes with two networks and their ensemble."""
     folder = tmp_path / "models"
     for seed, name in ((1, "hybrid"), (2, "other")):
-        release_model.main(words(sources, folder, name, *network(sources, seed)))
+        judged = ["--report", f"2 tiles={sources / 'judged.json'}"] if name == "other" else []
+        release_model.main(words(sources, folder, name, *network(sources, seed), *judged))
     release_model.main(words(sources, folder, "ensemble", "--member", "hybrid", "--member", "other=flips"))
     for function in (released.released_names, released.released_model):
         monkeypatch.setattr(function, "__defaults__", (folder,))
@@ -110,6 +123,9 @@ def test_the_card_has_the_figures_and_no_path_of_the_machine(package: Path, caps
     assert "| hybrid | 0.500 |" in page
     assert all(f"## {name}" in page for name in ("hybrid", "other", "ensemble"))
     assert "licence: CC BY-NC-SA 4.0" in page
+    found = "| other | 2 tiles | 2 | 0.250 [0.200, 0.300] | 0.600 | 0.100 | 0.450 | 0.500 | 0.500 | 0.500 |"
+    assert found in page
+    assert "| other | storm | 2 |  | 0.600 |  | 9 | 0.400 |" in page
     assert card["figures"] == {"score": {"tiles": 1, "rows": {"tuned": {"score": 0.5}}}}
     assert card["facts"]["licence"] == "CC BY-NC-SA 4.0"
     assert str(package) not in "".join(
