@@ -47,6 +47,7 @@ class Buildings:
         sources: N names: ``instance``, ``component`` (of the building map), ``region`` (of a semantic model)
             or ``footprint`` (a given outline).
         rule: what they were decided by.
+        features: (N, D) float16, what each grade was read from; None: nobody kept it.
         uids: N names in results; None: their ranks.
         candidates: what the rule left out; listed, never rasterized, and some of them overlap.
         seen: (N, 3) float64, share of each building's pixels that the pre image shows, the post image, and
@@ -63,6 +64,7 @@ class Buildings:
     damage_probs: np.ndarray
     sources: Sequence[str]
     rule: DecisionRule
+    features: np.ndarray | None = None
     uids: Sequence[str] | None = None
     seen: np.ndarray | None = None
     left_out: Sequence[str] | None = None
@@ -90,6 +92,7 @@ class Buildings:
             damage=self.damage[numbers],
             damage_probs=self.damage_probs[numbers],
             sources=[self.sources[index] for index in chosen],
+            features=None if self.features is None else self.features[numbers],
             uids=None if self.uids is None else [self.uids[index] for index in chosen],
             seen=None if self.seen is None else self.seen[numbers],
             left_out=None if self.left_out is None else [self.left_out[index] for index in chosen],

@@ -52,6 +52,7 @@ def _of_instances(
         damage=rule.damage(prediction.damage_probs[chosen]),
         damage_probs=rule.calibrated(prediction.damage_probs[chosen]),
         sources=["component" if one else "instance" for one in is_component],
+        features=prediction.features[chosen],
         left_out=left_out,
         rule=rule,
     )

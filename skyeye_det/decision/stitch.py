@@ -39,6 +39,7 @@ class _Part:
     damage: int
     damage_probs: np.ndarray
     source: str
+    features: np.ndarray | None
     left_out: str | None
     window: Window
     distance: float
@@ -97,6 +98,7 @@ def _parts(window: Window, buildings: Buildings) -> list[_Part]:
             int(buildings.damage[index]),
             buildings.damage_probs[index],
             buildings.sources[index],
+            None if buildings.features is None else buildings.features[index],
             buildings.left_out[index] if buildings.left_out else None,
             window,
             distance,
@@ -190,6 +192,8 @@ def _area_in(part: _Part, window: Window) -> int:
 def _join(one: _Part, other: _Part, rule: DecisionRule) -> None:
     """Adds the other part to ``one``: means by area, and the grade that follows from them."""
     area, added = one.area, other.area
+    if added > area:
+        one.features = other.features
     share = added / max(area + added, 1)
     one.damage_probs = (1 - share) * one.damage_probs + share * other.damage_probs
     one.score = (1 - share) * one.score + share * other.score
@@ -230,6 +234,12 @@ def _buildings(parts: list[_Part], shape: tuple[int, int], rule: DecisionRule) -
         damage=np.array([part.damage for part in ordered], np.int64),
         damage_probs=np.array([part.damage_probs for part in ordered], np.float32).reshape(-1, 4),
         sources=[part.source for part in ordered],
+        features=_features(ordered),
         rule=rule,
         left_out=[part.left_out for part in ordered if part.left_out] or None,
     )
+
+
+def _features(parts: list[_Part]) -> np.ndarray | None:
+    known = [part.features for part in parts if part.features is not None]
+    return np.array(known) if known and len(known) == len(parts) else None

@@ -45,7 +45,7 @@ def seen_through(window: Window, houses: list[Rectangle], grades: np.ndarray) ->
         scores=np.full(count, 0.9, np.float32),
         damage_probs=np.eye(4, dtype=np.float32)[grades[is_seen]],
         is_component=np.zeros(count, bool),
-        features=np.zeros((count, 0), np.float16),
+        features=np.flatnonzero(is_seen)[:, None].astype(np.float16),
         shape=(window.height, window.width),
     )
 
@@ -66,6 +66,8 @@ def test_no_building_is_lost_cut_or_doubled_at_a_seam(seed: int) -> None:
     assert sorted(map(tuple, found.boxes.tolist())) == sorted(houses)
     grade_of = dict(zip(houses, grades.tolist(), strict=True))
     assert [grade_of[tuple(box)] for box in found.boxes.tolist()] == found.damage.tolist()
+    assert found.features is not None
+    assert [houses.index(tuple(box)) for box in found.boxes.tolist()] == found.features[:, 0].tolist()
     truth = np.zeros(SHAPE, np.uint8)
     for (x0, y0, x1, y1), grade in zip(houses, grades.tolist(), strict=True):
         truth[y0:y1, x0:x1] = grade + 1
