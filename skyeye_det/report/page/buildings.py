@@ -1,0 +1,238 @@
+"""The buildings of an assessment as the page reads them: squares of the grid, each a file of columns.
+
+px are those of the assessment's grid, x right and y down; px (0, 0) is the corner of the first pixel.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from rasterio.warp import transform as project
+
+from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
+from skyeye_det.decision.buildings import NOT_ASSESSED
+from skyeye_det.errors import InputError, shown
+from skyeye_det.prediction.visibility import ASSESSED
+from skyeye_det.report.page.script_files import write_call
+from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.records import Records
+from skyeye_det.scene.terms import GRADES
+from skyeye_det.scene.vector_file import VectorLayer, middles
+
+CHUNK = 1024
+"""px, side of a square."""
+
+UNCERTAIN = 2000
+"""Most buildings in the list of uncertain ones."""
+
+_WGS84 = "EPSG:4326"
+_MEND = "give the damage.gpkg of an assessment"
+_NOT_A_BUILDING = -1
+
+
+def shown_records(layer: VectorLayer) -> Records:
+    """The columns that the page shows, in the form that they have before people edit the file.
+
+    Args:
+        layer: of buildings, in the grid's CRS.
+
+    Returns:
+        With ``damage`` -1 and another ``status`` than ``ASSESSED`` where a grade or its probabilities lack.
+
+    Raises:
+        InputError: a column lacks, or holds other than numbers.
+    """
+    probs = np.stack([_numbers(layer, f"p_{name}") for name in GRADES], axis=1)
+    damage = _numbers(layer, "damage")
+    graded = np.isin(damage, np.arange(NUM_DAMAGE_CLASSES)) & np.isfinite(probs).all(axis=1)
+    status = np.array(layer.texts("status", _MEND), object)
+    assessed = np.asarray(status == ASSESSED)
+    status[assessed & ~graded] = NOT_ASSESSED
+    columns = {
+        "building_id": np.array(layer.texts("building_id", _MEND), object),
+        "status": status,
+        "damage": np.where(assessed & graded, damage, IGNORE_DAMAGE).astype(np.int64),
+        **{f"p_{name}": probs[:, grade] for grade, name in enumerate(GRADES)},
+        **{name: _numbers(layer, name) for name in ("score", "valid_fraction", "shift_m")},
+        "review": _reviews(layer),
+    }
+    return Records(layer.geometry, columns, {})
+
+
+def write_buildings(
+    folder: Path, layers: list[Records], grid: Grid, status_texts: list[str]
+) -> dict[str, int]:
+    """Writes ``chunks/``, ``ids/`` and ``uncertain.js``; buildings that are not on the grid are left out.
+
+    Those files of earlier buildings that have none now are removed.
+
+    Args:
+        folder: of the page.
+        layers: of ``shown_records``, by the number that the page gives to each.
+        grid: of the scene.
+        status_texts: by the number that the page gives to each.
+
+    Returns:
+        Name of a square -> number of its buildings.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    whole = shapely.box(0, 0, grid.width, grid.height)
+    placed = [_in_px(each.geometry, grid) for each in layers]
+    on_grid = [np.flatnonzero(shapely.intersects(each, whole)) for each in placed]
+    geometry = np.concatenate([each[numbers] for each, numbers in zip(placed, on_grid, strict=True)])
+    kept = [each.of(numbers) for each, numbers in zip(layers, on_grid, strict=True)]
+    points = shapely.get_coordinates(middles(geometry))
+    squares = np.floor(points / CHUNK).astype(np.int64)
+    order = np.lexsort((squares[:, 0], squares[:, 1]))
+    squares, points = squares[order], points[order]
+    columns = _columns(kept, status_texts)
+    columns = {name: values[order] for name, values in columns.items()}
+    columns |= _degrees(points, grid)
+    outlines = _Rings.of(geometry[order])
+    starts = np.flatnonzero(np.r_[True, (squares[1:] != squares[:-1]).any(axis=1)][: len(squares)])
+    ends = np.r_[starts[1:], len(squares)][: len(starts)]
+    ids: dict[str, dict[str, str]] = {}
+    counts = {}
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        x, y = squares[start].tolist()
+        name, part = f"{x}_{y}", {key: values[start:end].tolist() for key, values in columns.items()}
+        part["p"] = [each for four in part["p"] for each in four]
+        write_call(
+            folder / "chunks" / f"{name}.js", "chunk", name, part | {"rings": outlines.between(start, end)}
+        )
+        counts[name] = end - start
+        for text in part["id"]:
+            ids.setdefault(id_file(text), {})[text] = name
+    for number, found in ids.items():
+        write_call(folder / "ids" / f"{number}.js", "ids", number, found)
+    within = np.arange(len(squares)) - np.repeat(starts, ends - starts)
+    most = np.where(columns["damage"] >= 0, columns["p"].max(axis=1, initial=0), np.inf)
+    unsure = np.argsort(most, kind="stable")[: min(UNCERTAIN, int(np.isfinite(most).sum()))]
+    listed = np.column_stack([squares, within])[unsure]
+    write_call(folder / "uncertain.js", "uncertain", listed)
+    for kind, names in (("chunks", counts.keys()), ("ids", ids.keys())):
+        for path in (folder / kind).glob("*.js"):
+            if path.stem not in names:
+                path.unlink()
+    return counts
+
+
+def id_file(text: str) -> str:
+    """Name of the file that lists an id: two hex digits, the sum of its UTF-16 code units modulo 256."""
+    units = np.frombuffer(text.encode("utf-16-le", errors="surrogatepass"), np.uint16)
+    return f"{int(units.sum()) % 256:02x}"
+
+
+def rings_of(geometry: np.ndarray, grid: Grid) -> list[list[list[float]]]:
+    """Rings (x, y, x, y, ...) in px, to a tenth, of each of polygons (N,) in the grid's CRS."""
+    return _Rings.of(_in_px(geometry, grid)).between(0, len(geometry))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rings:
+    """Of N geometries, all in one array.
+
+    Attributes:
+        xy: (K, 2), corners of all rings; the last one of a ring is not its first.
+        corners: (R + 1,), where each ring begins in ``xy``.
+        rings: (N + 1,), where each geometry begins in ``corners``.
+    """
+
+    xy: np.ndarray
+    corners: np.ndarray
+    rings: np.ndarray
+
+    @classmethod
+    def of(cls, geometry: np.ndarray) -> "_Rings":
+        parts, owners = shapely.get_parts(geometry, return_index=True)
+        rings, pieces = shapely.get_rings(parts, return_index=True)
+        xy, ring = shapely.get_coordinates(rings, return_index=True)
+        closing = np.r_[ring[1:] != ring[:-1], True][: len(ring)]
+        corners = np.searchsorted(ring[~closing], np.arange(len(rings) + 1))
+        first = np.searchsorted(owners[pieces], np.arange(len(geometry) + 1))
+        return cls(xy[~closing].round(1) + 0.0, corners, first)
+
+    def between(self, start: int, end: int) -> list[list[list[float]]]:
+        """Rings of geometries start..end."""
+        first, last = int(self.rings[start]), int(self.rings[end])
+        base = int(self.corners[first])
+        flat = self.xy[base : int(self.corners[last])].reshape(-1).tolist()
+        places = (2 * (self.corners[first : last + 1] - base)).tolist()
+        rings = [flat[here:there] for here, there in pairwise(places)]
+        owned = (self.rings[start : end + 1] - first).tolist()
+        return [rings[here:there] for here, there in pairwise(owned)]
+
+
+def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.ndarray]:
+    """Of all layers, one after the other."""
+    numbers = {text: number for number, text in enumerate(status_texts)}
+    parts = []
+    for layer, each in enumerate(layers):
+        found = each.columns
+        parts.append(
+            {
+                "id": found["building_id"],
+                "layer": np.full(len(each), layer),
+                "damage": found["damage"],
+                "p": _share(each.probabilities, 1000),
+                "score": np.where(np.isfinite(found["score"]), _share(found["score"], 1000), -1),
+                "status": np.array([numbers[text] for text in found["status"].tolist()], np.int64),
+                "valid": _share(found["valid_fraction"], 100),
+                "area": shapely.area(each.geometry).round(1),
+                "shift_m": found["shift_m"].round(2),
+                "review": found["review"],
+            }
+        )
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _share(values: np.ndarray, whole: int) -> np.ndarray:
+    """0..1 as 0..whole; 0 of none."""
+    return np.clip(np.nan_to_num(values) * whole, 0, whole).round().astype(np.int64)
+
+
+def _in_px(geometry: np.ndarray, grid: Grid) -> np.ndarray:
+    back = ~grid.transform
+    return np.asarray(shapely.transform(geometry, lambda points: np.column_stack(back @ points.T)), object)
+
+
+def _degrees(points: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """Columns of places (N, 2) in px."""
+    if not len(points):
+        return {"lon": np.zeros(0), "lat": np.zeros(0)}
+    x, y = grid.transform @ points.T
+    lon, lat = project(grid.crs, _WGS84, x.tolist(), y.tolist())
+    return {"lon": np.array(lon).round(6), "lat": np.array(lat).round(6)}
+
+
+def _numbers(layer: VectorLayer, name: str) -> np.ndarray:
+    """float64 (N,), NaN where a value is null."""
+    values = layer.column(name, _MEND)
+    try:
+        return np.asarray(values.astype(np.float64))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{layer.path}: column {shown(name)}: expected numbers, found others ({error}); {_MEND}"
+        ) from error
+
+
+def _reviews(layer: VectorLayer) -> np.ndarray:
+    """(N,) None, or what people say: ``damage`` 0..3, -1 not a building, None unsure; ``by``; ``note``."""
+    reviewed, damage = (_numbers(layer, name) for name in ("reviewed", "review_damage"))
+    known = np.isin(damage, np.arange(_NOT_A_BUILDING, NUM_DAMAGE_CLASSES))
+    by, note = (layer.column(f"review_{name}", _MEND) for name in ("by", "note"))
+    found = np.full(len(layer), None, object)
+    for number in np.flatnonzero(known | (np.isnan(damage) & (reviewed == 1))).tolist():
+        told: Mapping[str, Any] = {
+            "damage": int(damage[number]) if known[number] else None,
+            "by": str(by[number] or ""),
+            "note": str(note[number] or ""),
+        }
+        found[number] = told
+    return found

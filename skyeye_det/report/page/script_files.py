@@ -1,0 +1,31 @@
+"""Data that the page reads by <script>, since a page from disk may not fetch."""
+
+from pathlib import Path
+from typing import Any
+
+from skyeye_det.files import json_bytes, write_bytes
+
+_UNSAFE = {b"<": rb"\u003c", "\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029"}
+"""Signs within texts that could end a script or, in old browsers, a line of it."""
+
+
+def write_call(path: Path, function: str, *arguments: Any) -> None:
+    """Writes a file that hands JSON values to a function of the page.
+
+    Args:
+        path: of the file.
+        function: its name in ``skyeye``.
+        arguments: what JSON can hold; what is not finite becomes null.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    write_bytes(path, f"skyeye.{function}(".encode() + b",".join(map(safe_json, arguments)) + b");\n")
+
+
+def safe_json(value: Any) -> bytes:
+    """JSON that stays data inside of a <script>."""
+    text = json_bytes(value)
+    for sign, escaped in _UNSAFE.items():
+        text = text.replace(sign, escaped)
+    return text
