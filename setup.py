@@ -32,6 +32,7 @@ setup(
     package_data={
         **{name: ["*.yaml"] for name in CONFIGS},
         "skyeye_det": ["models/*/*"],  # the released models
+        "skyeye_det.report.page": ["*.html", "*.css", "*.js", "*.txt", "texts/*.json"],
     },
     entry_points={"console_scripts": ["skyeye=skyeye_det.commands.launch:main"]},
     python_requires=">=3.10",  # detectron2's wheel is built for 3.10; 3.10 to 3.13 are tested
@@ -50,6 +51,7 @@ setup(
         "rasterio>=1.4.1",  # first with wheels for Python 3.13; GDAL comes with it
         "pyogrio>=0.10",  # first with wheels for Python 3.13; GeoPackages
         "pyarrow>=18",  # first with wheels for Python 3.13; GeoParquet
+        "xstatic-leaflet>=1.9.3,<1.10",  # Leaflet, inlined in the page with 1.9's licence
         "PyYAML>=6.0.1",  # first with wheels for Python 3.12
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
     ],

@@ -23,10 +23,18 @@ from skyeye_det.engine.scene_prediction import (
     scene_buildings,
 )
 from skyeye_det.errors import BusyFolderError
-from skyeye_det.files import json_bytes, sole_writer
+from skyeye_det.files import json_bytes, sole_writer, write_json
 from skyeye_det.released import released_model
+from skyeye_det.report.page.folder import discard_page, require_page_place, write_page
 from skyeye_det.scene.footprints import beside, remarks
-from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, Assessment, require_unreviewed, write_assessment
+from skyeye_det.scene.outputs import (
+    BESIDE,
+    GEOPACKAGE,
+    RUN,
+    Assessment,
+    require_unreviewed,
+    write_assessment,
+)
 from skyeye_det.scene.records import Origin, Records, building_records, footprint_records, records_in
 from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
 from skyeye_det.scene.shift import Shift
@@ -52,6 +60,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
     alone = options.output if shards == 1 else options.output / f"shard-{number}-of-{shards}"
     with sole_writer(alone):
         require_unreviewed(options.output)
+        require_page_place(options.output)
         shift = request.shift or estimated_shift(request.pre, request.post, request.grid)
         scene = Scene(request.pre, request.post, request.grid, shift, request.aoi)
         stores = keep_scene(models, scene, options, request.footprints, _engine(options.engine))
@@ -65,9 +74,13 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
                 texts = _texts(options, stores, rule, name, request)
                 records, others = _records(options, request, stores, rule, Origin(scene.grid, shift, texts))
                 seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
-                run = _run(scene, texts | {"rule": asdict(rule)}, seconds)
                 found = _assessment(request, records, others)
-                shown, worst = write_assessment(options.output, found, stores.found, run, options.formats)
+                discard_page(options.output)
+                shown, worst = write_assessment(options.output, found, stores.found, options.formats)
+                told = {"rule": asdict(rule), "outlines": options.outlines, "seen_share": shown}
+                run = _run(scene, texts | told, seconds)
+                page = write_page(options.output, scene.readers(), scene.grid, run)
+                write_json(options.output / RUN, run, pretty=True)  # last: without it nothing is finished
         except BusyFolderError:
             print(f"shard {number} of {shards} is done; another writes the results")
             return None
@@ -78,7 +91,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
         print(f"{len(others)} buildings are in no footprint: layer {BESIDE}")
     if worst:
         print(worst)
-    print(f"{time.monotonic() - start:.0f} s; open {options.output / GEOPACKAGE}")
+    print(f"{time.monotonic() - start:.0f} s; open {page}, or {GEOPACKAGE} in a GIS")
     return records
 
 

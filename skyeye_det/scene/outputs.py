@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.features import shapes
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import whole_file, write_json
+from skyeye_det.files import whole_file
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, core_visibility
 from skyeye_det.scene.formats import FORMATS, write_format
@@ -69,16 +69,14 @@ def write_assessment(
     output: Path,
     found: Assessment,
     store: PredictionStore,
-    run: Mapping[str, Any],
     formats: Sequence[str] = (),
 ) -> tuple[float, str]:
-    """Writes all files of an assessment to its folder.
+    """Writes the files of an assessment for a GIS to its folder, and removes ``run.json`` of an earlier one.
 
     Args:
         output: the folder.
         found: what is written.
         store: with what can be seen in each window.
-        run: what ``run.json`` says.
         formats: of ``FORMATS``, beside GeoPackage.
 
     Returns:
@@ -120,7 +118,6 @@ def write_assessment(
         write_format(output / f"damage.{name}", records, grid.crs, name)
     seen = float(areas["area_m2"].sum())
     shown = seen / max(seen + float(sizes.sum()), 1e-9)
-    write_json(output / RUN, {**run, "seen_share": shown}, pretty=True)
     return shown, worst
 
 
