@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,7 @@ def write_page(
         InputError: an image or the GeoPackage cannot be read, or a file cannot be written.
     """
     with _whole_folder(output) as folder:
-        tiles = folder / "tiles"
-        drawn = [draw_tiles(tiles / side, reader, grid) for side, reader in zip(_SIDES, readers, strict=True)]
-        with readers[0], readers[1]:
-            for _ in progress(chain(*drawn), 2 * block_count(grid.shape), "draw", "block"):
-                pass
+        _draw_sides(folder / "tiles", readers, grid)
         _write_data(folder, output / GEOPACKAGE, Run.of(run, str(output / RUN)))
     return output / REPORT / PAGE
 
@@ -117,6 +113,18 @@ def _removed(place: Path) -> None:
         place.unlink()
     elif place.exists():
         shutil.rmtree(place)
+
+
+def _draw_sides(folder: Path, readers: tuple[SideReader, SideReader], grid: Grid) -> None:
+    """Draws both sides at once, a block of each at a time."""
+    blocks = block_count(grid.shape)
+    drawn = [draw_tiles(folder / side, reader, grid) for side, reader in zip(_SIDES, readers, strict=True)]
+    with readers[0], readers[1], ThreadPoolExecutor(len(drawn)) as pool:
+        steps = (list(pool.map(next, drawn)) for _ in range(blocks))
+        for _ in progress(steps, blocks, "draw", "block"):
+            pass
+        for rest in drawn:  # tiles that end with the last block
+            next(rest, None)
 
 
 def _write_data(folder: Path, geopackage: Path, run: Run) -> None:
