@@ -3,8 +3,9 @@
   skyeye assess --pre PATH ... --post PATH ... --output DIR
 
 A path is a raster file, a folder or a glob; each side may have its own projection, resolution and tiling.
-DIR/damage.gpkg holds the buildings, styled for QGIS; damage.tif their grades as a raster; summary.csv counts
-in cells of 500 m; run.json where it all comes from. A killed run is taken up by the same command.
+DIR/report/index.html shows the result in a browser; DIR/damage.gpkg holds the buildings, styled for QGIS;
+damage.tif their grades as a raster; summary.csv counts in cells of 500 m; run.json where it all comes from.
+A killed run is taken up by the same command.
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 

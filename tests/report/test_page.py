@@ -189,7 +189,8 @@ def test_a_scene_without_buildings_or_grades_has_a_page(tmp_path: Path, count: i
 
 
 def test_footprints_off_the_grid_count_and_are_not_drawn(tmp_path: Path) -> None:
-    places = np.array([[-30, 40, 5, 60], [10, 10, 20, 20], [-9e6, 0, -9e6 + 9, 9]])
+    places = np.array([[-30, 40, 5, 60], [10, 10, 20, 20], [-9e6, 0, -9e6 + 9, 9], [-1e15, 0, 1e14, 9]])
     told = meta(renewed(write_folder(tmp_path, GRID, records_of(boxes(places, GRID)))))
-    assert told["buildings"] == 3
-    assert told["chunks"] == {"-1_0": 1, "0_0": 1}
+    assert told["buildings"] == 4
+    assert {name: told["chunks"].get(name) for name in ("-1_0", "0_0")} == {"-1_0": 1, "0_0": 1}
+    assert sum(told["chunks"].values()) == 3

@@ -203,10 +203,10 @@ def _in_px(geometry: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _degrees(points: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
-    """Columns of places (N, 2) in px."""
+    """Columns of places (N, 2) in px; those that are far off the grid are moved near it."""
     if not len(points):
         return {"lon": np.zeros(0), "lat": np.zeros(0)}
-    x, y = grid.transform @ points.T
+    x, y = grid.transform @ np.clip(points, -CHUNK, max(grid.shape) + CHUNK).T
     lon, lat = project(grid.crs, _WGS84, x.tolist(), y.tolist())
     return {"lon": np.array(lon).round(6), "lat": np.array(lat).round(6)}
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from skyeye_det.files import read_json
 from skyeye_det.report.page.script_files import safe_json
 
-SERVER_SCRIPT = "window.skyeyeServer = true;"
-"""Beside the page's own the only script that may stand in it."""
+SERVER_SCRIPT = "window.skyeyeServer = true"
+"""What a server of reviews puts in the place of ``<!--server-->``: the only other script that may run."""
 
 _SOURCES = Path(__file__).parent
 _LAST = "start.js"
-_SERVER_MARK = b"<!--server-->"
 _INLINE = re.compile(r"(script-src [^;\"]*)'unsafe-inline'")
 
 
@@ -40,11 +39,6 @@ def index_html(sources: Path = _SOURCES) -> bytes:
     }
     template = _INLINE.sub(rf"\1{_hash(script)} {_hash(SERVER_SCRIPT)}", _text(sources / "index.html"))
     return re.sub(r"<!--(style|script|texts)-->", lambda mark: parts[mark[1]], template).encode()
-
-
-def served(page: bytes) -> bytes:
-    """The page as a review server gives it, which says so by ``window.skyeyeServer``."""
-    return page.replace(_SERVER_MARK, f"<script>{SERVER_SCRIPT}</script>".encode(), 1)
 
 
 def _leaflet(name: str) -> str:

@@ -13,9 +13,9 @@ from rasterio.warp import transform as project
 from skyeye_det.damage import DamageClass
 from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
-from skyeye_det.report.page.run_record import Run, ShiftOfRun
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.run_record import Run, ShiftOfRun
 from skyeye_det.scene.summary import counts
 from skyeye_det.scene.terms import COLOR_NOT_ASSESSED, COLORS, GRADES
 from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, valid_polygons

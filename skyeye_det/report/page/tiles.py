@@ -58,13 +58,10 @@ def tile_bits(folder: Path, shape: tuple[int, int]) -> dict[str, str]:
     most, bits = max_zoom(shape), {}
     for zoom in range(most + 1):
         rows, columns = (-(-length // (TILE << (most - zoom))) for length in shape)
+        there = {(path.parent.name, path.stem) for path in (folder / str(zoom)).glob("*/*.jpg")}
         places = product(range(rows), range(columns))
-        bits[str(zoom)] = "".join(str(int(_path(folder, zoom, x, y).is_file())) for y, x in places)
+        bits[str(zoom)] = "".join("01"[(str(x), str(y)) in there] for y, x in places)
     return bits
-
-
-def _path(folder: Path, zoom: int, x: int, y: int) -> Path:
-    return folder / str(zoom) / str(x) / f"{y}.jpg"
 
 
 class _Pyramid:
@@ -106,7 +103,7 @@ class _Pyramid:
         if not pixels.any():
             return None
         coded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), _QUALITY)[1]
-        write_bytes(_path(self._folder, zoom, x, y), coded.tobytes())
+        write_bytes(self._folder / str(zoom) / str(x) / f"{y}.jpg", coded.tobytes())
         return pixels
 
     def _read(self, x: int, y: int, side: int) -> np.ndarray:

@@ -1,14 +1,19 @@
-"""What the record of an assessment, ``run.json``, says, as far as the page tells it."""
+"""What the record of an assessment, ``run.json``, says, as far as its page and its review need it."""
 
 from typing import Any
 
 import msgspec
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError
 from skyeye_det.scene.grid import Grid
+
+_LARGEST = 1 << 18
+"""px of a side: 100 km."""
 
 
 class _Window(msgspec.Struct):
@@ -63,10 +68,13 @@ class Run(msgspec.Struct):
         """Checks it; InputError, which names its place, where it is something else."""
         try:
             found = msgspec.convert(run, cls)
-            if min(found.grid.width, found.grid.height) < 1 or not all(found.grid.transform[0:5:4]):
-                raise ValueError("a grid without a pixel")
-            found.on_grid()
-        except (msgspec.ValidationError, ValueError, CRSError) as error:
+            grid = found.on_grid()
+            if not (1 <= min(grid.shape) <= max(grid.shape) <= _LARGEST and grid.transform.determinant):
+                raise ValueError(f"a grid of {grid.width} x {grid.height} px")
+            west, north = grid.transform @ (0, 0)
+            east, south = grid.transform @ (grid.width, grid.height)
+            project(grid.crs, "EPSG:4326", [west, east], [north, south])
+        except (msgspec.ValidationError, ValueError, RasterioError, CPLE_BaseError) as error:
             raise InputError(
                 f"{place}: expected the record of an assessment, found another ({error}); give the folder of"
                 " a finished assessment"
