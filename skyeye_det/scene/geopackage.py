@@ -20,6 +20,7 @@ from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.review_state import NOT_A_BUILDING
 
 BUILDINGS = "buildings"
 
@@ -34,7 +35,8 @@ MEANING = {
     "shift_m": "how far the images still lie apart here, in metres, by the nearest window that was compared",
     "damage_gra": "Copernicus EMS; the equivalence is SkyEye's",
     "unosat_class": "UNOSAT Main_Damage_Site_Class, 1 destroyed to 3 moderate; the equivalence is SkyEye's",
-    "review_damage": "grade by a person; it goes before damage",
+    "reviewed": "whether a person has judged the building",
+    "review_damage": "by a person, goes before damage: 0..3 as there, -1 not a building; null: can't tell",
 }
 """Of the columns, in the file's metadata."""
 
@@ -140,6 +142,7 @@ def damage_style(expression: str = _REVIEWED) -> str:
     ]
     rows = [
         *grades,
+        (str(NOT_A_BUILDING), "not a building", {"color": "255,255,255,0", "style": "no"}),
         ("NULL", NOT_ASSESSED, {"color": _rgb(terms.COLOR_NOT_ASSESSED), "style": "b_diagonal"}),
     ]
     categories = "".join(

@@ -30,6 +30,7 @@ from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasterize import write_damage, write_probability
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.review_state import REVIEWED
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
 
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
@@ -37,7 +38,6 @@ PROBABILITY = "probability.tif"
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 
-_REVIEWED = "reviewed = 1 OR review_damage IS NOT NULL OR review_by <> '' OR review_note <> ''"
 _BOTH = "both"
 _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed
 
@@ -132,7 +132,7 @@ def require_unreviewed(output: Path) -> None:
         for layer in (BUILDINGS, BESIDE):
             if layer == BUILDINGS or layer in layers:
                 *_, (reviewed,) = pyogrio.raw.read(
-                    path, layer=layer, columns=["reviewed"], where=_REVIEWED, read_geometry=False
+                    path, layer=layer, columns=["reviewed"], where=REVIEWED, read_geometry=False
                 )
                 found += len(reviewed)
     except (DataSourceError, DataLayerError, ValueError) as error:

@@ -1,0 +1,166 @@
+"""The buildings' rows of a GeoPackage, as far as reviews touch them, and what the page is told of them."""
+
+import sqlite3
+from typing import Any
+
+import numpy as np
+
+from skyeye_det.decision.buildings import NOT_ASSESSED
+from skyeye_det.errors import InputError
+from skyeye_det.scene.geopackage import BUILDINGS
+from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
+from skyeye_det.scene.outputs import BESIDE
+from skyeye_det.scene.review_frame import Frame
+from skyeye_det.scene.review_state import COLUMNS, FALSE_BUILDING, GRADE, REVIEWED, Review
+from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
+
+LAYERS = (BUILDINGS, BESIDE)
+"""By the number that the page gives them."""
+
+Record = dict[str, Any]
+"""What the page is told of a building: ``id``; ``layer``, number of ``LAYERS``; ``damage``, ``verdict``,
+``by``, ``note`` and ``lock`` of its ``Review``; ``geometry``: rings in px of a drawn building, else None;
+``cx_cy``: its chunk; ``deleted``: whether a drawn one is gone."""
+
+_DRAWN, _STATUS = "review", "drawn by a reviewer"
+"""``outline_from`` and ``status`` of a building that a reviewer drew."""
+
+_NEEDED = {"fid", "geom", "building_id", "outline_from", "status", *COLUMNS}
+_STATE = ", ".join(COLUMNS)
+
+
+def prepare(base: sqlite3.Connection) -> list[str]:
+    """The layers of ``LAYERS`` that are there, with the indices that reviews need.
+
+    Raises:
+        InputError: no assessment.
+    """
+    found = [name for name in LAYERS if name == BUILDINGS or table_columns(base, name)]
+    for name in found:
+        if lacking := _NEEDED - set(table_columns(base, name)):
+            raise InputError(
+                f"the layer {name}: expected the columns of an assessment, found no"
+                f" {', '.join(sorted(lacking))}; give the folder of an assessment"
+            )
+        # So that 200,000 buildings are not gone through for each review.
+        base.execute(f'CREATE INDEX IF NOT EXISTS "{name}_id" ON "{name}" (building_id)')
+        base.execute(f'CREATE INDEX IF NOT EXISTS "{name}_reviewed" ON "{name}" (fid) WHERE {REVIEWED}')
+    return found
+
+
+def find(base: sqlite3.Connection, name: str, building: str) -> int | None:
+    """The row of a building, by its id."""
+    sql = f'SELECT min(fid) FROM "{name}" WHERE building_id = ?'
+    (fid,) = base.execute(sql, (building,)).fetchone()
+    return None if fid is None else int(fid)
+
+
+def state(base: sqlite3.Connection, name: str, fid: int) -> Review | None:
+    """The review of a row; None where there is no such row."""
+    row = base.execute(f'SELECT {_STATE} FROM "{name}" WHERE fid = ?', (fid,)).fetchone()
+    return None if row is None else Review.of_row(row)
+
+
+def write_state(base: sqlite3.Connection, name: str, fid: int, review: Review) -> None:
+    """Writes the review of a row."""
+    values = ", ".join(f"{column} = ?" for column in COLUMNS)
+    base.execute(f'UPDATE "{name}" SET {values} WHERE fid = ?', (*review.row, fid))
+    note_change(base, name)
+
+
+def drawn_outline(base: sqlite3.Connection, name: str, fid: int) -> bytes | None:
+    """The outline, as the file holds it, of a row that a reviewer drew; None of others."""
+    row = base.execute(
+        f'SELECT geom FROM "{name}" WHERE fid = ? AND outline_from = ? AND status = ?', (fid, _DRAWN, _STATUS)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def insert_drawn(
+    base: sqlite3.Connection, building: str, outline: bytes | None, review: Review, fid: int | None = None
+) -> int:
+    """Adds a building that a reviewer drew.
+
+    Args:
+        base: in a transaction.
+        building: its id.
+        outline: as the file holds it.
+        review: of it.
+        fid: number of the row; None: the next one.
+
+    Returns:
+        Number of the row.
+    """
+    geometry = geometry_of(outline)
+    values = {
+        "fid": fid,
+        "geom": outline,
+        "building_id": building,
+        "damage_label": NOT_ASSESSED,
+        "damage_gra": COPERNICUS_NOT_ASSESSED,
+        "outline_from": _DRAWN,
+        "status": _STATUS,
+        "area_m2": geometry.area,
+        **dict(zip(COLUMNS, review.row, strict=True)),
+    }
+    there = table_columns(base, BUILDINGS)
+    names = [name for name in values if name in there]
+    done = base.execute(
+        f'INSERT INTO "{BUILDINGS}" ({", ".join(names)}) VALUES ({", ".join("?" * len(names))})',
+        [values[name] for name in names],
+    )
+    note_change(base, BUILDINGS, geometry.bounds)
+    return int(done.lastrowid or 0)
+
+
+def delete(base: sqlite3.Connection, name: str, fid: int) -> None:
+    """Removes a row."""
+    base.execute(f'DELETE FROM "{name}" WHERE fid = ?', (fid,))
+    note_change(base, name)
+
+
+def srs_of(base: sqlite3.Connection) -> int:
+    """Number by which the file knows the CRS of the buildings."""
+    sql = "SELECT srs_id FROM gpkg_geometry_columns WHERE table_name = ?"
+    return int(base.execute(sql, (BUILDINGS,)).fetchone()[0])
+
+
+def reviewed_states(base: sqlite3.Connection, name: str) -> dict[int, Review]:
+    """Row number -> review, of all rows that people have written to."""
+    rows = base.execute(f'SELECT fid, {_STATE} FROM "{name}" WHERE {REVIEWED}')
+    return {fid: Review.of_row(values) for fid, *values in rows}
+
+
+def records(base: sqlite3.Connection, name: str, fids: list[int], frame: Frame) -> dict[int, Record]:
+    """What the page is told of rows, by their numbers; those that are not there are left out."""
+    rows = []
+    for fid in fids:
+        rows += base.execute(
+            f'SELECT fid, building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?', (fid,)
+        ).fetchall()
+    geometry = np.array([geometry_of(row[3]) for row in rows], object)
+    told = {}
+    for (fid, building, source, _, *values), outline, chunk in zip(
+        rows, geometry, frame.chunks(geometry), strict=True
+    ):
+        rings = frame.rings(outline) if source == _DRAWN else None
+        told[fid] = record(name, str(building), Review.of_row(values), chunk, rings)
+    return told
+
+
+def record(
+    name: str, building: str, review: Review, chunk: str, rings: list[list[float]] | None, gone: bool = False
+) -> Record:
+    """What the page is told of one building."""
+    return {
+        "id": building,
+        "layer": LAYERS.index(name),
+        "damage": review.damage if review.verdict in (GRADE, FALSE_BUILDING) else None,
+        "verdict": review.verdict,
+        "by": review.by,
+        "note": review.note,
+        "lock": review.lock,
+        "geometry": rings,
+        "cx_cy": chunk,
+        "deleted": gone,
+    }
