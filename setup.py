@@ -52,6 +52,9 @@ setup(
         "pyogrio>=0.10",  # first with wheels for Python 3.13; GeoPackages
         "pyarrow>=18",  # first with wheels for Python 3.13; GeoParquet
         "xstatic-leaflet>=1.9.3,<1.10",  # Leaflet, inlined in the page with 1.9's licence
+        # `skyeye review`; the first whose FileResponse reads a Range header in linear time (CVE-2025-62727).
+        "starlette>=0.49.1",
+        "uvicorn>=0.32",  # first tested on Python 3.13
         "PyYAML>=6.0.1",  # first with wheels for Python 3.12
         "tqdm>=4.66.3",  # first with the repaired command line (CVE-2024-34062)
     ],

@@ -69,6 +69,7 @@ TORCH_FREE_COMMANDS = (
     "convert_xbd_to_coco",
     "make_sample_xbd",
     "make_targets",
+    "review",
     "sample_scene",
     "score_submission",
     "tune_postprocess",
@@ -86,7 +87,9 @@ REQUIRED = frozenset(
         "pycocotools",
         "rasterio",
         "shapely",
+        "starlette",
         "tqdm",
+        "uvicorn",
     }
     | {"yaml"}
 )

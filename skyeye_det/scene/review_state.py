@@ -39,7 +39,7 @@ class Review:
         """The review that says a verdict.
 
         Args:
-            verdict: of ``VERDICTS``; with ``NO_VERDICT`` only a note is left.
+            verdict: of ``VERDICTS``; with ``NO_VERDICT`` nothing is left of a review.
             damage: 0..3, with ``GRADE`` alone.
             by: who.
             note: free text.
@@ -56,7 +56,7 @@ class Review:
         if damage is not None and damage not in tuple(DamageClass):
             raise InputError(f"damage: expected 0 to 3, found {damage}")
         if verdict == NO_VERDICT:
-            return cls(False, None, by if note else "", note)
+            return cls()
         return cls(True, NOT_A_BUILDING if verdict == FALSE_BUILDING else damage, by, note)
 
     @classmethod

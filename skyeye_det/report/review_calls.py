@@ -1,0 +1,141 @@
+"""The calls by which the page reads and saves reviews; what they say is checked before anything is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from skyeye_det.errors import InputError
+from skyeye_det.files import json_bytes
+from skyeye_det.report.review_guard import Guard
+from skyeye_det.report.served_page import ServedPage
+from skyeye_det.scene.geopackage_editing import BusyFileError
+from skyeye_det.scene.review import ConflictError, NotThereError, ReviewFile
+from skyeye_det.scene.review_state import GRADE, UNSURE, Review
+
+_MOST_BYTES = 64 << 10
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Note = Annotated[str, msgspec.Meta(max_length=2000)]
+Grade = Annotated[int, msgspec.Meta(ge=0, le=3)]
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class _ReviewCall(msgspec.Struct, forbid_unknown_fields=True):
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    layer: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    verdict: str
+    by: Name
+    note: Note = ""
+    damage: Grade | None = None
+    lock: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+
+
+class _DrawCall(msgspec.Struct, forbid_unknown_fields=True):
+    rings: list[list[float]]
+    by: Name
+    note: Note = ""
+    damage: Grade | None = None
+
+
+class _UndoCall(msgspec.Struct, forbid_unknown_fields=True):
+    by: Name
+
+
+def review_app(review: ReviewFile, page: Path, token: str, port: int) -> ASGIApp:
+    """The application.
+
+    Args:
+        review: of the assessment.
+        page: folder of its page.
+        token: that every request must show.
+        port: at which it is served.
+    """
+    served = ServedPage(page)
+
+    def saved(change: Callable[..., tuple[int, dict[str, Any]]], *given: Any) -> Response:
+        version, record = change(*given)
+        return _json({"version": version, "review": record})
+
+    def reviews(request: Request) -> Response:
+        since = request.query_params.get("since", "0")
+        if not (since.isascii() and since.isdigit() and len(since) < 16):
+            raise InputError("since: expected a version, found something else")
+        version, changed = review.changes(int(since))
+        return _json({"version": version, "reviews": changed})
+
+    async def save_review(request: Request) -> Response:
+        call = await _body(request, _ReviewCall)
+        told = Review.of(call.verdict, call.damage, _line(call.by), _text(call.note))
+        return await run_in_threadpool(
+            saved, review.review, call.layer, call.id, told, _line(call.by), call.lock
+        )
+
+    async def draw(request: Request) -> Response:
+        call = await _body(request, _DrawCall)
+        verdict = UNSURE if call.damage is None else GRADE
+        told = Review.of(verdict, call.damage, _line(call.by), _text(call.note))
+        return await run_in_threadpool(saved, review.draw, call.rings, told)
+
+    async def undo(request: Request) -> Response:
+        call = await _body(request, _UndoCall)
+        return await run_in_threadpool(saved, review.undo, _line(call.by))
+
+    app = Starlette(
+        routes=[
+            Route("/api/reviews", reviews, methods=["GET"]),
+            Route("/api/reviews", save_review, methods=["POST"]),
+            Route("/api/buildings", draw, methods=["POST"]),
+            Route("/api/undo", undo, methods=["POST"]),
+            Route("/{path:path}", served.answer, methods=["GET"]),
+        ],
+        exception_handlers={InputError: _refused},
+    )
+    return Guard(app, token, port)
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    """What a call says; InputError where it is none, or too long."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > _MOST_BYTES:
+            raise InputError(f"the request: expected {_MOST_BYTES} bytes or less, found more")
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"the request: {error}") from error
+
+
+def _line(name: str) -> str:
+    """A name; InputError where it is none."""
+    name = name.strip()
+    if not name or any(sign < " " or sign == "\x7f" for sign in name):
+        raise InputError("by: expected a name on one line, found another text")
+    return name
+
+
+def _text(note: str) -> str:
+    """A note; InputError where a terminal or a GIS would stumble over it."""
+    if any((sign < " " and sign not in "\n\r\t") or sign == "\x7f" for sign in note):
+        raise InputError("note: expected a text, found control characters in it")
+    return note
+
+
+async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's form
+    """The sentence that says what is wrong; the newer state with a conflict."""
+    if isinstance(error, ConflictError):
+        return _json({"error": str(error), "review": error.record}, 409)
+    status = 404 if isinstance(error, NotThereError) else 503 if isinstance(error, BusyFileError) else 400
+    return _json({"error": str(error)}, status)
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(json_bytes(content), status, media_type="application/json")

@@ -1,0 +1,73 @@
+"""Serves the page of an assessment to this machine alone."""
+
+import secrets
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import uvicorn
+
+from skyeye_det.errors import InputError
+from skyeye_det.files import sole_writer
+from skyeye_det.report.review_calls import review_app
+from skyeye_det.report.review_guard import HOST
+from skyeye_det.report.served_page import INDEX
+from skyeye_det.scene.review import ReviewFile
+
+PAGE = "report"
+_LARGEST_PORT = 65535
+_LARGEST_HEAD = 16 << 10  # bytes of a request's first line and headers
+_LAST_CALLS = 5  # s
+
+
+def serve_reviews(folder: Path, port: int) -> None:
+    """Serves an assessment until the program is interrupted, and prints the address.
+
+    Args:
+        folder: of the assessment; nobody else writes to it meanwhile, but QGIS to the GeoPackage.
+        port: of this machine; 0: any that is free.
+
+    Raises:
+        InputError: no assessment with a page, or the port is taken.
+    """
+    page = folder / PAGE
+    if not (page / INDEX).is_file():
+        raise InputError(
+            f"{page / INDEX}: expected the page of an assessment, found no such file; give the folder of a"
+            " finished `skyeye assess`"
+        )
+    with sole_writer(folder), closing(ReviewFile(folder)) as review, closing(_bound(port)) as door:
+        at = door.getsockname()[1]
+        token = secrets.token_urlsafe(32)
+        settings = uvicorn.Config(
+            review_app(review, page, token, at),
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_LARGEST_HEAD,
+            timeout_graceful_shutdown=_LAST_CALLS,
+        )
+        door.listen()
+        print(f"open http://{HOST}:{at}/?token={token} (Ctrl-C ends it)", flush=True)
+        uvicorn.Server(settings).run([door])
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket at a port of the loopback."""
+    if port > _LARGEST_PORT:
+        raise InputError(f"--port {port}: expected 0 to {_LARGEST_PORT}, found more")
+    door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a killed server left is no bar
+        door.bind((HOST, port))
+    except OSError as error:
+        door.close()
+        raise InputError(
+            f"--port {port}: expected a free port of this machine, found another program at it"
+            f" ({error.strerror}); choose another"
+        ) from error
+    return door
