@@ -18,6 +18,7 @@ from skyeye_det.report.review_guard import Guard
 from skyeye_det.report.served_page import ServedPage
 from skyeye_det.scene.geopackage_editing import BusyFileError
 from skyeye_det.scene.review import ConflictError, NotThereError, ReviewFile
+from skyeye_det.scene.review_sample import sample_estimate, sample_to_check
 from skyeye_det.scene.review_state import GRADE, UNSURE, Review
 
 _MOST_BYTES = 64 << 10
@@ -88,12 +89,20 @@ def review_app(review: ReviewFile, page: Path, token: str, port: int) -> ASGIApp
         call = await _body(request, _UndoCall)
         return await run_in_threadpool(saved, review.undo, _line(call.by))
 
+    def sample(request: Request) -> Response:  # noqa: ARG001 - Starlette's form
+        return _json(sample_to_check(review))
+
+    def estimated(request: Request) -> Response:  # noqa: ARG001
+        return _json(sample_estimate(review))
+
     app = Starlette(
         routes=[
             Route("/api/reviews", reviews, methods=["GET"]),
             Route("/api/reviews", save_review, methods=["POST"]),
             Route("/api/buildings", draw, methods=["POST"]),
             Route("/api/undo", undo, methods=["POST"]),
+            Route("/api/sample", sample, methods=["GET"]),
+            Route("/api/estimate", estimated, methods=["GET"]),
             Route("/{path:path}", served.answer, methods=["GET"]),
         ],
         exception_handlers={InputError: _refused},

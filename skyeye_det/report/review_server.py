@@ -13,6 +13,7 @@ from skyeye_det.report.review_calls import review_app
 from skyeye_det.report.review_guard import HOST
 from skyeye_det.report.served_page import INDEX
 from skyeye_det.scene.review import ReviewFile
+from skyeye_det.scene.review_sample import draw_sample
 
 PAGE = "report"
 _LARGEST_PORT = 65535
@@ -20,15 +21,17 @@ _LARGEST_HEAD = 16 << 10  # bytes of a request's first line and headers
 _LAST_CALLS = 5  # s
 
 
-def serve_reviews(folder: Path, port: int) -> None:
+def serve_reviews(folder: Path, port: int, sample: int | None = None, seed: int = 0) -> None:
     """Serves an assessment until the program is interrupted, and prints the address.
 
     Args:
         folder: of the assessment; nobody else writes to it meanwhile, but QGIS to the GeoPackage.
         port: of this machine; 0: any that is free.
+        sample: how many buildings to draw first, that are to be checked; None: go on with what there is.
+        seed: of the sample.
 
     Raises:
-        InputError: no assessment with a page, or the port is taken.
+        InputError: no assessment with a page, the port is taken, or as ``draw_sample``.
     """
     page = folder / PAGE
     if not (page / INDEX).is_file():
@@ -37,6 +40,8 @@ def serve_reviews(folder: Path, port: int) -> None:
             " finished `skyeye assess`"
         )
     with sole_writer(folder), closing(ReviewFile(folder)) as review, closing(_bound(port)) as door:
+        if sample is not None:
+            print(f"{draw_sample(review, sample, seed)} buildings are drawn to be checked")
         at = door.getsockname()[1]
         token = secrets.token_urlsafe(32)
         settings = uvicorn.Config(

@@ -131,19 +131,21 @@ def reviewed_states(base: sqlite3.Connection, name: str) -> dict[int, Review]:
     return {fid: Review.of_row(values) for fid, *values in rows}
 
 
+def chunks(base: sqlite3.Connection, name: str, fids: list[int], frame: Frame) -> dict[int, str]:
+    """The page's chunks that rows lie in, by their numbers; those that are not there are left out."""
+    sql = f'SELECT fid, geom FROM "{name}" WHERE fid = ?'
+    rows = [row for fid in fids for row in base.execute(sql, (fid,))]
+    places = frame.chunks(np.array([geometry_of(blob) for _, blob in rows], object))
+    return dict(zip((fid for fid, _ in rows), places, strict=True))
+
+
 def records(base: sqlite3.Connection, name: str, fids: list[int], frame: Frame) -> dict[int, Record]:
     """What the page is told of rows, by their numbers; those that are not there are left out."""
-    rows = []
-    for fid in fids:
-        rows += base.execute(
-            f'SELECT fid, building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?', (fid,)
-        ).fetchall()
-    geometry = np.array([geometry_of(row[3]) for row in rows], object)
     told = {}
-    for (fid, building, source, _, *values), outline, chunk in zip(
-        rows, geometry, frame.chunks(geometry), strict=True
-    ):
-        rings = frame.rings(outline) if source == _DRAWN else None
+    sql = f'SELECT building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?'
+    for fid, chunk in chunks(base, name, fids, frame).items():
+        building, source, blob, *values = base.execute(sql, (fid,)).fetchone()
+        rings = frame.rings(geometry_of(blob)) if source == _DRAWN else None
         told[fid] = record(name, str(building), Review.of_row(values), chunk, rings)
     return told
 

@@ -1,96 +1,27 @@
-"""The review's server as a program of its own, asked by plain sockets: no client mends a hostile request."""
+"""The page and the calls of ``skyeye review``."""
 
-import http.client
 import json
-import os
-import random
-import re
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import pyogrio
 import pytest
 from assessed import outline_in_px, probabilities, write_assessment
+from served import Server, column, review, served
 
 from skyeye_det.errors import InputError
 from skyeye_det.report.review_server import serve_reviews
-from skyeye_det.scene.outputs import GEOPACKAGE
-
-ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("SKYEYE_KILLS", "3"))
-SECRET = "what no page may show"
-REQUESTS = 1000
-
-
-class Server(NamedTuple):
-    running: "subprocess.Popen[str]"
-    port: int
-    token: str
-
-    def ask(
-        self, method: str, path: str, body: Any = None, token: str | None = "", **headers: str
-    ) -> tuple[int, bytes, dict[str, str]]:
-        """Status, body and headers; the token goes along unless it is None."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if token is not None:
-            sent.setdefault("X-SkyEye-Token", token or self.token)
-        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            link.request(method, path, content, sent)
-            answer = link.getresponse()
-            return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
-        finally:
-            link.close()
-
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        status, content, _ = self.ask(method, path, body)
-        return status, json.loads(content)
-
-
-def command(folder: Path, port: int) -> list[str]:
-    code = "from skyeye_det.commands.launch import main; main()"
-    return [sys.executable, "-c", code, "review", str(folder), "--port", str(port)]
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[Server]:
-    running = subprocess.Popen(
-        command(folder, 0), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert running.stdout
-        line = running.stdout.readline()
-        found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/\?token=(\S+) .*\n", line)
-        assert found, line + running.communicate()[1]
-        yield Server(running, int(found[1]), found[2])
-    finally:
-        if running.poll() is None:
-            running.send_signal(signal.SIGINT)
-        running.communicate(timeout=20)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("served")
-    write_assessment(root / "out", probabilities(40))
-    (root / "secret.html").write_text(SECRET)
-    (root / "out" / "secret.js").write_text(SECRET)
-    page = root / "out" / "report"
+    root = tmp_path_factory.mktemp("served") / "out"
+    write_assessment(root, probabilities(40))
+    page = root / "report"
     (page / "meta.js").write_text("skyeye.meta({});")
     (page / "tiles").mkdir()
     (page / "tiles" / "0.jpg").write_bytes(b"\xff\xd8")
-    (page / "link.html").symlink_to(root / "secret.html")
-    (page / "links").symlink_to(root)
-    (page / "notes.txt").write_text(SECRET)
-    (page / "folder.js").mkdir()
-    return root / "out"
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +33,6 @@ def server(folder: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def ids(folder: Path) -> list[str]:
     return column(folder, "building_id")
-
-
-def column(folder: Path, name: str, layer: str = "buildings") -> list:
-    return pyogrio.raw.read(folder / GEOPACKAGE, layer=layer, columns=[name])[3][0].tolist()
-
-
-def review(building: str, verdict: str = "grade", **other: Any) -> dict[str, Any]:
-    damage = {"damage": 2} if verdict == "grade" else {}
-    return (
-        {"id": building, "layer": 0, "verdict": verdict, "by": "Ann", "note": "", "lock": None}
-        | damage
-        | other
-    )
 
 
 def test_the_address_opens_the_page_and_its_cookie_the_files(server: Server) -> None:
@@ -190,114 +108,23 @@ def test_what_a_call_may_not_say_is_refused_in_a_sentence(server: Server, path, 
     assert message in json.loads(content)["error"]
 
 
+def test_a_sample_is_drawn_checked_and_told(tmp_path: Path) -> None:
+    write_assessment(tmp_path, probabilities(60))
+    with served(tmp_path, "--sample", "25") as server:
+        status, sample = server.call("GET", "/api/sample")
+        assert (status, sample["size"], len(sample["buildings"])) == (200, 25, 25)
+        assert server.call("GET", "/api/estimate")[1]["reason"]
+        for each in sample["buildings"]:
+            assert server.call("POST", "/api/reviews", review(each["id"]))[0] == 200
+        found = server.call("GET", "/api/estimate")[1]
+        assert (found["answered"], found["needed"]) == (25, 25)
+        assert found["counts"][2]["estimated"] == pytest.approx(59)
+        assert found["counts"][2]["low"] < 59
+
+
 @pytest.mark.parametrize("since", ["x", "-1", "1" * 40, "%C2%B2"])
 def test_a_wrong_version_is_refused(server: Server, since: str) -> None:
     assert server.ask("GET", f"/api/reviews?since={since}")[0] == 400
-
-
-def hostile(generator: random.Random, server: Server, building: str) -> tuple[str, str, bytes | None, dict]:
-    """Method, path, body and headers of a request that nothing may come of."""
-    ups = generator.choice(
-        ["..", "%2e%2e", "%252e%252e", "..%2f", "..%5c", "..\\", "%2e%2e%2f", "./..", "links"]
-    )
-    names = [
-        "secret.html",
-        "secret.js",
-        "out/secret.js",
-        "etc/passwd",
-        "damage.gpkg",
-        "link.html",
-        "notes.txt",
-    ]
-    targets = ["/".join([ups] * generator.randint(1, 8)) + "/" + generator.choice(names)]
-    targets += [
-        f"/{each}" for each in ("etc/passwd", "link.html", "links/secret.html", "notes.txt", "folder.js")
-    ]
-    targets += [
-        "%00",
-        "a" * 5000,
-        "%ff%fe",
-        "file:///etc/passwd",
-        "http://127.0.0.1/etc/passwd",
-        "//etc/passwd",
-    ]
-    path = "/" + generator.choice(targets)
-    token = {"X-SkyEye-Token": server.token, "Cookie": f"skyeye_{server.port}={server.token}"}
-    host = {"Host": f"127.0.0.1:{server.port}"}
-    saved = json.dumps(review(building, by="<img src=x onerror=alert(1)>", note="<script>")).encode()
-    kind = generator.randrange(7)
-    if kind < 3:
-        return "GET", path, None, token | host
-    if kind == 3:
-        wrong = generator.choice(
-            ["evil.example", f"evil.example:{server.port}", "127.0.0.1", "", "[::1]", "]["]
-        )
-        return "POST", "/api/reviews", saved, token | {"Host": wrong}
-    if kind == 4:
-        wrong = generator.choice(
-            ["", "x", server.token[:-1], server.token + "a", "ä".encode().decode("latin-1")]
-        )
-        return "POST", "/api/reviews", saved, host | {"X-SkyEye-Token": wrong, "Cookie": token["Cookie"]}
-    if kind == 5:
-        origin = generator.choice(
-            ["http://evil.example", "null", "https://127.0.0.1", f"http://127.0.0.1:{server.port}.evil"]
-        )
-        return "POST", "/api/reviews", saved, token | host | {"Origin": origin}
-    method = generator.choice(["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW", "OPTIONS"])
-    place = generator.choice(["/api/reviews", "/meta.js", "/", "/api/nothing"])
-    return method, place, b"x" * generator.choice([0, 100_000]), token | host
-
-
-def test_a_thousand_hostile_requests_get_no_file_and_save_nothing(server: Server, folder, ids) -> None:
-    generator = random.Random(0)
-    before = column(folder, "reviewed")
-    statuses = set()
-    for _ in range(REQUESTS):
-        method, path, body, headers = hostile(generator, server, ids[3])
-        link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-        try:
-            link.putrequest(method, path, skip_host=True)
-            for name, value in headers.items():
-                link.putheader(name, value.encode("latin-1"))
-            link.putheader("Content-Length", str(len(body or b"")))
-            link.endheaders(body)
-            answer = link.getresponse()
-            statuses.add(answer.status)
-            content = answer.read()
-            assert answer.status in (400, 403, 404, 405), (method, path)
-            assert SECRET.encode() not in content
-            assert b"root:" not in content
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused before the body was read
-        finally:
-            link.close()
-    assert {403, 404, 405} <= statuses
-    assert column(folder, "reviewed") == before
-    assert server.running.poll() is None
-    assert server.call("GET", "/api/reviews?since=0")[0] == 200
-
-
-@pytest.mark.parametrize("number", range(KILLS))
-def test_what_a_killed_server_has_acknowledged_is_there(tmp_path: Path, number: int) -> None:
-    ids = write_assessment(tmp_path, probabilities(400), unseen=0)
-    acknowledged: list[str] = []
-    with served(tmp_path) as server:
-        timer = threading.Timer(random.Random(number).uniform(0.05, 2), server.running.kill)
-        timer.start()
-        for building in ids:
-            try:
-                status, _ = server.call("POST", "/api/reviews", review(building))
-            except (OSError, http.client.HTTPException):
-                break
-            assert status == 200
-            acknowledged.append(building)
-        timer.cancel()
-    with served(tmp_path) as again:
-        told = {each["id"] for each in again.call("GET", "/api/reviews?since=0")[1]["reviews"]}
-    assert set(acknowledged) <= told
-    assert len(told) <= len(acknowledged) + 1  # the last may have been saved and not answered
-    if told:  # else there is no history yet
-        assert sorted(column(tmp_path, "building_id", "review_history")) == sorted(told)
 
 
 def test_a_taken_port_and_a_missing_page_are_told_in_a_sentence(tmp_path: Path, server: Server) -> None:

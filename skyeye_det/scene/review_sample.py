@@ -1,0 +1,191 @@
+"""A random sample of an assessment's buildings to check, kept in its GeoPackage, and what the answers say.
+
+The frame is the assessed buildings of the layer ``buildings`` when the sample is drawn; with each building of
+the sample the table keeps all that estimates need. Answers are the reviews of these buildings, whoever made
+them and wherever; those of other buildings count in nothing.
+"""
+
+import sqlite3
+from typing import Any
+
+import numpy as np
+
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.check_estimate import (
+    CANNOT_TELL,
+    NOT_A_BUILDING,
+    OPEN,
+    CheckEstimate,
+    CheckSample,
+    Estimated,
+    estimate,
+    needed,
+)
+from skyeye_det.evaluation.check_sample import SMALLEST, draw, strata
+from skyeye_det.prediction.visibility import ASSESSED
+from skyeye_det.scene.geopackage import BUILDINGS
+from skyeye_det.scene.geopackage_editing import create_attributes, note_change, table_columns
+from skyeye_det.scene.review import ReviewFile
+from skyeye_det.scene.review_rows import LAYERS, chunks, state
+from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, UNSURE, Review
+from skyeye_det.scene.terms import GRADES
+
+TABLE = "review_sample"
+
+_PROBS = [f"p_{grade}" for grade in GRADES]
+_SUMS = [f"stratum_{name}" for name in _PROBS]
+_FIELDS = {
+    "building_id": "TEXT",
+    "building_fid": "INTEGER",
+    "stratum": "INTEGER",
+    "stratum_size": "INTEGER",
+    **dict.fromkeys((*_PROBS, *_SUMS), "REAL"),
+    "seed": "INTEGER",
+}
+"""Of a row a building, in the order to check. ``stratum``: grade x 3 + band of its probability, see
+``check_sample.strata``; ``stratum_p_*``: sums of the probabilities of all its buildings."""
+
+
+def draw_sample(review: ReviewFile, size: int, seed: int) -> int:
+    """Draws a sample in place of one that nobody has answered yet.
+
+    Args:
+        review: of the assessment.
+        size: buildings, all where there are fewer.
+        seed: the same one draws the same.
+
+    Returns:
+        Buildings of the sample.
+
+    Raises:
+        InputError: too few are asked for, nothing is assessed, or there is a sample with answers.
+    """
+    if size < SMALLEST:
+        raise InputError(f"--sample {size}: expected {SMALLEST} buildings or more, found fewer")
+    with review.changing() as base:
+        if answered := int((_answers(base, _rows(base)) != OPEN).sum()):
+            raise InputError(
+                f"{review.path}: expected no sample with answers, found one with {answered}; leave out"
+                f" --sample to go on with it, or delete the table {TABLE} to begin anew"
+            )
+        found = base.execute(
+            f'SELECT fid, building_id, damage, {", ".join(_PROBS)} FROM "{BUILDINGS}" WHERE status = ? AND'
+            " damage BETWEEN 0 AND 3 ORDER BY fid",
+            (ASSESSED,),
+        ).fetchall()
+        if not found:
+            raise InputError(f"{review.path}: expected assessed buildings to draw from, found none")
+        grades = np.array([row[2] for row in found], np.int64)
+        probs = np.array([row[3:] for row in found], np.float64)
+        stratum = strata(grades, probs, size)
+        sizes = np.bincount(stratum).tolist()
+        sums = np.stack([np.bincount(stratum, column) for column in probs.T], axis=1).tolist()
+        if table_columns(base, TABLE):
+            base.execute(f"DELETE FROM {TABLE}")
+        else:
+            create_attributes(base, TABLE, [f"{name} {kind}" for name, kind in _FIELDS.items()])
+        chosen = draw(stratum, size, seed)
+        base.executemany(
+            f"INSERT INTO {TABLE} ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})",
+            [
+                (found[k][1], found[k][0], code, sizes[code], *found[k][3:], *sums[code], seed)
+                for k, code in zip(chosen.tolist(), stratum[chosen].tolist(), strict=True)
+            ],
+        )
+        note_change(base, TABLE)
+        return len(chosen)
+
+
+def sample_to_check(review: ReviewFile) -> dict[str, Any] | None:
+    """The sample in the order to check; None where none is drawn.
+
+    Returns:
+        ``size``; ``buildings``: ``id``, ``layer``, ``cx_cy`` and ``answered`` of each.
+    """
+    with review.reading() as base:
+        rows = _rows(base)
+        if not rows:
+            return None
+        answered = (_answers(base, rows) != OPEN).tolist()
+        places = chunks(base, BUILDINGS, [row[1] for row in rows], review.frame)
+    buildings = [
+        {"id": row[0], "layer": LAYERS.index(BUILDINGS), "cx_cy": places.get(row[1], ""), "answered": done}
+        for row, done in zip(rows, answered, strict=True)
+    ]
+    return {"size": len(buildings), "buildings": buildings}
+
+
+def sample_estimate(review: ReviewFile) -> dict[str, Any]:
+    """What the answers to the sample say of all assessed buildings.
+
+    Returns:
+        ``answered``; ``needed``: answers in order that an estimate takes; ``reason`` where there is none.
+        Else ``counts`` by grade and ``buildings``: ``labelled``, ``estimated``, ``low``, ``high``;
+        ``accuracy``, ``accuracy_low``, ``accuracy_high``, 0..1; ``method``: in words.
+    """
+    with review.reading() as base:
+        rows = _rows(base)
+        answers = _answers(base, rows)
+    table = np.array([row[2:] for row in rows], np.float64).reshape(len(rows), 2 + 2 * len(GRADES))
+    stratum, sizes = table[:, :2].astype(np.int64).T
+    sample = CheckSample(stratum, sizes, table[:, 2 : 2 + len(GRADES)], table[:, 2 + len(GRADES) :])
+    progress = {"answered": int((answers != OPEN).sum()), "needed": needed(stratum)}
+    if not rows:
+        return progress | {"reason": "no sample is drawn: skyeye review DIR --sample 200 draws one"}
+    found = estimate(sample, answers)
+    if found is None:
+        return progress | {
+            "reason": "too few answers, or not in the order of the sample, of which the first"
+            f" {progress['needed']} are needed"
+        }
+    labelled = zip(found.labelled, found.counts, strict=True)
+    return progress | {
+        "counts": [_row(count, number) for number, count in labelled],
+        "buildings": _row(found.buildings, sum(found.labelled)),
+        "accuracy": found.accuracy.value,
+        "accuracy_low": found.accuracy.low,
+        "accuracy_high": found.accuracy.high,
+        "method": _method(found),
+    }
+
+
+def _rows(base: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Id, row number, stratum, its size, probabilities and their sums, in the order to check."""
+    if not table_columns(base, TABLE):
+        return []
+    columns = ", ".join(name for name in _FIELDS if name != "seed")
+    return base.execute(f"SELECT {columns} FROM {TABLE} ORDER BY fid").fetchall()
+
+
+def _answers(base: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> np.ndarray:
+    """int64 (n,), see ``check_estimate.estimate``."""
+    return np.array([_answer(state(base, BUILDINGS, row[1])) for row in rows], np.int64)
+
+
+def _answer(review: Review | None) -> int:
+    """Of a building that somebody has deleted in a GIS, that it is none."""
+    if review is None:
+        return NOT_A_BUILDING
+    if review.verdict == GRADE:
+        return int(review.damage)
+    return {FALSE_BUILDING: NOT_A_BUILDING, UNSURE: CANNOT_TELL}.get(review.verdict, OPEN)
+
+
+def _row(found: Estimated, labelled: int) -> dict[str, float]:
+    return {"labelled": labelled, "estimated": found.value, "low": found.low, "high": found.high}
+
+
+def _method(found: CheckEstimate) -> str:
+    """How the estimate is made, and of what, in words."""
+    how = "model-assisted difference (prediction-powered)" if found.is_assisted else "stratified (Cochran)"
+    told = [
+        f"{how} estimate from {found.counted} answers for the {sum(found.labelled)} buildings that were"
+        " assessed; 90 % intervals; a building that is none counts as graded wrongly"
+    ]
+    if found.unsure:
+        told.append(f"{found.unsure} that nobody can tell are taken to be as the others like them")
+    if found.waiting:
+        told.append(f"{found.waiting} answers out of order wait for those before them")
+    if found.merged:
+        told.append(f"{found.merged} kinds of building without an answer are taken to be as the nearest kind")
+    return "; ".join(told)
