@@ -15,7 +15,7 @@ import shapely
 
 from skyeye_det.errors import InputError
 
-_PATIENCE = 10.0  # s that a writer waits for another one
+_PATIENCE = 30.0  # s that a writer waits; SQLite lets others pass who come at the right moment
 _ENVELOPES = (0, 4, 6, 6, 8)
 """Numbers in the envelope of a geometry, by its kind."""
 
@@ -27,7 +27,9 @@ class BusyFileError(InputError):
 def connect(path: Path) -> sqlite3.Connection:
     """Opens a GeoPackage for changes; commits survive the loss of process and power.
 
-    The journal stays as it is, one beside the file while something is written: QGIS works with both kinds.
+    The journal stays as it is: QGIS keeps a write-ahead log while it has the file open, and is not held up
+    then; else the file alone has all of it. While the connection is open, nothing else in this process may
+    open the file with an SQLite of its own, as pyogrio does: closing it drops the locks of this one.
 
     Raises:
         InputError: it cannot be opened.
@@ -41,8 +43,9 @@ def connect(path: Path) -> sqlite3.Connection:
             check_same_thread=False,
         )
         base.text_factory = lambda text: text.decode(errors="replace")
-        base.execute("PRAGMA synchronous = EXTRA")
         base.execute("SELECT count(*) FROM gpkg_contents")
+        base.execute("PRAGMA synchronous = EXTRA")
+        base.execute("PRAGMA wal_autocheckpoint = 1")  # a copy of the file without QGIS's log has all of it
     except sqlite3.Error as error:
         raise InputError(f"{path}: expected a GeoPackage that can be written ({error})") from error
     base.create_function("ST_IsEmpty", 1, _is_empty, deterministic=True)

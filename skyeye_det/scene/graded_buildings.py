@@ -10,6 +10,7 @@ from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.buildings import Ints, rank
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
+from skyeye_det.scene.review_state import DRAWN
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
 _MEND = "give the damage.gpkg of an assessment"
@@ -46,8 +47,10 @@ class Graded:
 
 
 def predicted_buildings(layer: VectorLayer) -> Graded:
-    """The buildings of an assessment with the grades of the model, whatever people have reviewed."""
-    assessed = layer.column("status", _MEND) == ASSESSED
+    """The buildings of an assessment with the grades of the model, whatever people have reviewed or drawn."""
+    status = layer.column("status", _MEND)
+    layer, status = layer.of(status != DRAWN), status[status != DRAWN]
+    assessed = status == ASSESSED
     grades = _grades(layer, "damage", _MEND)
     return Graded(layer, np.where(assessed, grades, IGNORE_DAMAGE))
 

@@ -131,7 +131,8 @@ class ReviewFile:
                 history.keep(
                     base, history.Change(action, by, name, building, fid, before, review, outline=outline)
                 )
-            return self._answer(name, fid, building)
+                record = self._record(name, fid, building)
+            return self._told(name, fid, record)
 
     def draw(self, rings: Sequence[Sequence[float]], review: Review) -> Answer:
         """Adds a building that the model missed.
@@ -151,7 +152,8 @@ class ReviewFile:
                 fid = rows.insert_drawn(base, building, outline, review)
                 change = (history.DRAWN, review.by, BUILDINGS, building, fid, _NOTHING, review)
                 history.keep(base, history.Change(*change, outline=outline))
-            return self._answer(BUILDINGS, fid, building)
+                record = self._record(BUILDINGS, fid, building)
+            return self._told(BUILDINGS, fid, record)
 
     def undo(self, by: str) -> Answer:
         """Takes back the last change of a reviewer that is not taken back yet.
@@ -179,21 +181,19 @@ class ReviewFile:
                     rows.write_state(base, name, fid, last.before)
                 change = (history.TAKEN_BACK, by, name, building, fid, last.after, last.before, number)
                 history.keep(base, history.Change(*change, outline=last.outline))
-            return self._answer(name, fid, building)
+                record = self._record(name, fid, building)
+            return self._told(name, fid, record)
 
     def _conflict(self, name: str, fid: int, building: str) -> ConflictError:
-        record = self._record(name, fid, building)
-        who = record["by"] or "somebody"
-        return ConflictError(f"{who} has changed this building since; look at it, and save again", record)
+        told = "this building was changed since you saw it; look at it, and save again"
+        return ConflictError(told, self._record(name, fid, building))
 
     def _record(self, name: str, fid: int, building: str) -> Record:
         found = rows.records(self._base, name, [fid], self.frame)
         return found.get(fid) or rows.record(name, building, _NOTHING, "", None, gone=True)
 
-    def _answer(self, name: str, fid: int, building: str) -> Answer:
-        """After the commit: what is told of a change of ours, by which the next poll need not compare."""
-        with self.reading():
-            record = self._record(name, fid, building)
+    def _told(self, name: str, fid: int, record: Record) -> Answer:
+        """After the commit of a change of ours, which the next poll then need not look for."""
         self._version += 1
         self._known[name, fid] = self._version, record
         return self._version, record

@@ -60,10 +60,9 @@ class Frame:
 
     def chunks(self, geometry: np.ndarray) -> list[str]:
         """``CX_CY`` of the square that holds each middle of geometries (N,); empty where there is none."""
-        points = middles(geometry)
-        found = np.isfinite(shapely.get_x(points))
-        names = [""] * len(points)
-        x, y = ~self.transform @ (shapely.get_x(points[found]), shapely.get_y(points[found]))
+        names = [""] * len(geometry)
+        found = np.isfinite(shapely.bounds(geometry).reshape(-1, 4)).all(axis=1)
+        x, y = ~self.transform @ shapely.get_coordinates(middles(geometry[found])).T
         for number, cx, cy in zip(
             np.flatnonzero(found).tolist(), (x // CHUNK).tolist(), (y // CHUNK).tolist(), strict=True
         ):

@@ -11,7 +11,7 @@ from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
 from skyeye_det.scene.outputs import BESIDE
 from skyeye_det.scene.review_frame import Frame
-from skyeye_det.scene.review_state import COLUMNS, FALSE_BUILDING, GRADE, REVIEWED, Review
+from skyeye_det.scene.review_state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
 from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
 
 LAYERS = (BUILDINGS, BESIDE)
@@ -22,8 +22,8 @@ Record = dict[str, Any]
 ``by``, ``note`` and ``lock`` of its ``Review``; ``geometry``: rings in px of a drawn building, else None;
 ``cx_cy``: its chunk; ``deleted``: whether a drawn one is gone."""
 
-_DRAWN, _STATUS = "review", "drawn by a reviewer"
-"""``outline_from`` and ``status`` of a building that a reviewer drew."""
+_SOURCE = "review"
+"""``outline_from`` of a building that a reviewer drew."""
 
 _NEEDED = {"fid", "geom", "building_id", "outline_from", "status", *COLUMNS}
 _STATE = ", ".join(COLUMNS)
@@ -71,7 +71,7 @@ def write_state(base: sqlite3.Connection, name: str, fid: int, review: Review) -
 def drawn_outline(base: sqlite3.Connection, name: str, fid: int) -> bytes | None:
     """The outline, as the file holds it, of a row that a reviewer drew; None of others."""
     row = base.execute(
-        f'SELECT geom FROM "{name}" WHERE fid = ? AND outline_from = ? AND status = ?', (fid, _DRAWN, _STATUS)
+        f'SELECT geom FROM "{name}" WHERE fid = ? AND outline_from = ? AND status = ?', (fid, _SOURCE, DRAWN)
     ).fetchone()
     return None if row is None else row[0]
 
@@ -98,8 +98,8 @@ def insert_drawn(
         "building_id": building,
         "damage_label": NOT_ASSESSED,
         "damage_gra": COPERNICUS_NOT_ASSESSED,
-        "outline_from": _DRAWN,
-        "status": _STATUS,
+        "outline_from": _SOURCE,
+        "status": DRAWN,
         "area_m2": geometry.area,
         **dict(zip(COLUMNS, review.row, strict=True)),
     }
@@ -145,7 +145,7 @@ def records(base: sqlite3.Connection, name: str, fids: list[int], frame: Frame) 
     sql = f'SELECT building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?'
     for fid, chunk in chunks(base, name, fids, frame).items():
         building, source, blob, *values = base.execute(sql, (fid,)).fetchone()
-        rings = frame.rings(geometry_of(blob)) if source == _DRAWN else None
+        rings = frame.rings(geometry_of(blob)) if source == _SOURCE else None
         told[fid] = record(name, str(building), Review.of_row(values), chunk, rings)
     return told
 

@@ -12,6 +12,9 @@ COLUMNS = ("reviewed", "review_damage", "review_by", "review_note")
 NOT_A_BUILDING = -1
 """``review_damage`` of what is none."""
 
+DRAWN = "drawn by a reviewer"
+"""``status`` of a building that the model has not found."""
+
 GRADE, FALSE_BUILDING, UNSURE, NO_VERDICT = VERDICTS = ("grade", "not_a_building", "cannot_tell", "none")
 
 REVIEWED = "reviewed = 1 OR review_damage IS NOT NULL OR review_by <> '' OR review_note <> ''"

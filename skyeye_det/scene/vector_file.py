@@ -51,6 +51,11 @@ class VectorLayer:
     def __len__(self) -> int:
         return len(self.geometry)
 
+    def of(self, numbers: np.ndarray) -> "VectorLayer":
+        """Those of numbers (K,), or of bool (N,)."""
+        columns = {name: values[numbers] for name, values in self.columns.items()}
+        return replace(self, geometry=self.geometry[numbers], columns=columns)
+
     @property
     def bounds(self) -> np.ndarray:
         """float64 (4,): left, bottom, right, top; NaN of no polygon."""

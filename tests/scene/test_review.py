@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -11,9 +12,11 @@ from assessed import outline_in_px, probabilities, write_assessment
 from scenes import CORNER
 
 from skyeye_det.errors import InputError
+from skyeye_det.scene.graded_buildings import predicted_buildings
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, require_unreviewed
 from skyeye_det.scene.review import ConflictError, NotThereError, ReviewFile
 from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, NO_VERDICT, UNSURE, Review
+from skyeye_det.scene.vector_file import read_layer
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def test_verdicts_without_meaning_are_refused(verdict: str, damage: int | None) 
 def test_the_second_of_two_who_saw_the_same_is_told_of_the_first(file, folder, ids) -> None:
     with closing(ReviewFile(folder)) as other:
         first = say(file, ids[0], GRADE, 1)[1]
-        with pytest.raises(ConflictError, match="Ann has changed") as caught:
+        with pytest.raises(ConflictError, match="was changed since") as caught:
             say(other, ids[0], GRADE, 3, by="Bob")
         assert caught.value.record == first
         say(other, ids[0], GRADE, 3, by="Bob", lock=first["lock"])
@@ -152,6 +155,7 @@ def test_a_drawn_building_is_found_by_its_place_and_can_be_removed_and_brought_b
     assert shapely.from_wkb(wkb).is_valid
     assert np.isnan(values[0][0])  # never undamaged
     assert [values[1][0], values[2][0]] == ["drawn by a reviewer", pytest.approx(36)]
+    assert len(predicted_buildings(read_layer(folder / GEOPACKAGE, "buildings")).layer) == len(ids)
     gone = say(file, record["id"], NO_VERDICT, lock=record["lock"])[1]
     assert (gone["deleted"], here()) == (True, [])
     assert pyogrio.read_info(folder / GEOPACKAGE, layer="buildings")["features"] == len(ids)
@@ -182,12 +186,14 @@ def test_what_is_no_outline_of_a_building_is_refused(file, rings, message: str) 
         file.draw(rings, Review.of(UNSURE, None, "Ann", ""))
 
 
-@pytest.mark.slow
-def test_reviews_of_two_at_once_are_neither_lost_nor_doubled(tmp_path: Path) -> None:
-    ids = write_assessment(tmp_path, probabilities(500))
+@pytest.mark.parametrize(("count", "servers"), [pytest.param(500, 1, marks=pytest.mark.slow), (60, 2)])
+def test_reviews_of_two_at_once_are_neither_lost_nor_doubled(
+    tmp_path: Path, count: int, servers: int
+) -> None:
+    ids = write_assessment(tmp_path, probabilities(count))
     answers: list[str] = []
     winners: list[str] = []
-    files = [ReviewFile(tmp_path), ReviewFile(tmp_path)]
+    files = [ReviewFile(tmp_path) for _ in range(servers)]
 
     def work(file: ReviewFile, by: str, order: list[str]) -> None:
         for building in order:
@@ -197,20 +203,39 @@ def test_reviews_of_two_at_once_are_neither_lost_nor_doubled(tmp_path: Path) -> 
             except ConflictError as error:
                 winners.append(error.record["by"] + by)
 
-    pairs = zip(files, ("Ann", "Bob"), (ids, ids[::-1]), strict=True)
+    pairs = zip((files[0], files[-1]), ("Ann", "Bob"), (ids, ids[::-1]), strict=True)
     threads = [threading.Thread(target=work, args=each) for each in pairs]
     for each in threads:
         each.start()
     for each in threads:
         each.join()
+    told = files[0].changes(0)[1]
+    for each in files:
+        each.close()
     assert sorted(answers) == sorted(ids)
+    assert len(winners) == count
     assert set(winners) <= {"AnnBob", "BobAnn"}
     assert all(column(tmp_path, "reviewed"))
     assert sorted(column(tmp_path, "building_id", "review_history")) == sorted(ids)
-    told = files[0].changes(0)[1]
     assert sorted(each["id"] for each in told) == sorted(ids)
-    for each in files:
-        each.close()
+
+
+def test_beside_qgis_that_reads_reviews_are_saved_and_a_copy_of_the_file_has_them(folder, ids) -> None:
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as qgis, closing(ReviewFile(folder)) as file:
+        qgis.execute("PRAGMA journal_mode = WAL")
+        qgis.execute("BEGIN")
+        assert qgis.execute("SELECT count(*) FROM buildings WHERE reviewed").fetchone() == (0,)
+        say(file, ids[0], GRADE, 3)
+        qgis.rollback()
+        say(file, ids[1], GRADE, 3)
+        (folder / "copy").mkdir()
+        shutil.copy(folder / GEOPACKAGE, folder / "copy")
+    assert column(folder / "copy", "reviewed")[:2] == [True, True]
+
+
+def test_a_building_whose_outline_was_deleted_can_be_reviewed(file, folder, ids) -> None:
+    edit(folder, "UPDATE buildings SET geom = NULL WHERE building_id = ?", ids[0])
+    assert say(file, ids[0], UNSURE)[1]["cx_cy"] == ""
 
 
 def test_an_assessment_without_buildings_can_be_opened_and_drawn_in(tmp_path: Path) -> None:
