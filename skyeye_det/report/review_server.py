@@ -9,13 +9,14 @@ import uvicorn
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
+from skyeye_det.report.page.folder import PAGE, REPORT, renew_page
 from skyeye_det.report.review_calls import review_app
 from skyeye_det.report.review_guard import HOST
-from skyeye_det.report.served_page import INDEX
+from skyeye_det.scene.geopackage_editing import connect
+from skyeye_det.scene.outputs import GEOPACKAGE
 from skyeye_det.scene.review import ReviewFile
 from skyeye_det.scene.review_sample import draw_sample
 
-PAGE = "report"
 _LARGEST_PORT = 65535
 _LARGEST_HEAD = 16 << 10  # bytes of a request's first line and headers
 _LAST_CALLS = 5  # s
@@ -33,32 +34,52 @@ def serve_reviews(folder: Path, port: int, sample: int | None = None, seed: int 
     Raises:
         InputError: no assessment with a page, the port is taken, or as ``draw_sample``.
     """
-    page = folder / PAGE
-    if not (page / INDEX).is_file():
+    if not (folder / REPORT / PAGE).is_file():
         raise InputError(
-            f"{page / INDEX}: expected the page of an assessment, found no such file; give the folder of a"
-            " finished `skyeye assess`"
+            f"{folder / REPORT / PAGE}: expected the page of an assessment, found no such file; give the"
+            " folder of a finished `skyeye assess`"
         )
-    with sole_writer(folder), closing(ReviewFile(folder)) as review, closing(_bound(port)) as door:
-        if sample is not None:
-            print(f"{draw_sample(review, sample, seed)} buildings are drawn to be checked")
-        at = door.getsockname()[1]
-        token = secrets.token_urlsafe(32)
-        settings = uvicorn.Config(
-            review_app(review, page, token, at),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            h11_max_incomplete_event_size=_LARGEST_HEAD,
-            timeout_graceful_shutdown=_LAST_CALLS,
-        )
-        door.listen()
-        print(f"open http://{HOST}:{at}/?token={token} (Ctrl-C ends it)", flush=True)
-        uvicorn.Server(settings).run([door])
+    with closing(_bound(port)) as door, sole_writer(folder):
+        # Around the review and not within: it reads the GeoPackage with an SQLite of its own.
+        _renew(folder)
+        try:
+            with closing(ReviewFile(folder)) as review:
+                if sample is not None:
+                    print(f"{draw_sample(review, sample, seed)} buildings are drawn to be checked")
+                _serve(review, folder / REPORT, door)
+        finally:
+            _renew(folder)
+
+
+def _serve(review: ReviewFile, page: Path, door: socket.socket) -> None:
+    port = door.getsockname()[1]
+    token = secrets.token_urlsafe(32)
+    settings = uvicorn.Config(
+        review_app(review, page, token, port),
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_LARGEST_HEAD,
+        timeout_graceful_shutdown=_LAST_CALLS,
+    )
+    door.listen()
+    print(f"open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)", flush=True)
+    uvicorn.Server(settings).run([door])
+
+
+def _renew(folder: Path) -> None:
+    """Writes the page's data anew where people have changed the GeoPackage since, here or in QGIS."""
+    connect(folder / GEOPACKAGE).close()  # takes back what a killed server had begun, which readers cannot
+    written, changed = (
+        path.stat().st_mtime_ns if path.exists() else 0
+        for path in (folder / REPORT / PAGE, folder / GEOPACKAGE)
+    )
+    if written <= changed:
+        renew_page(folder)
 
 
 def _bound(port: int) -> socket.socket:

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from skyeye_det.files import read_bytes
+from skyeye_det.report.page.document import SERVER_SCRIPT
+from skyeye_det.report.page.folder import PAGE
 
-INDEX = "index.html"
-SERVER_MARK = "<!--server-->"
+_SERVER_MARK = "<!--server-->"
 """In the page, where the server says that it is there."""
 
-_IS_SERVED = "window.skyeyeServer = true"
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -37,11 +37,11 @@ class ServedPage:
 
     def answer(self, request: Request) -> Response:
         """The file that a request's path names; 404 where the page has none of that name."""
-        name = request.path_params["path"] or INDEX
+        name = request.path_params["path"] or PAGE
         path = self._file(name)
         if path is None:
             return PlainTextResponse("no such file", 404)
-        if path == self._folder / INDEX:
+        if path == self._folder / PAGE:
             return _index(read_bytes(path).decode(errors="replace"))
         return FileResponse(path, media_type=_KINDS[path.suffix])
 
@@ -57,7 +57,7 @@ class ServedPage:
 
 def _index(text: str) -> Response:
     """The page, told that it is served; no script runs in it but its own."""
-    text = text.replace(SERVER_MARK, f"<script>{_IS_SERVED}</script>", 1)
+    text = text.replace(_SERVER_MARK, f"<script>{SERVER_SCRIPT}</script>", 1)
     scripts = _Scripts()
     scripts.feed(text)
     scripts.close()

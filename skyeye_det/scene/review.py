@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skyeye_det.errors import InputError, shown
+from skyeye_det.files import read_json
 from skyeye_det.scene import review_history as history
 from skyeye_det.scene import review_rows as rows
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import connect, geometry_blob, transaction
-from skyeye_det.scene.outputs import GEOPACKAGE
-from skyeye_det.scene.review_frame import Frame
+from skyeye_det.scene.outputs import GEOPACKAGE, RUN
+from skyeye_det.scene.review_frame import outline_of
 from skyeye_det.scene.review_rows import LAYERS, Record
 from skyeye_det.scene.review_state import NO_VERDICT, Review
+from skyeye_det.scene.run_record import Run
 
 Answer = tuple[int, Record]
 """The version after a change, and the building as it is."""
@@ -45,7 +47,7 @@ class ReviewFile:
 
     Attributes:
         path: of the GeoPackage.
-        frame: of the assessment.
+        grid: of the assessment.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +56,8 @@ class ReviewFile:
         Raises:
             InputError: none is there, or it cannot be written.
         """
-        self.path, self.frame = folder / GEOPACKAGE, Frame.of(folder)
+        self.path, run = folder / GEOPACKAGE, folder / RUN
+        self.grid = Run.of(read_json(run), str(run)).on_grid()
         self._base = connect(self.path)
         self._turn = threading.RLock()
         self._known: dict[tuple[str, int], tuple[int, Record]] = {}
@@ -138,13 +141,13 @@ class ReviewFile:
         """Adds a building that the model missed.
 
         Args:
-            rings: its outline, see ``Frame.outline``.
+            rings: its outline, see ``review_frame.outline_of``.
             review: its state.
 
         Raises:
             InputError: no outline of a building, or as ``changing``.
         """
-        drawn = self.frame.outline(rings)
+        drawn = outline_of(rings, self.grid)
         building = f"review-{secrets.token_hex(6)}"
         with self._turn:
             with self.changing() as base:
@@ -189,7 +192,7 @@ class ReviewFile:
         return ConflictError(told, self._record(name, fid, building))
 
     def _record(self, name: str, fid: int, building: str) -> Record:
-        found = rows.records(self._base, name, [fid], self.frame)
+        found = rows.records(self._base, name, [fid], self.grid)
         return found.get(fid) or rows.record(name, building, _NOTHING, "", None, gone=True)
 
     def _told(self, name: str, fid: int, record: Record) -> Answer:
@@ -208,7 +211,7 @@ class ReviewFile:
         changed = {fid for fid, lock in found.items() if fid not in before or before[fid]["lock"] != lock} | (
             left - found.keys()
         )
-        told = rows.records(base, name, sorted(changed), self.frame)
+        told = rows.records(base, name, sorted(changed), self.grid)
         for fid in sorted(changed):
             gone = rows.record(
                 name, before[fid]["id"] if fid in before else "", _NOTHING, "", None, gone=True

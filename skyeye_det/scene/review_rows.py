@@ -9,8 +9,9 @@ from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
+from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE
-from skyeye_det.scene.review_frame import Frame
+from skyeye_det.scene.review_frame import chunk_names, rings_in_px
 from skyeye_det.scene.review_state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
 from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
 
@@ -131,21 +132,21 @@ def reviewed_states(base: sqlite3.Connection, name: str) -> dict[int, Review]:
     return {fid: Review.of_row(values) for fid, *values in rows}
 
 
-def chunks(base: sqlite3.Connection, name: str, fids: list[int], frame: Frame) -> dict[int, str]:
+def chunks(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> dict[int, str]:
     """The page's chunks that rows lie in, by their numbers; those that are not there are left out."""
     sql = f'SELECT fid, geom FROM "{name}" WHERE fid = ?'
     rows = [row for fid in fids for row in base.execute(sql, (fid,))]
-    places = frame.chunks(np.array([geometry_of(blob) for _, blob in rows], object))
+    places = chunk_names(np.array([geometry_of(blob) for _, blob in rows], object), grid)
     return dict(zip((fid for fid, _ in rows), places, strict=True))
 
 
-def records(base: sqlite3.Connection, name: str, fids: list[int], frame: Frame) -> dict[int, Record]:
+def records(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> dict[int, Record]:
     """What the page is told of rows, by their numbers; those that are not there are left out."""
     told = {}
     sql = f'SELECT building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?'
-    for fid, chunk in chunks(base, name, fids, frame).items():
+    for fid, chunk in chunks(base, name, fids, grid).items():
         building, source, blob, *values = base.execute(sql, (fid,)).fetchone()
-        rings = frame.rings(geometry_of(blob)) if source == _SOURCE else None
+        rings = rings_in_px(geometry_of(blob), grid) if source == _SOURCE else None
         told[fid] = record(name, str(building), Review.of_row(values), chunk, rings)
     return told
 

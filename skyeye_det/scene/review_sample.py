@@ -107,7 +107,7 @@ def sample_to_check(review: ReviewFile) -> dict[str, Any] | None:
         if not rows:
             return None
         answered = (_answers(base, rows) != OPEN).tolist()
-        places = chunks(base, BUILDINGS, [row[1] for row in rows], review.frame)
+        places = chunks(base, BUILDINGS, [row[1] for row in rows], review.grid)
     buildings = [
         {"id": row[0], "layer": LAYERS.index(BUILDINGS), "cx_cy": places.get(row[1], ""), "answered": done}
         for row, done in zip(rows, answered, strict=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from assessed import probabilities, write_assessment
+from assessed import write_assessment
 from served import Server, column, review, served
 
 KILLS = int(os.environ.get("SKYEYE_KILLS", "3"))
@@ -20,13 +20,13 @@ REQUESTS = 1000
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("served")
-    write_assessment(root / "out", probabilities(40))
+    write_assessment(root / "out", 40, page=True)
     (root / "secret.html").write_text(SECRET)
     (root / "out" / "secret.js").write_text(SECRET)
     page = root / "out" / "report"
-    (page / "meta.js").write_text("skyeye.meta({});")
     (page / "link.html").symlink_to(root / "secret.html")
     (page / "links").symlink_to(root)
+    (page / "tiles").mkdir()
     (page / "notes.txt").write_text(SECRET)
     (page / "folder.js").mkdir()
     return root / "out"
@@ -113,7 +113,7 @@ def test_a_thousand_hostile_requests_get_no_file_and_save_nothing(server: Server
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_what_a_killed_server_has_acknowledged_is_there(tmp_path: Path, number: int) -> None:
-    ids = write_assessment(tmp_path, probabilities(400), unseen=0)
+    ids = write_assessment(tmp_path, 400, page=True)
     acknowledged: list[str] = []
     with served(tmp_path) as server:
         timer = threading.Timer(random.Random(number).uniform(0.05, 2), server.running.kill)

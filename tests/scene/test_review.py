@@ -8,7 +8,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from assessed import outline_in_px, probabilities, write_assessment
+from assessed import outline_in_px, write_assessment
 from scenes import CORNER
 
 from skyeye_det.errors import InputError
@@ -21,7 +21,7 @@ from skyeye_det.scene.vector_file import read_layer
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_assessment(tmp_path, probabilities(120), beside=3)
+    write_assessment(tmp_path, 120, beside=3)
     return tmp_path
 
 
@@ -190,7 +190,7 @@ def test_what_is_no_outline_of_a_building_is_refused(file, rings, message: str) 
 def test_reviews_of_two_at_once_are_neither_lost_nor_doubled(
     tmp_path: Path, count: int, servers: int
 ) -> None:
-    ids = write_assessment(tmp_path, probabilities(count))
+    ids = write_assessment(tmp_path, count)
     answers: list[str] = []
     winners: list[str] = []
     files = [ReviewFile(tmp_path) for _ in range(servers)]
@@ -239,14 +239,14 @@ def test_a_building_whose_outline_was_deleted_can_be_reviewed(file, folder, ids)
 
 
 def test_an_assessment_without_buildings_can_be_opened_and_drawn_in(tmp_path: Path) -> None:
-    write_assessment(tmp_path, np.zeros((0, 4), np.float32), unseen=0)
+    write_assessment(tmp_path, 0)
     with closing(ReviewFile(tmp_path)) as file:
         assert file.changes(0) == (0, [])
         assert file.draw(outline_in_px(5, 5), Review.of(UNSURE, None, "Ann", ""))[0] == 1
 
 
 def test_a_folder_that_is_no_assessment_is_refused(tmp_path: Path, folder) -> None:
-    with pytest.raises(InputError, match="record of a finished assessment"):
+    with pytest.raises(InputError, match="run.json: cannot be read"):
         ReviewFile(tmp_path / "none")
     (folder / GEOPACKAGE).write_bytes(b"something else")
     with pytest.raises(InputError, match="expected a GeoPackage"):

@@ -1,10 +1,9 @@
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pyogrio
 import pytest
-from assessed import probabilities, write_assessment
+from assessed import write_assessment
 
 from skyeye_det.errors import InputError
 from skyeye_det.scene.outputs import GEOPACKAGE
@@ -12,12 +11,12 @@ from skyeye_det.scene.review import ReviewFile
 from skyeye_det.scene.review_sample import draw_sample, sample_estimate, sample_to_check
 from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, UNSURE, Review
 
-COUNT, UNSEEN = 600, 100
+COUNT, UNSEEN = 600, 60
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_assessment(tmp_path, probabilities(COUNT), unseen=UNSEEN)
+    write_assessment(tmp_path, COUNT)
     return tmp_path
 
 
@@ -99,7 +98,7 @@ def test_only_answers_to_the_sample_count_and_another_cannot_be_drawn_then(file,
 
 
 def test_what_cannot_be_drawn_from_is_refused(tmp_path: Path) -> None:
-    write_assessment(tmp_path, np.zeros((0, 4), np.float32), unseen=0)
+    write_assessment(tmp_path, 0)
     with closing(ReviewFile(tmp_path)) as file:
         with pytest.raises(InputError, match="expected assessed buildings"):
             draw_sample(file, 50, 0)

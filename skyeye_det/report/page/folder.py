@@ -13,7 +13,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json, write_bytes
 from skyeye_det.progress import progress
-from skyeye_det.report.page.buildings import CHUNK, shown_records, write_buildings
+from skyeye_det.report.page.buildings import shown_records, write_buildings
 from skyeye_det.report.page.document import index_html
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.report.page.summary import scene_summary
@@ -22,6 +22,7 @@ from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
 from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.review_frame import CHUNK
 from skyeye_det.scene.run_record import Run
 from skyeye_det.scene.vector_file import VectorLayer, read_layer
 
