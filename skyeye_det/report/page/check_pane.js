@@ -1,0 +1,106 @@
+// The sample to check, how far it is, and what its answers say beside the model.
+(function (skyeye) {
+  "use strict";
+
+  let sample = null;
+  let estimate = null;
+  let isAsked = false;
+
+  // Asks the server again, at most once at a time.
+  skyeye.refreshCheck = async function () {
+    if (!skyeye.isServed() || isAsked) return;
+    isAsked = true;
+    const [first, second] = await Promise.all([skyeye.ask("/api/sample"), skyeye.ask("/api/estimate")]);
+    isAsked = false;
+    sample = first.status === 200 ? first.body : null;
+    estimate = second.status === 200 ? second.body : null;
+    skyeye.writeCheck();
+  };
+
+  skyeye.writeCheck = function () {
+    const { element, text } = skyeye;
+    const pane = skyeye.byId("pane-check");
+    const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
+    const content = [element("h2", {}, text("sample_to_check"))];
+    if (!skyeye.isServed()) content.push(element("p", { class: "notice" }, text("review_off")));
+    else if (!sample) content.push(element("p", {}, text("no_sample")));
+    else content.push(...sampleList(), element("h2", {}, text("estimate")), ...estimated());
+    pane.replaceChildren(...content);
+    if (focused) skyeye.byId(focused)?.focus();
+  };
+
+  function sampleList() {
+    const { element, text, number } = skyeye;
+    const { buildings } = sample;
+    const answered = buildings.filter((each) => each.answered).length;
+    const places = buildings.map(({ id, cx_cy: key }) => [key, id]);
+    const start = () => {
+      const open = buildings.findIndex((each) => !each.answered);
+      if (open < 0) return skyeye.announce(text("sample_done"));
+      skyeye.setOrder("sample", places, open);
+      return skyeye.step(0);
+    };
+    const rows = buildings.map(({ id, answered: isAnswered }, k) =>
+      element(
+        "li",
+        {},
+        element(
+          "button",
+          {
+            type: "button",
+            class: "link",
+            id: `sample-${k}`,
+            click: () => {
+              skyeye.setOrder("sample", places, k);
+              skyeye.step(0);
+            },
+          },
+          id,
+        ),
+        element("span", { class: isAnswered ? "done" : "open" }, text(isAnswered ? "answered" : "open")),
+      ),
+    );
+    return [
+      element("p", {}, text("sample_progress", { answered: number(answered), of: number(buildings.length) })),
+      element("progress", { max: Math.max(1, buildings.length), value: answered, "aria-label": text("sample_to_check") }),
+      element(
+        "div",
+        { class: "buttons" },
+        element("button", { type: "button", id: "sample-next", class: "strong", click: start }, text("check_next")),
+        element("button", { type: "button", id: "sample-leave", click: () => leave() }, text("by_uncertainty")),
+      ),
+      element("ol", { class: "sample scrolls", tabindex: 0, "aria-label": text("sample_to_check") }, rows),
+    ];
+  }
+
+  function leave() {
+    skyeye.setOrder("uncertain", null);
+    skyeye.writeOrder();
+    skyeye.announce(skyeye.text("order.uncertain"));
+  }
+
+  function estimated() {
+    const { element, text, number } = skyeye;
+    if (!estimate) return [element("p", {}, text("no_estimate"))];
+    const progress = element("p", { class: "quiet" }, text("answers_needed", { answered: number(estimate.answered), needed: number(estimate.needed) }));
+    if (!estimate.counts) return [progress, element("p", {}, estimate.reason || "")];
+    const head = ["grade", "labelled", "estimated", "interval"].map((key) => element("th", { scope: "col" }, text(key)));
+    const cells = ({ labelled, estimated: count, low, high }) => [
+      element("td", {}, number(labelled)),
+      element("td", {}, element("strong", {}, number(count))),
+      element("td", {}, `${number(low)} – ${number(high)}`),
+    ];
+    const rows = estimate.counts.map((each, damage) =>
+      element("tr", {}, element("th", { scope: "row" }, skyeye.gradeChip(damage)), cells(each)),
+    );
+    if (estimate.buildings) rows.push(element("tr", {}, element("th", { scope: "row" }, text("buildings")), cells(estimate.buildings)));
+    const { accuracy, accuracy_low: low, accuracy_high: high } = estimate;
+    const values = { share: skyeye.percent(accuracy, 1), low: skyeye.percent(low, 1), high: skyeye.percent(high, 1) };
+    return [
+      progress,
+      element("table", { class: "figures" }, element("thead", {}, element("tr", {}, head)), element("tbody", {}, rows)),
+      accuracy === null || accuracy === undefined ? null : element("p", {}, text("accuracy_here", values)),
+      element("p", { class: "quiet" }, estimate.method || ""),
+    ].filter(Boolean);
+  }
+})((window.skyeye = window.skyeye || {}));

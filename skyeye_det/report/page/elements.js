@@ -1,0 +1,46 @@
+// Elements of the page. What a file says becomes text, never markup.
+(function (skyeye) {
+  "use strict";
+
+  const SVG = "http://www.w3.org/2000/svg";
+
+  // Makes an element; attributes that are functions are listeners, null and false leave one out.
+  skyeye.element = function (name, attributes, ...content) {
+    return filled(document.createElement(name), attributes, content);
+  };
+
+  skyeye.drawing = function (name, attributes, ...content) {
+    return filled(document.createElementNS(SVG, name), attributes, content);
+  };
+
+  skyeye.byId = (id) => document.getElementById(id);
+
+  // A table cell's colour square; the grade's name always stands beside it.
+  skyeye.swatch = function (color, kind) {
+    const style = { class: `swatch ${kind || ""}`, "aria-hidden": "true" };
+    const made = skyeye.element("span", style);
+    made.style.setProperty("--color", color);
+    return made;
+  };
+
+  // Says it where everyone notices, also with a screen reader; an alert stays until it is closed.
+  skyeye.announce = function (text, isAlert) {
+    const place = skyeye.byId(isAlert ? "alert" : "message");
+    const close = isAlert
+      ? skyeye.element("button", { type: "button", click: () => place.replaceChildren() }, skyeye.text("close"))
+      : null;
+    place.replaceChildren(...(text ? [skyeye.element("span", {}, text), close].filter(Boolean) : []));
+    clearTimeout(place.timer);
+    if (!isAlert) place.timer = setTimeout(() => place.replaceChildren(), 5000);
+  };
+
+  function filled(made, attributes, content) {
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (typeof value === "function") made.addEventListener(name, value);
+      else if (value === true) made.setAttribute(name, "");
+      else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value);
+    }
+    made.append(...content.flat().filter((each) => each !== null && each !== undefined));
+    return made;
+  }
+})((window.skyeye = window.skyeye || {}));
