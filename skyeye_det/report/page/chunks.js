@@ -2,7 +2,7 @@
 (function (skyeye) {
   "use strict";
 
-  const MOST_KEPT = 60000; // buildings
+  const MOST_KEPT = 40000; // buildings
   const AT_ONCE = 6; // files
   const DRAWN = "drawn"; // key of what reviewers have drawn
 
@@ -87,9 +87,12 @@
         coming.delete(key);
         const chunk = content && skyeye.parseBuildings(key, content);
         if (chunk) loaded.set(key, chunk);
-        else skyeye.announce(skyeye.text("missing_file", { file: `chunks/${key}.js` }), true);
+        else skyeye.warn(skyeye.text("missing_file", { file: `chunks/${key}.js` }));
         resolve(chunk);
-        if (chunk) skyeye.redraw(chunk.box);
+        if (chunk) {
+          skyeye.redraw(chunk.box);
+          skyeye.writeShown();
+        }
         unloadFar();
         readNext();
       });

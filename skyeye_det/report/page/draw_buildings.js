@@ -4,7 +4,7 @@
 
   const CASING = "rgba(8, 14, 22, 0.75)";
   const SMALL = 7; // screen px of a building's side, below which outlines are thin
-  const ROOM_FOR_SIGN = 20; // screen px
+  const ROOM_FOR_SIGN = 26; // screen px
   const patterns = new Map();
 
   skyeye.colorOf = (damage) => (damage >= 0 ? skyeye.scene.grades[damage].color : skyeye.scene.not_assessed_color);
@@ -67,7 +67,7 @@
 
   function fill(context, path, damage, rule, view) {
     if (skyeye.look.outline || damage === skyeye.NOT_A_BUILDING) return;
-    context.globalAlpha = damage >= 0 ? 0.55 : 0.9;
+    context.globalAlpha = damage >= 0 ? 0.55 : 0.8;
     context.fillStyle = damage >= 0 ? skyeye.colorOf(damage) : hatch(context, view.ratio);
     context.fill(path, rule);
     context.globalAlpha = 1;
@@ -96,8 +96,10 @@
     const small = document.createElement("canvas");
     small.width = small.height = side;
     const pen = small.getContext("2d");
-    pen.strokeStyle = color;
-    pen.lineWidth = 1.6 * ratio;
+    pen.fillStyle = color;
+    pen.fillRect(0, 0, side, side);
+    pen.strokeStyle = "#ffffff";
+    pen.lineWidth = 1.2 * ratio;
     for (const from of [-side, 0, side]) {
       pen.moveTo(from, side);
       pen.lineTo(from + side, 0);

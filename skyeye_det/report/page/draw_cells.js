@@ -8,7 +8,7 @@
     const cells = skyeye.scene.cells || [];
     const most = cells.reduce((top, cell) => Math.max(top, cell.buildings), 1);
     for (const cell of cells) {
-      const [x0, y0, x1, y1] = cell.box;
+      const [x0, y0, x1, y1] = shownBox(cell.box);
       if (x0 > view.box[2] || x1 < view.box[0] || y0 > view.box[3] || y1 < view.box[1]) continue;
       const parts = partsOf(cell);
       const shown = parts.reduce((sum, [, count]) => sum + count, 0);
@@ -23,6 +23,12 @@
       });
     }
   };
+
+  // The part of a cell that lies in the scene.
+  function shownBox([x0, y0, x1, y1]) {
+    const { width, height } = skyeye.scene;
+    return [Math.max(x0, 0), Math.max(y0, 0), Math.min(x1, width), Math.min(y1, height)];
+  }
 
   // [[damage, buildings], ...] of the grades that the filter lets through.
   function partsOf(cell) {

@@ -23,15 +23,22 @@
     return made;
   };
 
-  // Says it where everyone notices, also with a screen reader; an alert stays until it is closed.
-  skyeye.announce = function (text, isAlert) {
-    const place = skyeye.byId(isAlert ? "alert" : "message");
-    const close = isAlert
-      ? skyeye.element("button", { type: "button", click: () => place.replaceChildren() }, skyeye.text("close"))
-      : null;
-    place.replaceChildren(...(text ? [skyeye.element("span", {}, text), close].filter(Boolean) : []));
+  // Says it where everyone notices, also with a screen reader, for five seconds.
+  skyeye.announce = function (text) {
+    const place = skyeye.byId("message");
+    place.textContent = text;
     clearTimeout(place.timer);
-    if (!isAlert) place.timer = setTimeout(() => place.replaceChildren(), 5000);
+    place.timer = setTimeout(() => place.replaceChildren(), 5000);
+  };
+
+  // For screen readers: what others see anyway.
+  skyeye.whisper = (text) => (skyeye.byId("whisper").textContent = text);
+
+  // Something is wrong: it stays until it is closed.
+  skyeye.warn = function (text) {
+    const place = skyeye.byId("alert");
+    const close = { type: "button", click: () => place.replaceChildren() };
+    place.replaceChildren(skyeye.element("span", {}, text), skyeye.element("button", close, skyeye.text("close")));
   };
 
   function filled(made, attributes, content) {
@@ -40,7 +47,7 @@
       else if (value === true) made.setAttribute(name, "");
       else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value);
     }
-    made.append(...content.flat().filter((each) => each !== null && each !== undefined));
+    made.append(...content.flat(Infinity).filter((each) => each !== null && each !== undefined));
     return made;
   }
 })((window.skyeye = window.skyeye || {}));

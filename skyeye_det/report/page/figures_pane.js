@@ -14,7 +14,7 @@
       ...section("run", [facts()]),
     );
     skyeye.byId("attribution").textContent = scene.attribution || "";
-    skyeye.byId("run-title").textContent = scene.post_date ? `${text("after")} ${scene.post_date}` : scene.run_id;
+    skyeye.byId("run-title").textContent = [text("sheet_title"), scene.post_date].filter(Boolean).join(" · ");
   };
 
   skyeye.gradesTable = function () {

@@ -48,6 +48,14 @@
     return [between(lattice.lon), between(lattice.lat)];
   };
 
+  // A round length {length (m), text} that fills at most `most` screen px of `metres` each.
+  skyeye.scaleLength = function (metres, most) {
+    const power = 10 ** Math.floor(Math.log10(metres * most));
+    const length = [5, 2, 1].map((step) => step * power).find((each) => each <= metres * most);
+    const text = length < 1000 ? `${skyeye.number(length, length < 1 ? 1 : 0)} m` : `${skyeye.number(length / 1000)} km`;
+    return { length, text };
+  };
+
   // Lowest zoom at which no view holds more buildings than can be drawn; cells stand for them below it.
   skyeye.buildingZoom = function () {
     const { chunks, chunk, max_zoom: most } = skyeye.scene;

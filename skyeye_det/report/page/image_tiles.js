@@ -30,7 +30,7 @@
       pane,
       maxNativeZoom: skyeye.scene.max_zoom,
       maxZoom: skyeye.scene.max_zoom + 3,
-      keepBuffer: 3,
+      keepBuffer: 1,
       updateInterval: 100,
     });
   };

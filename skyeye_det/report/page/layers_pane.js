@@ -150,7 +150,7 @@
         skyeye.setOpacity(opacity / 100);
       },
     });
-    return skyeye.element("label", { class: "row" }, skyeye.text("opacity"), " ", value, input);
+    return skyeye.element("label", { class: "row" }, skyeye.element("span", {}, skyeye.text("opacity"), " ", value), input);
   }
 
   function choice(name, options, chosen, use) {

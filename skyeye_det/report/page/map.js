@@ -44,6 +44,8 @@
     addMarks(second);
     follow(skyeye.map, second);
     follow(second, skyeye.map);
+    skyeye.showAreas(skyeye.areAreasShown);
+    skyeye.outlineSelected();
     return second;
   };
 
@@ -155,12 +157,8 @@
 
   function writeScale() {
     const metres = skyeye.scene.pixel_m / skyeye.scaleAt(skyeye.map.getZoom()); // of a screen px
-    const most = metres * 130;
-    const power = 10 ** Math.floor(Math.log10(most));
-    const length = [5, 2, 1].map((step) => step * power).find((each) => each <= most);
+    const { length, text } = skyeye.scaleLength(metres, 130);
     skyeye.byId("scale-bar").style.width = `${length / metres}px`;
-    const digits = length < 1 ? 1 : 0;
-    const text = length < 1000 ? `${skyeye.number(length, digits)} m` : `${skyeye.number(length / 1000)} km`;
     skyeye.byId("scale-text").textContent = text;
   }
 

@@ -12,7 +12,10 @@
     onAdd(map) {
       this.living = new Map();
       layers.add(this);
-      this.on("tileunload", ({ tile }) => this.living.delete(tile));
+      this.on("tileunload", ({ tile }) => {
+        this.living.delete(tile);
+        tile.width = tile.height = 0; // its memory goes at once
+      });
       return L.GridLayer.prototype.onAdd.call(this, map);
     },
 

@@ -108,7 +108,7 @@
     if (reviewer()) return true;
     skyeye.showPane("building");
     skyeye.byId("reviewer").focus();
-    skyeye.announce(skyeye.text("name_first"), true);
+    skyeye.warn(skyeye.text("name_first"));
     return false;
   }
 

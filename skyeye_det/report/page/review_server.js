@@ -37,8 +37,8 @@
     if (status === 409 && answer?.review) {
       skyeye.takeReviews([answer.review]);
       skyeye.writeRecord();
-      skyeye.announce(conflict(answer), true);
-    } else skyeye.announce(answer?.error || skyeye.text(status ? "not_saved" : "no_answer"), true);
+      skyeye.warn(conflict(answer));
+    } else skyeye.warn(answer?.error || skyeye.text(status ? "not_saved" : "no_answer"));
     return null;
   };
 
@@ -60,7 +60,7 @@
       }
     } else if (!isSilent) {
       isSilent = true;
-      skyeye.announce(body?.error || skyeye.text("no_answer"), true);
+      skyeye.warn(body?.error || skyeye.text("no_answer"));
     }
     setTimeout(poll, EVERY);
   }

@@ -11,17 +11,22 @@
 
   skyeye.select = function (chunk, index, { isFar } = {}) {
     skyeye.selected = { chunk, index };
-    skyeye.outline(skyeye.ringsOf(chunk, index));
+    skyeye.outlineSelected();
     skyeye.showPane("building");
     skyeye.writeRecord();
     if (isFar) skyeye.goToBuilding(skyeye.boxOfBuilding(chunk, index));
     const sign = skyeye.gradeText(skyeye.shownDamage(chunk, index));
-    skyeye.announce(skyeye.text("selected", { id: chunk.ids[index], grade: sign }));
+    skyeye.whisper(skyeye.text("selected", { id: chunk.ids[index], grade: sign }));
+  };
+
+  skyeye.outlineSelected = function () {
+    const { selected } = skyeye;
+    skyeye.outline(selected ? skyeye.ringsOf(selected.chunk, selected.index) : []);
   };
 
   skyeye.clearSelection = function () {
     skyeye.selected = null;
-    skyeye.outline([]);
+    skyeye.outlineSelected();
     skyeye.writeRecord();
   };
 
@@ -38,7 +43,7 @@
     const chunk = key && (await skyeye.wholeChunk(key));
     const index = chunk ? chunk.ids.indexOf(id) : -1;
     if (mine !== turn) return undefined;
-    if (index < 0) return skyeye.announce(skyeye.text("not_found", { id }), true);
+    if (index < 0) return skyeye.warn(skyeye.text("not_found", { id }));
     return skyeye.select(chunk, index, { isFar: true });
   };
 

@@ -3,6 +3,7 @@
   "use strict";
 
   const WIDE = 1100; // canvas px, about 150 a printed inch
+  const FEW = 3000; // buildings that are still told apart on paper
   const MOST_AREAS = 8;
   const MOST_LIMITS = 6;
   const picture = document.createElement("canvas");
@@ -20,8 +21,27 @@
     context.fillStyle = "rgba(16, 22, 29, 0.25)";
     context.fillRect(0, 0, picture.width, picture.height);
     const view = { k: scale, x: -x0 * scale, y: -y0 * scale, ratio: 1.6, box: [x0, y0, x1, y1] };
-    skyeye.drawCells(context, view);
+    if (skyeye.scene.buildings <= FEW) {
+      await Promise.all(Object.keys(skyeye.scene.chunks).map(skyeye.wholeChunk));
+      skyeye.drawBuildings(context, view);
+    } else skyeye.drawCells(context, view);
+    drawScale(context, scale);
   };
+
+  // A scale bar; north is up.
+  function drawScale(context, scale) {
+    const { length, text } = skyeye.scaleLength(skyeye.scene.pixel_m / scale, picture.width / 5);
+    const wide = (length / skyeye.scene.pixel_m) * scale;
+    const [right, low] = [picture.width - 16, picture.height - 16];
+    context.fillStyle = "rgba(16, 22, 29, 0.8)";
+    context.fillRect(right - wide - 14, low - 40, wide + 28, 54);
+    context.fillStyle = "#ffffff";
+    context.fillRect(right - wide, low - 6, wide, 6);
+    context.font = "600 19px system-ui, sans-serif";
+    context.textAlign = "right";
+    context.textBaseline = "alphabetic";
+    context.fillText(`${text}   N ↑`, right, low - 15);
+  }
 
   skyeye.writeSheet = function () {
     const { element, text, scene } = skyeye;

@@ -32,7 +32,7 @@
     const arrows = windows.map(({ x, y, dx, dy }) => {
       const [u, v] = [dx * stretch, dy * stretch];
       const start = [x - u / 2, y - v / 2];
-      const head = `m${-u * 0.3 - v * 0.18} ${-v * 0.3 + u * 0.18}L${start[0] + u} ${start[1] + v}l${-u * 0.3 + v * 0.18} ${-v * 0.3 - u * 0.18}`;
+      const head = `m${-u * 0.2 - v * 0.1} ${-v * 0.2 + u * 0.1}L${start[0] + u} ${start[1] + v}l${-u * 0.2 + v * 0.1} ${-v * 0.2 - u * 0.1}`;
       return drawing("path", { d: `M${start}l${u} ${v}${head}`, "stroke-width": thick });
     });
     const frame = drawing("rect", { x: 0, y: 0, width, height, "stroke-width": thick / 2, class: "frame" });

@@ -9,7 +9,7 @@
     skyeye.writeTexts();
     skyeye.scene = await skyeye.read("meta.js");
     if (!skyeye.scene || skyeye.scene.version !== VERSION) {
-      skyeye.announce(skyeye.text(skyeye.scene ? "other_version" : "missing_file", { file: "meta.js" }), true);
+      skyeye.warn(skyeye.text(skyeye.scene ? "other_version" : "missing_file", { file: "meta.js" }));
       return;
     }
     skyeye.startPanel();
