@@ -63,7 +63,8 @@
     return rings;
   };
 
-  skyeye.probabilities = (chunk, index) => Array.from(chunk.p.subarray(index * 4, index * 4 + 4), (p) => p / 1000);
+  skyeye.probabilities = (chunk, index) =>
+    Array.from(chunk.p.subarray(index * 4, index * 4 + 4), (p) => p / 1000);
 
   // The grade that counts: the reviewer's where there is one, NOT_A_BUILDING, CANNOT_TELL, or the model's.
   skyeye.shownDamage = (chunk, index) => skyeye.reviewed(chunk).shown[index];

@@ -62,12 +62,24 @@
     );
     return [
       element("p", {}, text("sample_progress", { answered: number(answered), of: number(buildings.length) })),
-      element("progress", { max: Math.max(1, buildings.length), value: answered, "aria-label": text("sample_to_check") }),
+      element("progress", {
+        max: Math.max(1, buildings.length),
+        value: answered,
+        "aria-label": text("sample_to_check"),
+      }),
       element(
         "div",
         { class: "buttons" },
-        element("button", { type: "button", id: "sample-next", class: "strong", click: start }, text("check_next")),
-        element("button", { type: "button", id: "sample-leave", click: () => leave() }, text("by_uncertainty")),
+        element(
+          "button",
+          { type: "button", id: "sample-next", class: "strong", click: start },
+          text("check_next"),
+        ),
+        element(
+          "button",
+          { type: "button", id: "sample-leave", click: () => leave() },
+          text("by_uncertainty"),
+        ),
       ),
       element("ol", { class: "sample scrolls", tabindex: 0, "aria-label": text("sample_to_check") }, rows),
     ];
@@ -82,9 +94,15 @@
   function estimated() {
     const { element, text, number } = skyeye;
     if (!estimate) return [element("p", {}, text("no_estimate"))];
-    const progress = element("p", { class: "quiet" }, text("answers_needed", { answered: number(estimate.answered), needed: number(estimate.needed) }));
+    const progress = element(
+      "p",
+      { class: "quiet" },
+      text("answers_needed", { answered: number(estimate.answered), needed: number(estimate.needed) }),
+    );
     if (!estimate.counts) return [progress, element("p", {}, estimate.reason || "")];
-    const head = ["grade", "labelled", "estimated", "interval"].map((key) => element("th", { scope: "col" }, text(key)));
+    const head = ["grade", "labelled", "estimated", "interval"].map((key) =>
+      element("th", { scope: "col" }, text(key)),
+    );
     const cells = ({ labelled, estimated: count, low, high }) => [
       element("td", {}, number(labelled)),
       element("td", {}, element("strong", {}, number(count))),
@@ -93,12 +111,24 @@
     const rows = estimate.counts.map((each, damage) =>
       element("tr", {}, element("th", { scope: "row" }, skyeye.gradeChip(damage)), cells(each)),
     );
-    if (estimate.buildings) rows.push(element("tr", {}, element("th", { scope: "row" }, text("buildings")), cells(estimate.buildings)));
+    if (estimate.buildings)
+      rows.push(
+        element("tr", {}, element("th", { scope: "row" }, text("buildings")), cells(estimate.buildings)),
+      );
     const { accuracy, accuracy_low: low, accuracy_high: high } = estimate;
-    const values = { share: skyeye.percent(accuracy, 1), low: skyeye.percent(low, 1), high: skyeye.percent(high, 1) };
+    const values = {
+      share: skyeye.percent(accuracy, 1),
+      low: skyeye.percent(low, 1),
+      high: skyeye.percent(high, 1),
+    };
     return [
       progress,
-      element("table", { class: "figures" }, element("thead", {}, element("tr", {}, head)), element("tbody", {}, rows)),
+      element(
+        "table",
+        { class: "figures" },
+        element("thead", {}, element("tr", {}, head)),
+        element("tbody", {}, rows),
+      ),
       accuracy === null || accuracy === undefined ? null : element("p", {}, text("accuracy_here", values)),
       element("p", { class: "quiet" }, estimate.method || ""),
     ].filter(Boolean);

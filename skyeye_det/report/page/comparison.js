@@ -35,7 +35,14 @@
       moveTo((event.clientX - stage.left) / stage.width);
     });
     handle.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, PageUp: 0.1, PageDown: -0.1 };
+      const steps = {
+        ArrowLeft: -STEP,
+        ArrowDown: -STEP,
+        ArrowRight: STEP,
+        ArrowUp: STEP,
+        PageUp: 0.1,
+        PageDown: -0.1,
+      };
       const to = { Home: 0, End: 1 }[event.key] ?? (event.key in steps ? share + steps[event.key] : null);
       if (to === null) return;
       event.preventDefault();
@@ -92,7 +99,12 @@
     const { x: width, y: height } = skyeye.map.getSize();
     const from = skyeye.map.containerPointToLayerPoint([share * width, 0]);
     const to = skyeye.map.containerPointToLayerPoint([width, height]);
-    const corners = [[from.x, from.y], [to.x, from.y], [to.x, to.y], [from.x, to.y]];
+    const corners = [
+      [from.x, from.y],
+      [to.x, from.y],
+      [to.x, to.y],
+      [from.x, to.y],
+    ];
     pane.style.clipPath = `polygon(${corners.map(([x, y]) => `${x}px ${y}px`).join(",")})`;
   }
 })((window.skyeye = window.skyeye || {}));

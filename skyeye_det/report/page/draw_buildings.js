@@ -1,4 +1,4 @@
-// How a building looks: its grade's colour, hatched where it has none, a thin dashed outline where it is no building.
+// How a building looks: its grade's colour, hatched where it has none, dashed where it is no building.
 (function (skyeye) {
   "use strict";
 
@@ -7,7 +7,8 @@
   const ROOM_FOR_SIGN = 26; // screen px
   const patterns = new Map();
 
-  skyeye.colorOf = (damage) => (damage >= 0 ? skyeye.scene.grades[damage].color : skyeye.scene.not_assessed_color);
+  skyeye.colorOf = (damage) =>
+    damage >= 0 ? skyeye.scene.grades[damage].color : skyeye.scene.not_assessed_color;
 
   // Draws what touches `view.box`; `view` maps px to canvas px: k * x + view.x.
   skyeye.drawBuildings = function (context, view) {
@@ -53,7 +54,8 @@
     const start = chunk.ringStart[ring];
     const end = chunk.ringStart[ring + 1];
     path.moveTo(xy[start] * view.k + view.x, xy[start + 1] * view.k + view.y);
-    for (let at = start + 2; at < end; at += 2) path.lineTo(xy[at] * view.k + view.x, xy[at + 1] * view.k + view.y);
+    for (let at = start + 2; at < end; at += 2)
+      path.lineTo(xy[at] * view.k + view.x, xy[at + 1] * view.k + view.y);
     path.closePath();
   }
 
@@ -132,6 +134,8 @@
   };
 
   function isIn(boxes, at, box) {
-    return boxes[at] <= box[2] && boxes[at + 2] >= box[0] && boxes[at + 1] <= box[3] && boxes[at + 3] >= box[1];
+    return (
+      boxes[at] <= box[2] && boxes[at + 2] >= box[0] && boxes[at + 1] <= box[3] && boxes[at + 3] >= box[1]
+    );
   }
 })((window.skyeye = window.skyeye || {}));

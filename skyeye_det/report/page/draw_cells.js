@@ -62,5 +62,6 @@
   }
 
   skyeye.cellAt = (x, y) =>
-    (skyeye.scene.cells || []).find(({ box }) => x >= box[0] && x < box[2] && y >= box[1] && y < box[3]) || null;
+    (skyeye.scene.cells || []).find(({ box }) => x >= box[0] && x < box[2] && y >= box[1] && y < box[3]) ||
+    null;
 })((window.skyeye = window.skyeye || {}));

@@ -24,7 +24,13 @@
     }
     corners = [];
     skyeye.clearSelection();
-    line = L.polygon([], { color: "#ffffff", weight: 2.5, dashArray: "5 4", fillOpacity: 0.15, interactive: false }).addTo(skyeye.map);
+    line = L.polygon([], {
+      color: "#ffffff",
+      weight: 2.5,
+      dashArray: "5 4",
+      fillOpacity: 0.15,
+      interactive: false,
+    }).addTo(skyeye.map);
     skyeye.map.doubleClickZoom.disable();
     skyeye.byId("stage").classList.add("drawing");
     skyeye.byId("map").focus();

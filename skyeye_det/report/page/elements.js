@@ -38,7 +38,10 @@
   skyeye.warn = function (text) {
     const place = skyeye.byId("alert");
     const close = { type: "button", click: () => place.replaceChildren() };
-    place.replaceChildren(skyeye.element("span", {}, text), skyeye.element("button", close, skyeye.text("close")));
+    place.replaceChildren(
+      skyeye.element("span", {}, text),
+      skyeye.element("button", close, skyeye.text("close")),
+    );
   };
 
   function filled(made, attributes, content) {

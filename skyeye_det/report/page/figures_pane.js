@@ -4,15 +4,17 @@
 
   skyeye.writeFigures = function () {
     const { scene, text } = skyeye;
-    skyeye.byId("pane-figures").replaceChildren(
-      ...section("grades_and_intervals", [skyeye.gradesTable(), quiet("interval_means")]),
-      ...section("not_assessed_why", notAssessed()),
-      ...(scene.areas ? section("areas", [skyeye.placesTable(scene.areas, "area")]) : []),
-      ...section("cells", [skyeye.placesTable(scene.cells || [], "cell")]),
-      ...section("shift", skyeye.shiftMap()),
-      ...section("limits", limits()),
-      ...section("run", [facts()]),
-    );
+    skyeye
+      .byId("pane-figures")
+      .replaceChildren(
+        ...section("grades_and_intervals", [skyeye.gradesTable(), quiet("interval_means")]),
+        ...section("not_assessed_why", notAssessed()),
+        ...(scene.areas ? section("areas", [skyeye.placesTable(scene.areas, "area")]) : []),
+        ...section("cells", [skyeye.placesTable(scene.cells || [], "cell")]),
+        ...section("shift", skyeye.shiftMap()),
+        ...section("limits", limits()),
+        ...section("run", [facts()]),
+      );
     skyeye.byId("attribution").textContent = scene.attribution || "";
     skyeye.byId("run-title").textContent = [text("sheet_title"), scene.post_date].filter(Boolean).join(" · ");
   };
@@ -20,7 +22,9 @@
   skyeye.gradesTable = function () {
     const { element, text, number, scene } = skyeye;
     const most = Math.max(1, ...scene.counts.flatMap(({ labelled, high }) => [labelled, high]));
-    const head = ["grade", "", "labelled", "expected", "interval"].map((key) => element("th", { scope: "col" }, key && text(key)));
+    const head = ["grade", "", "labelled", "expected", "interval"].map((key) =>
+      element("th", { scope: "col" }, key && text(key)),
+    );
     const rows = scene.counts.map(({ labelled, expected, low, high }, damage) =>
       element(
         "tr",
@@ -44,7 +48,9 @@
         element("td", {}, "–"),
       ),
     );
-    const total = [text("all"), "", number(scene.buildings), "", ""].map((each, k) => element(k ? "td" : "th", k ? {} : { scope: "row" }, each));
+    const total = [text("all"), "", number(scene.buildings), "", ""].map((each, k) =>
+      element(k ? "td" : "th", k ? {} : { scope: "row" }, each),
+    );
     return element(
       "table",
       { class: "figures" },
@@ -69,7 +75,10 @@
       ["image_after", [scene.post_date, ...scene.sources.post].filter(Boolean).join(", ")],
       ["software", `skyeye_det ${scene.skyeye_det}`],
     ];
-    return facts.map(([key, value]) => [text(key), value === null || value === undefined || value === "" ? "–" : String(value)]);
+    return facts.map(([key, value]) => [
+      text(key),
+      value === null || value === undefined || value === "" ? "–" : String(value),
+    ]);
   };
 
   skyeye.seenText = () => skyeye.text("seen_share", { share: skyeye.percent(skyeye.scene.seen_share, 1) });
@@ -78,31 +87,66 @@
 
   function intervalBar(damage, { labelled, low, high }, most) {
     const at = (value) => (value / most) * 100;
-    const bar = skyeye.drawing("rect", { x: 0, y: 4, width: at(labelled), height: 8, fill: skyeye.colorOf(damage), stroke: "#44515e", "stroke-width": 0.4 });
-    const line = skyeye.drawing("path", { d: `M${at(low)} 5v6M${at(low)} 8H${at(high)}M${at(high)} 5v6`, class: "whisker" });
-    return skyeye.drawing("svg", { viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" }, bar, line);
+    const bar = skyeye.drawing("rect", {
+      x: 0,
+      y: 4,
+      width: at(labelled),
+      height: 8,
+      fill: skyeye.colorOf(damage),
+      stroke: "#44515e",
+      "stroke-width": 0.4,
+    });
+    const line = skyeye.drawing("path", {
+      d: `M${at(low)} 5v6M${at(low)} 8H${at(high)}M${at(high)} 5v6`,
+      class: "whisker",
+    });
+    return skyeye.drawing(
+      "svg",
+      { viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" },
+      bar,
+      line,
+    );
   }
 
   function notAssessed() {
     const { element, text, scene } = skyeye;
     const lines = [element("p", {}, skyeye.seenText())];
-    const rows = scene.not_assessed.map(({ reason, area_m2: area }) => [skyeye.word(reason), skyeye.surface(area)]);
+    const rows = scene.not_assessed.map(({ reason, area_m2: area }) => [
+      skyeye.word(reason),
+      skyeye.surface(area),
+    ]);
     if (rows.length) lines.push(plainTable([text("reason"), text("surface")], rows));
-    const statuses = Object.entries(scene.statuses).map(([status, count]) => [skyeye.word(status), skyeye.number(count)]);
+    const statuses = Object.entries(scene.statuses).map(([status, count]) => [
+      skyeye.word(status),
+      skyeye.number(count),
+    ]);
     if (statuses.length) lines.push(plainTable([text("status"), text("buildings")], statuses));
-    if (scene.not_in_footprints) lines.push(element("p", {}, text("beside_footprints", { count: skyeye.number(scene.not_in_footprints) })));
+    if (scene.not_in_footprints)
+      lines.push(
+        element("p", {}, text("beside_footprints", { count: skyeye.number(scene.not_in_footprints) })),
+      );
     return lines;
   }
 
   function limits() {
     const { element, text, scene } = skyeye;
     if (!scene.limits.length) return [element("p", {}, text("no_limits"))];
-    return [element("ul", {}, scene.limits.map((each) => element("li", {}, each)))];
+    return [
+      element(
+        "ul",
+        {},
+        scene.limits.map((each) => element("li", {}, each)),
+      ),
+    ];
   }
 
   function facts() {
     const { element } = skyeye;
-    return element("dl", { class: "record" }, skyeye.runFacts().map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+    return element(
+      "dl",
+      { class: "record" },
+      skyeye.runFacts().map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+    );
   }
 
   function plainTable(head, rows) {
@@ -110,8 +154,22 @@
     return element(
       "table",
       { class: "plain" },
-      element("thead", {}, element("tr", {}, head.map((each) => element("th", { scope: "col" }, each)))),
-      element("tbody", {}, rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)))),
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          head.map((each) => element("th", { scope: "col" }, each)),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        rows.map(([name, value]) =>
+          element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)),
+        ),
+      ),
     );
   }
 

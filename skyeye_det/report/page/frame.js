@@ -52,7 +52,8 @@
   skyeye.scaleLength = function (metres, most) {
     const power = 10 ** Math.floor(Math.log10(metres * most));
     const length = [5, 2, 1].map((step) => step * power).find((each) => each <= metres * most);
-    const text = length < 1000 ? `${skyeye.number(length, length < 1 ? 1 : 0)} m` : `${skyeye.number(length / 1000)} km`;
+    const text =
+      length < 1000 ? `${skyeye.number(length, length < 1 ? 1 : 0)} m` : `${skyeye.number(length / 1000)} km`;
     return { length, text };
   };
 

@@ -35,7 +35,7 @@
     });
   };
 
-  // Draws the images of a box into a canvas of the page, `scale` canvas px a px; the promise ends when all is there.
+  // Draws the images of a box into a canvas, `scale` canvas px a px; the promise ends when all is there.
   skyeye.drawImages = function (context, side, box, scale) {
     const most = skyeye.scene.max_zoom;
     const zoom = Math.max(0, Math.min(most, most + Math.ceil(Math.log2(scale))));
@@ -45,7 +45,11 @@
       for (let x = Math.floor(box[0] / size); x * size < box[2]; x++) {
         if (!skyeye.hasTile(side, zoom, x, y)) continue;
         const place = [(x * size - box[0]) * scale, (y * size - box[1]) * scale, size * scale, size * scale];
-        jobs.push(imageAt(skyeye.tilePath(side, zoom, x, y)).then((image) => image && context.drawImage(image, ...place)));
+        jobs.push(
+          imageAt(skyeye.tilePath(side, zoom, x, y)).then(
+            (image) => image && context.drawImage(image, ...place),
+          ),
+        );
       }
     }
     return Promise.all(jobs);

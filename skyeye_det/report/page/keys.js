@@ -19,7 +19,14 @@
   skyeye.writeHelp = function () {
     const { element, text } = skyeye;
     const keys = ["1 2 3 4", "0", "?", "n p", "u", "d", "b", "s e k", "/", "← ↑ → ↓ + −", "h"];
-    const rows = keys.map((key, k) => [element("dt", {}, key.split(" ").map((each) => element("kbd", {}, each))), element("dd", {}, text(`key.${k}`))]);
+    const rows = keys.map((key, k) => [
+      element(
+        "dt",
+        {},
+        key.split(" ").map((each) => element("kbd", {}, each)),
+      ),
+      element("dd", {}, text(`key.${k}`)),
+    ]);
     const help = skyeye.byId("help");
     help.replaceChildren(
       element("h2", { id: "help-title" }, text("help")),
@@ -47,6 +54,9 @@
   }
 
   function isWriting(target) {
-    return target instanceof Element && target.matches("textarea, select, input:not([type=checkbox]):not([type=range])");
+    return (
+      target instanceof Element &&
+      target.matches("textarea, select, input:not([type=checkbox]):not([type=range])")
+    );
   }
 })((window.skyeye = window.skyeye || {}));

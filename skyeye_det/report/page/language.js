@@ -19,7 +19,9 @@
 
   skyeye.text = function (key, values) {
     const text = texts[chosen][key] ?? texts.en[key] ?? key;
-    return text.replace(/\{(\w+)\}/g, (whole, name) => (values && name in values ? String(values[name]) : whole));
+    return text.replace(/\{(\w+)\}/g, (whole, name) =>
+      values && name in values ? String(values[name]) : whole,
+    );
   };
 
   // A word of a file, such as a status: in the reader's language where we know it, as it stands where not.
@@ -51,8 +53,10 @@
   // Fills the elements that stand in index.html.
   skyeye.writeTexts = function () {
     document.documentElement.lang = chosen;
-    for (const each of document.querySelectorAll("[data-text]")) each.textContent = skyeye.text(each.dataset.text);
-    for (const each of document.querySelectorAll("[data-hint]")) each.placeholder = skyeye.text(each.dataset.hint);
+    for (const each of document.querySelectorAll("[data-text]"))
+      each.textContent = skyeye.text(each.dataset.text);
+    for (const each of document.querySelectorAll("[data-hint]"))
+      each.placeholder = skyeye.text(each.dataset.hint);
     for (const each of document.querySelectorAll("[data-label]")) {
       each.setAttribute("aria-label", skyeye.text(each.dataset.label));
       if (each.matches("button")) each.title = skyeye.text(each.dataset.label);

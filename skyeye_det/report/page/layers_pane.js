@@ -14,26 +14,46 @@
       element("p", { id: "shown", class: "quiet" }),
       group("filter", [
         probability(),
-        choice("status", [["", text("all")], ...scene.status_texts.map((each, k) => [k, skyeye.word(each)])], skyeye.filter.status ?? "", (value) => {
-          skyeye.filter.status = value === "" ? null : Number(value);
-        }),
-        choice("reviewed", ["all", "yes", "no", "changed"].map((each) => [each, text(`reviewed.${each}`)]), skyeye.filter.reviewed, (value) => {
-          skyeye.filter.reviewed = value;
-        }),
+        choice(
+          "status",
+          [["", text("all")], ...scene.status_texts.map((each, k) => [k, skyeye.word(each)])],
+          skyeye.filter.status ?? "",
+          (value) => {
+            skyeye.filter.status = value === "" ? null : Number(value);
+          },
+        ),
+        choice(
+          "reviewed",
+          ["all", "yes", "no", "changed"].map((each) => [each, text(`reviewed.${each}`)]),
+          skyeye.filter.reviewed,
+          (value) => {
+            skyeye.filter.reviewed = value;
+          },
+        ),
         scene.not_in_footprints === null || scene.not_in_footprints === undefined ? null : layers(),
         element("button", { type: "button", id: "filter-reset", click: reset }, text("show_all")),
       ]),
       group("display", [
-        choice("style", [["fill", text("fill")], ["outline", text("outline")]], skyeye.look.outline ? "outline" : "fill", (value) => {
-          skyeye.look.outline = value === "outline";
-        }),
+        choice(
+          "style",
+          [
+            ["fill", text("fill")],
+            ["outline", text("outline")],
+          ],
+          skyeye.look.outline ? "outline" : "fill",
+          (value) => {
+            skyeye.look.outline = value === "outline";
+          },
+        ),
         opacityRange(),
         box("show-buildings", text("show_buildings"), areMarksShown, (isOn) => skyeye.toggleMarks(isOn)),
         box("show-signs", text("show_signs"), skyeye.look.signs, (isOn) => {
           skyeye.look.signs = isOn;
           skyeye.redraw();
         }),
-        scene.areas && scene.areas.length ? box("show-areas", text("show_areas"), skyeye.areAreasShown, skyeye.showAreas) : null,
+        scene.areas && scene.areas.length
+          ? box("show-areas", text("show_areas"), skyeye.areAreasShown, skyeye.showAreas)
+          : null,
       ]),
     );
   };
@@ -49,7 +69,7 @@
   skyeye.writeShown = function () {
     const place = skyeye.byId("shown");
     if (!place) return;
-    if (skyeye.map.getZoom() < skyeye.closeZoom) {
+    if (skyeye.level() < skyeye.closeZoom) {
       place.textContent = skyeye.text("cells_shown");
       return;
     }
@@ -63,7 +83,14 @@
   }
 
   function reset() {
-    Object.assign(skyeye.filter, { of: "own", least: 0, most: 1000, status: null, reviewed: "all", layer: null });
+    Object.assign(skyeye.filter, {
+      of: "own",
+      least: 0,
+      most: 1000,
+      status: null,
+      reviewed: "all",
+      layer: null,
+    });
     skyeye.filter.damages = new Set([-1, 0, 1, 2, 3]);
     skyeye.writeLayers();
     changed();
@@ -97,8 +124,13 @@
 
   function probability() {
     const { element, text } = skyeye;
-    const options = [["own", text("of_its_grade")], ["severe", text("of_severe")]];
-    skyeye.scene.grades.forEach((_, damage) => options.push([String(damage), `${damage + 1} · ${skyeye.gradeName(damage)}`]));
+    const options = [
+      ["own", text("of_its_grade")],
+      ["severe", text("of_severe")],
+    ];
+    skyeye.scene.grades.forEach((_, damage) =>
+      options.push([String(damage), `${damage + 1} · ${skyeye.gradeName(damage)}`]),
+    );
     return element(
       "div",
       {},
@@ -129,7 +161,11 @@
 
   function layers() {
     const { text } = skyeye;
-    const options = [["", text("all")], ["0", text("buildings")], ["1", text("not_in_footprints")]];
+    const options = [
+      ["", text("all")],
+      ["0", text("buildings")],
+      ["1", text("not_in_footprints")],
+    ];
     return choice("layer", options, skyeye.filter.layer ?? "", (value) => {
       skyeye.filter.layer = value === "" ? null : Number(value);
     });
@@ -150,7 +186,12 @@
         skyeye.setOpacity(opacity / 100);
       },
     });
-    return skyeye.element("label", { class: "row" }, skyeye.element("span", {}, skyeye.text("opacity"), " ", value), input);
+    return skyeye.element(
+      "label",
+      { class: "row" },
+      skyeye.element("span", {}, skyeye.text("opacity"), " ", value),
+      input,
+    );
   }
 
   function choice(name, options, chosen, use) {
@@ -163,17 +204,29 @@
           changed();
         },
       },
-      options.map(([value, label]) => skyeye.element("option", { value, selected: String(value) === String(chosen) }, label)),
+      options.map(([value, label]) =>
+        skyeye.element("option", { value, selected: String(value) === String(chosen) }, label),
+      ),
     );
     return skyeye.element("label", { class: "row" }, skyeye.text(name), select);
   }
 
   function box(id, label, isOn, use) {
-    const input = skyeye.element("input", { type: "checkbox", id, checked: Boolean(isOn), change: () => use(input.checked) });
+    const input = skyeye.element("input", {
+      type: "checkbox",
+      id,
+      checked: Boolean(isOn),
+      change: () => use(input.checked),
+    });
     return skyeye.element("label", { class: "check" }, input, label);
   }
 
   function group(name, content) {
-    return skyeye.element("fieldset", { class: name }, skyeye.element("legend", {}, skyeye.text(name)), content);
+    return skyeye.element(
+      "fieldset",
+      { class: name },
+      skyeye.element("legend", {}, skyeye.text(name)),
+      content,
+    );
   }
 })((window.skyeye = window.skyeye || {}));

@@ -11,7 +11,10 @@
     skyeye.closeZoom = skyeye.buildingZoom();
     const map = newMap("map");
     skyeye.map = map;
-    for (const [side, order] of [["pre", 200], ["post", 210]]) {
+    for (const [side, order] of [
+      ["pre", 200],
+      ["post", 210],
+    ]) {
       map.createPane(side).style.zIndex = order;
       skyeye.imageTiles(side, side).addTo(map);
     }
@@ -27,7 +30,7 @@
     skyeye.byId("zoom-in").addEventListener("click", () => map.zoomIn());
     skyeye.byId("zoom-out").addEventListener("click", () => map.zoomOut());
     skyeye.byId("zoom-all").addEventListener("click", () => skyeye.goTo(skyeye.sceneBox()));
-    map.fitBounds(skyeye.bounds(skyeye.sceneBox()), { animate: false, padding: [8, 8] });
+    skyeye.goTo(skyeye.sceneBox(), true);
     new ResizeObserver(skyeye.refreshMaps).observe(skyeye.byId("stage"));
   };
 
@@ -55,22 +58,28 @@
     return [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
   };
 
-  skyeye.goTo = function (box, isCalm) {
-    const bounds = skyeye.bounds(box);
-    const isQuick = isCalm || matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (isQuick) skyeye.map.fitBounds(bounds, { animate: false, padding: [16, 16] });
-    else skyeye.map.flyToBounds(bounds, { duration: 0.7, padding: [16, 16] });
+  // The level whose tiles are shown; fitted views stand between two of them.
+  skyeye.level = () => Math.round(skyeye.map.getZoom());
+
+  skyeye.goTo = function (box, isAtOnce) {
+    const { map } = skyeye;
+    const isQuick = isAtOnce || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    map.options.zoomSnap = 0; // the box shall fill the view
+    if (isQuick) map.fitBounds(skyeye.bounds(box), { animate: false, padding: [14, 32] });
+    else map.flyToBounds(skyeye.bounds(box), { duration: 0.7, padding: [14, 32] });
+    map.options.zoomSnap = 1;
   };
 
   // A building comes to the middle; nearer only if it would be small.
   skyeye.goToBuilding = function (box) {
     const { map } = skyeye;
     const size = Math.max(box[2] - box[0], box[3] - box[1]) * CLOSE;
-    const fitting = map.getBoundsZoom(skyeye.bounds([box[0] - size, box[1] - size, box[2] + size, box[3] + size]));
-    const zoom = Math.min(Math.max(map.getZoom(), skyeye.closeZoom, Math.min(fitting, skyeye.scene.max_zoom)), fitting + 1);
+    const around = [box[0] - size, box[1] - size, box[2] + size, box[3] + size];
+    const fitting = Math.floor(map.getBoundsZoom(skyeye.bounds(around)));
+    const nearest = Math.min(fitting, skyeye.scene.max_zoom);
+    const zoom = Math.max(skyeye.closeZoom, Math.min(Math.max(skyeye.level(), nearest), fitting + 1));
     const middle = skyeye.place((box[0] + box[2]) / 2, (box[1] + box[3]) / 2);
-    const isNear = zoom === map.getZoom() && map.getBounds().contains(middle);
-    map.setView(middle, Math.max(zoom, skyeye.closeZoom), { animate: isNear });
+    map.setView(middle, zoom, { animate: zoom === map.getZoom() && map.getBounds().contains(middle) });
   };
 
   // The outline of what is selected, over both images.
@@ -79,7 +88,10 @@
     for (const map of maps) {
       map.selection.clearLayers();
       if (!rings.length) continue;
-      for (const style of [{ color: "#08121c", weight: 7, opacity: 0.8 }, { color: "#ffffff", weight: 3 }]) {
+      for (const style of [
+        { color: "#08121c", weight: 7, opacity: 0.8 },
+        { color: "#ffffff", weight: 3 },
+      ]) {
         map.selection.addLayer(L.polygon(shapes, { ...style, fill: false, interactive: false }));
       }
     }
@@ -89,7 +101,14 @@
     for (const map of maps) {
       map.areas.clearLayers();
       for (const area of (isShown && skyeye.scene.areas) || []) {
-        const style = { color: "#ffffff", weight: 1.5, opacity: 0.9, dashArray: "6 4", fill: false, interactive: false };
+        const style = {
+          color: "#ffffff",
+          weight: 1.5,
+          opacity: 0.9,
+          dashArray: "6 4",
+          fill: false,
+          interactive: false,
+        };
         map.areas.addLayer(L.polygon(area.rings.map(pairs), style));
       }
     }
@@ -137,7 +156,7 @@
   function click(latlng) {
     if (skyeye.isDrawing()) return;
     const [x, y] = [latlng.lng, latlng.lat];
-    if (skyeye.map.getZoom() < skyeye.closeZoom) {
+    if (skyeye.level() < skyeye.closeZoom) {
       const cell = skyeye.cellAt(x, y);
       if (cell) skyeye.goTo(cell.box);
       return;
@@ -148,7 +167,7 @@
   }
 
   function lookAround() {
-    const isClose = skyeye.map.getZoom() >= skyeye.closeZoom;
+    const isClose = skyeye.level() >= skyeye.closeZoom;
     skyeye.wantChunks(isClose ? skyeye.viewBox() : null);
     writeScale();
     writePointer(null);

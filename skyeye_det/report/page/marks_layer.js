@@ -12,6 +12,7 @@
     onAdd(map) {
       this.living = new Map();
       layers.add(this);
+      map.on("zoomend", this.sharpen, this);
       this.on("tileunload", ({ tile }) => {
         this.living.delete(tile);
         tile.width = tile.height = 0; // its memory goes at once
@@ -21,15 +22,25 @@
 
     onRemove(map) {
       layers.delete(this);
+      map.off("zoomend", this.sharpen, this);
       return L.GridLayer.prototype.onRemove.call(this, map);
+    },
+
+    // Canvas px a screen px of the tile's level: more or less where the map stands between two levels.
+    ratioOf(coords) {
+      return screenRatio() * this._map.getZoomScale(this._map.getZoom(), coords.z);
+    },
+
+    sharpen() {
+      for (const [tile, { coords }] of this.living) {
+        if (tile.width !== Math.round(SIDE * this.ratioOf(coords))) dirty.push([this, tile]);
+      }
+      ask();
     },
 
     createTile(coords, done) {
       const tile = document.createElement("canvas");
-      const ratio = Math.min(window.devicePixelRatio || 1, 2);
-      tile.width = SIDE * ratio;
-      tile.height = SIDE * ratio;
-      this.living.set(tile, { coords, ratio, done: () => done(null, tile) });
+      this.living.set(tile, { coords, done: () => done(null, tile) });
       dirty.push([this, tile]);
       ask();
       return tile;
@@ -37,7 +48,13 @@
   });
 
   skyeye.marksLayer = (pane) =>
-    new Marks({ tileSize: SIDE, pane, maxZoom: skyeye.scene.max_zoom + 3, keepBuffer: 1, updateInterval: 60 });
+    new Marks({
+      tileSize: SIDE,
+      pane,
+      maxZoom: skyeye.scene.max_zoom + 3,
+      keepBuffer: 1,
+      updateInterval: 60,
+    });
 
   // Draws again what touches a box of px, or everything.
   skyeye.redraw = function (box) {
@@ -67,26 +84,29 @@
       const [layer, tile] = dirty.shift();
       if (done.has(tile) || !layer.living.has(tile)) continue;
       done.add(tile);
-      drawTile(tile, layer.living.get(tile));
+      drawTile(layer, tile);
     }
     dirty = dirty.filter(([layer, tile]) => layer.living.has(tile) && !done.has(tile));
     isAsked = false;
     ask();
   }
 
-  function drawTile(tile, about) {
-    const context = tile.getContext("2d");
-    const scale = skyeye.scaleAt(about.coords.z);
+  function drawTile(layer, tile) {
+    const about = layer.living.get(tile);
+    const isCells = about.coords.z < skyeye.closeZoom;
+    const side = Math.round(SIDE * layer.ratioOf(about.coords));
+    tile.width = tile.height = side; // empties it too
+    const k = (skyeye.scaleAt(about.coords.z) * side) / SIDE;
     const box = boxOf(about.coords);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, tile.width, tile.height);
-    const k = scale * about.ratio;
-    // px of the grid -> px of the canvas, and how thick one screen px is in it
-    const view = { k, x: -box[0] * k, y: -box[1] * k, ratio: about.ratio, box };
-    if (about.coords.z < skyeye.closeZoom) skyeye.drawCells(context, view);
-    else skyeye.drawBuildings(context, view);
+    // px of the grid -> px of the canvas, of which `ratio` are one of the screen
+    const view = { k, x: -box[0] * k, y: -box[1] * k, ratio: screenRatio(), box };
+    skyeye[isCells ? "drawCells" : "drawBuildings"](tile.getContext("2d"), view);
     about.done();
     about.done = () => {};
+  }
+
+  function screenRatio() {
+    return Math.min(window.devicePixelRatio || 1, 2);
   }
 
   function boxOf(coords) {

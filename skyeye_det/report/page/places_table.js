@@ -8,7 +8,12 @@
 
   // `kind` is "area" or "cell".
   skyeye.placesTable = function (places, kind) {
-    const frame = skyeye.element("div", { class: "scrolls", tabindex: 0, role: "region", "aria-label": skyeye.text(`${kind}s`) });
+    const frame = skyeye.element("div", {
+      class: "scrolls",
+      tabindex: 0,
+      role: "region",
+      "aria-label": skyeye.text(`${kind}s`),
+    });
     fill(frame, places, kind);
     return frame;
   };
@@ -33,7 +38,12 @@
     const rows = (isWhole[kind] ? order : order.slice(0, FIRST)).map((place) => row(place));
     const columns = ["name", "buildings", "severe", "0", "1", "2", "3", "unseen"];
     const head = columns.map((name) => header(name, kind, () => fill(frame, places, kind)));
-    const table = element("table", { class: "places" }, element("thead", {}, element("tr", {}, head)), element("tbody", {}, rows));
+    const table = element(
+      "table",
+      { class: "places" },
+      element("thead", {}, element("tr", {}, head)),
+      element("tbody", {}, rows),
+    );
     const more = element(
       "button",
       {
@@ -50,7 +60,12 @@
 
   function header(name, kind, again) {
     const { element, text } = skyeye;
-    const label = { name: text(kind), buildings: text("buildings"), severe: text("severe"), unseen: text("not_assessed") }[name];
+    const label = {
+      name: text(kind),
+      buildings: text("buildings"),
+      severe: text("severe"),
+      unseen: text("not_assessed"),
+    }[name];
     const isSorted = sorted[kind].column === name;
     const arrow = isSorted ? (sorted[kind].by > 0 ? " ▲" : " ▼") : "";
     const button = element(
@@ -77,7 +92,11 @@
   function row(place) {
     const { element, number } = skyeye;
     const { expected, low, high } = skyeye.severe(place);
-    const go = element("button", { type: "button", class: "link", click: () => skyeye.goTo(place.box) }, place.name);
+    const go = element(
+      "button",
+      { type: "button", class: "link", click: () => skyeye.goTo(place.box) },
+      place.name,
+    );
     return element(
       "tr",
       {},

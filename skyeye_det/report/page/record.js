@@ -13,29 +13,49 @@
   };
 
   skyeye.gradeChip = (damage) =>
-    skyeye.element("span", { class: "chip" }, skyeye.swatch(skyeye.colorOf(damage), damage < 0 ? "hatched" : ""), skyeye.gradeText(damage));
+    skyeye.element(
+      "span",
+      { class: "chip" },
+      skyeye.swatch(skyeye.colorOf(damage), damage < 0 ? "hatched" : ""),
+      skyeye.gradeText(damage),
+    );
 
   // The parts of the pane, which stay so that the keyboard's focus does.
   skyeye.writeBuildingPane = function () {
     const { element, text } = skyeye;
-    skyeye.byId("pane-building").replaceChildren(
-      element(
-        "div",
-        { class: "steps" },
-        element("button", { type: "button", id: "previous", click: () => skyeye.step(-1) }, `← ${text("previous")}`),
-        element("span", { id: "order-place" }),
-        element("button", { type: "button", id: "next", click: () => skyeye.step(1) }, `${text("next")} →`),
-      ),
-      element("div", { id: "record" }),
-      skyeye.reviewControls(),
-    );
+    skyeye
+      .byId("pane-building")
+      .replaceChildren(
+        element(
+          "div",
+          { class: "steps" },
+          element(
+            "button",
+            { type: "button", id: "previous", click: () => skyeye.step(-1) },
+            `← ${text("previous")}`,
+          ),
+          element("span", { id: "order-place" }),
+          element("button", { type: "button", id: "next", click: () => skyeye.step(1) }, `${text("next")} →`),
+        ),
+        element("div", { id: "record" }),
+        skyeye.isServed() ? skyeye.reviewControls() : "",
+        element("dl", { id: "columns", class: "record" }),
+        skyeye.isServed() ? "" : skyeye.reviewControls(),
+      );
     skyeye.writeRecord();
     skyeye.writeOrder();
   };
 
   skyeye.writeRecord = function () {
-    const hint = () => [skyeye.element("p", { class: "quiet" }, skyeye.text("select_hint"))];
-    skyeye.byId("record").replaceChildren(...(skyeye.selected ? recordOf(skyeye.selected) : hint()));
+    const { element, selected, text } = skyeye;
+    const shown = selected ? picturesOf(selected) : [element("p", { class: "quiet" }, text("select_hint"))];
+    const columns = selected ? columnsOf(selected) : [];
+    skyeye.byId("record").replaceChildren(...shown);
+    skyeye
+      .byId("columns")
+      .replaceChildren(
+        ...columns.flatMap(([name, value]) => [element("dt", {}, text(name)), element("dd", {}, value)]),
+      );
     skyeye.writeReviewState();
   };
 
@@ -46,14 +66,30 @@
     if (place) place.textContent = at > 0 ? `${name} · ${skyeye.number(at)} / ${skyeye.number(of)}` : name;
   };
 
-  function recordOf({ chunk, index }) {
-    const { element, text, number } = skyeye;
+  function picturesOf({ chunk, index }) {
+    const { element } = skyeye;
+    const isAssessed = chunk.damage[index] >= 0;
+    return [
+      element(
+        "h2",
+        { class: "record-title" },
+        skyeye.gradeChip(chunk.damage[index]),
+        element("code", { id: "record-id" }, chunk.ids[index]),
+      ),
+      element("div", { class: "crops" }, crop(chunk, index, "pre"), crop(chunk, index, "post")),
+      isAssessed
+        ? probabilityBars(skyeye.probabilities(chunk, index))
+        : element("p", { class: "notice" }, skyeye.text("not_assessed_means")),
+    ];
+  }
+
+  // [[key of the text, value], ...]
+  function columnsOf({ chunk, index }) {
+    const { number, text } = skyeye;
     const review = skyeye.reviewOf(chunk, index);
     const shift = chunk.shift[index];
-    const p = skyeye.probabilities(chunk, index);
-    const isAssessed = chunk.damage[index] >= 0;
     const score = chunk.score[index];
-    const rows = [
+    const columns = [
       ["status", skyeye.word(skyeye.scene.status_texts[chunk.status[index]] ?? "–")],
       ["layer", text(chunk.layer[index] ? "not_in_footprints" : "buildings")],
       ["score", score < 0 ? "–" : skyeye.percent(score / 1000, 1)],
@@ -62,16 +98,12 @@
       ["shift_here", Number.isNaN(shift) ? "–" : `${number(shift, 2)} m`],
       ["lat_lon", `${chunk.lat[index].toFixed(6)}, ${chunk.lon[index].toFixed(6)}`],
     ];
-    if (review) {
-      rows.push(["reviewed_as", skyeye.gradeText(skyeye.shownDamage(chunk, index))], ["reviewed_by", review.by || "–"]);
-      if (review.note) rows.push(["note", review.note]);
-    }
-    return [
-      element("h2", { class: "record-title" }, skyeye.gradeChip(chunk.damage[index]), element("code", { id: "record-id" }, chunk.ids[index])),
-      element("div", { class: "crops" }, crop(chunk, index, "pre"), crop(chunk, index, "post")),
-      isAssessed ? probabilityBars(p) : element("p", { class: "notice" }, text("not_assessed_means")),
-      element("dl", { class: "record" }, rows.map(([name, value]) => [element("dt", {}, text(name)), element("dd", {}, value)])),
-    ];
+    if (!review) return columns;
+    columns.push(
+      ["reviewed_as", skyeye.gradeText(skyeye.shownDamage(chunk, index))],
+      ["reviewed_by", review.by || "–"],
+    );
+    return review.note ? [...columns, ["note", review.note]] : columns;
   }
 
   function probabilityBars(p) {
@@ -81,16 +113,32 @@
       bar.style.width = `${share * 100}%`;
       bar.style.setProperty("--color", skyeye.colorOf(damage));
       const name = element("th", { scope: "row" }, `${damage + 1} · ${skyeye.gradeName(damage)}`);
-      return element("tr", {}, name, element("td", { class: "track" }, bar), element("td", {}, skyeye.percent(share, 1)));
+      return element(
+        "tr",
+        {},
+        name,
+        element("td", { class: "track" }, bar),
+        element("td", {}, skyeye.percent(share, 1)),
+      );
     });
-    return element("table", { class: "bars" }, element("caption", {}, skyeye.text("probability")), element("tbody", {}, rows));
+    return element(
+      "table",
+      { class: "bars" },
+      element("caption", {}, skyeye.text("probability")),
+      element("tbody", {}, rows),
+    );
   }
 
   function crop(chunk, index, side) {
     const { element, text } = skyeye;
     const name = text(side === "pre" ? "before" : "after");
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const canvas = element("canvas", { width: CROP * ratio, height: CROP * ratio, role: "img", "aria-label": text("crop_of", { side: name }) });
+    const canvas = element("canvas", {
+      width: CROP * ratio,
+      height: CROP * ratio,
+      role: "img",
+      "aria-label": text("crop_of", { side: name }),
+    });
     const [x0, y0, x1, y1] = skyeye.boxOfBuilding(chunk, index);
     const half = Math.max(LEAST, Math.max(x1 - x0, y1 - y0) * AROUND) / 2;
     const box = [(x0 + x1) / 2 - half, (y0 + y1) / 2 - half, (x0 + x1) / 2 + half, (y0 + y1) / 2 + half];
@@ -100,10 +148,14 @@
       const path = new Path2D();
       for (const ring of skyeye.ringsOf(chunk, index)) {
         path.moveTo((ring[0] - box[0]) * scale, (ring[1] - box[1]) * scale);
-        for (let k = 2; k < ring.length; k += 2) path.lineTo((ring[k] - box[0]) * scale, (ring[k + 1] - box[1]) * scale);
+        for (let k = 2; k < ring.length; k += 2)
+          path.lineTo((ring[k] - box[0]) * scale, (ring[k + 1] - box[1]) * scale);
         path.closePath();
       }
-      for (const [color, width] of [["rgba(8, 14, 22, 0.6)", 3], ["#ffffff", 1.25]]) {
+      for (const [color, width] of [
+        ["rgba(8, 14, 22, 0.6)", 3],
+        ["#ffffff", 1.25],
+      ]) {
         context.strokeStyle = color;
         context.lineWidth = width * ratio;
         context.stroke(path);

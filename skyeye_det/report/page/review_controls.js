@@ -10,15 +10,39 @@
     const { element, text } = skyeye;
     const isOff = !skyeye.isServed();
     const verdicts = [0, 1, 2, 3].map((damage) =>
-      verdictButton(`verdict-${damage}`, String(damage + 1), skyeye.gradeName(damage), skyeye.colorOf(damage), () => skyeye.judge("grade", damage)),
+      verdictButton(
+        `verdict-${damage}`,
+        String(damage + 1),
+        skyeye.gradeName(damage),
+        skyeye.colorOf(damage),
+        () => skyeye.judge("grade", damage),
+      ),
     );
     verdicts.push(
-      verdictButton("verdict-not_a_building", "0", text("not_a_building"), null, () => skyeye.judge("not_a_building")),
+      verdictButton("verdict-not_a_building", "0", text("not_a_building"), null, () =>
+        skyeye.judge("not_a_building"),
+      ),
       verdictButton("verdict-cannot_tell", "?", text("cannot_tell"), null, () => skyeye.judge("cannot_tell")),
     );
-    const name = element("input", { id: "reviewer", maxlength: 80, value: reviewer(), autocomplete: "off", change: () => keep(name.value) });
-    const note = element("textarea", { id: "note", rows: 2, maxlength: 2000, input: () => drafts.set(selectedKey(), note.value) });
-    const goOn = element("input", { type: "checkbox", id: "go-on", checked: isGoingOn, change: () => (isGoingOn = goOn.checked) });
+    const name = element("input", {
+      id: "reviewer",
+      maxlength: 80,
+      value: reviewer(),
+      autocomplete: "off",
+      change: () => keep(name.value),
+    });
+    const note = element("textarea", {
+      id: "note",
+      rows: 2,
+      maxlength: 2000,
+      input: () => drafts.set(selectedKey(), note.value),
+    });
+    const goOn = element("input", {
+      type: "checkbox",
+      id: "go-on",
+      checked: isGoingOn,
+      change: () => (isGoingOn = goOn.checked),
+    });
     return element(
       "fieldset",
       { id: "review", disabled: isOff },
@@ -50,7 +74,9 @@
       const isIt = Boolean(review) && each === (names[shown] ?? String(shown));
       skyeye.byId(`verdict-${each}`).setAttribute("aria-pressed", String(isIt));
     }
-    const state = review ? text("reviewed_state", { grade: skyeye.gradeText(shown), by: review.by || "–" }) : text("not_reviewed");
+    const state = review
+      ? text("reviewed_state", { grade: skyeye.gradeText(shown), by: review.by || "–" })
+      : text("not_reviewed");
     skyeye.byId("review-state").textContent = selected ? state : "";
     skyeye.byId("note").value = selected ? (drafts.get(selectedKey()) ?? review?.note ?? "") : "";
   };
@@ -139,7 +165,13 @@
 
   function verdictButton(id, key, label, color, click) {
     const { element } = skyeye;
-    return element("button", { type: "button", id, "aria-pressed": "false", click }, element("kbd", {}, key), color ? skyeye.swatch(color) : null, label);
+    return element(
+      "button",
+      { type: "button", id, "aria-pressed": "false", click },
+      element("kbd", {}, key),
+      color ? skyeye.swatch(color) : null,
+      label,
+    );
   }
 
   function button(id, label, click) {

@@ -1,4 +1,4 @@
-// Talks to `skyeye review`: the page's token goes with each call, and every three seconds it asks for changes.
+// Talks to `skyeye review`: the page's token goes with each call, and changes are asked for steadily.
 (function (skyeye) {
   "use strict";
 
@@ -68,8 +68,14 @@
   // What the server says, and the other's entry.
   function conflict({ error, review }) {
     const verdict =
-      review.verdict === "grade" ? skyeye.gradeText(review.damage) : skyeye.text(review.verdict === "none" ? "none" : review.verdict);
-    const theirs = skyeye.text("conflict_entry", { by: review.by || "–", grade: verdict, note: review.note || "–" });
+      review.verdict === "grade"
+        ? skyeye.gradeText(review.damage)
+        : skyeye.text(review.verdict === "none" ? "none" : review.verdict);
+    const theirs = skyeye.text("conflict_entry", {
+      by: review.by || "–",
+      grade: verdict,
+      note: review.note || "–",
+    });
     return `${error || skyeye.text("conflict")} ${theirs}`;
   }
 })((window.skyeye = window.skyeye || {}));

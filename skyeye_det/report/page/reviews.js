@@ -15,7 +15,8 @@
     for (let index = 0; index < chunk.n; index++) {
       const known = byKey.size ? byKey.get(skyeye.keyOf(chunk, index)) : undefined;
       const review = known ? known.review : chunk.written[index];
-      if (known && (known.isDeleted || (known.rings && chunk.key !== "drawn"))) chunk.shown[index] = skyeye.GONE;
+      if (known && (known.isDeleted || (known.rings && chunk.key !== "drawn")))
+        chunk.shown[index] = skyeye.GONE;
       else if (review) {
         chunk.reviews.set(index, review);
         chunk.shown[index] = shownOf(review);
@@ -30,7 +31,9 @@
 
   // Takes in reviews as the server sends them; true where something differs from before.
   skyeye.takeReviews = function (reviews) {
-    const isNew = reviews.filter((each) => byKey.get(`${each.layer}/${each.id}`)?.text !== JSON.stringify(each));
+    const isNew = reviews.filter(
+      (each) => byKey.get(`${each.layer}/${each.id}`)?.text !== JSON.stringify(each),
+    );
     if (!isNew.length) return false;
     for (const each of isNew) {
       const { id, layer, by, note, lock, deleted: isDeleted } = each;

@@ -45,30 +45,65 @@
 
   skyeye.writeSheet = function () {
     const { element, text, scene } = skyeye;
-    const areas = [...(scene.areas || [])].sort((a, b) => skyeye.severe(b).expected - skyeye.severe(a).expected);
+    const areas = [...(scene.areas || [])].sort(
+      (a, b) => skyeye.severe(b).expected - skyeye.severe(a).expected,
+    );
+    const dated = [
+      ["before", scene.pre_date],
+      ["after", scene.post_date],
+    ].filter(([, date]) => date);
+    const dates = dated.map(([side, date]) => `${text(side)} ${date}`);
     const limits = scene.limits.slice(0, MOST_LIMITS);
+    skyeye.byId("sheet").classList.toggle("roomy", !areas.length);
     skyeye.byId("sheet").replaceChildren(
       element("h1", {}, `SkyEye · ${text("sheet_title")}`),
-      element("p", { class: "sides" }, `${text("before")} ${scene.pre_date || "–"} · ${text("after")} ${scene.post_date || "–"} · ${skyeye.seenText()}`),
+      element("p", { class: "sides" }, [...dates, skyeye.seenText()].join(" · ")),
       picture,
       element("h2", {}, text("grades_and_intervals")),
       skyeye.gradesTable(),
       element("p", { class: "small" }, text("interval_means")),
-      ...(areas.length ? [element("h2", {}, text("worst_areas")), areasTable(areas.slice(0, MOST_AREAS))] : []),
-      ...(limits.length ? [element("h2", {}, text("limits")), element("p", { class: "small" }, limits.join(" · "))] : []),
-      element("p", { class: "small facts" }, skyeye.runFacts().map(([name, value]) => `${name}: ${value}`).join(" · ")),
+      ...(areas.length
+        ? [element("h2", {}, text("worst_areas")), areasTable(areas.slice(0, MOST_AREAS))]
+        : []),
+      ...(limits.length
+        ? [element("h2", {}, text("limits")), element("p", { class: "small" }, limits.join(" · "))]
+        : []),
+      element(
+        "p",
+        { class: "small facts" },
+        skyeye
+          .runFacts()
+          .map(([name, value]) => `${name}: ${value}`)
+          .join(" · "),
+      ),
       element("p", { class: "small" }, scene.attribution || ""),
     );
   };
 
   function areasTable(areas) {
     const { element, text, number } = skyeye;
-    const head = ["area", "buildings", "severe", "not_assessed"].map((key) => element("th", { scope: "col" }, text(key)));
+    const head = ["area", "buildings", "severe", "not_assessed"].map((key) =>
+      element("th", { scope: "col" }, text(key)),
+    );
     const rows = areas.map((area) => {
       const { expected, low, high } = skyeye.severe(area);
-      const cells = [number(area.buildings), `${number(expected)} (${number(low)} – ${number(high)})`, number(area.buildings - area.assessed)];
-      return element("tr", {}, element("th", { scope: "row" }, area.name), cells.map((each) => element("td", {}, each)));
+      const cells = [
+        number(area.buildings),
+        `${number(expected)} (${number(low)} – ${number(high)})`,
+        number(area.buildings - area.assessed),
+      ];
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, area.name),
+        cells.map((each) => element("td", {}, each)),
+      );
     });
-    return element("table", { class: "figures" }, element("thead", {}, element("tr", {}, head)), element("tbody", {}, rows));
+    return element(
+      "table",
+      { class: "figures" },
+      element("thead", {}, element("tr", {}, head)),
+      element("tbody", {}, rows),
+    );
   }
 })((window.skyeye = window.skyeye || {}));

@@ -10,7 +10,11 @@
     const lines = [element("p", {}, text(shift.applied ? "shift_applied" : "shift_not_applied", values))];
     if (!shift.windows.length) return lines;
     lines.push(
-      element("p", {}, text("shift_windows", { agreeing: share(shift), windows: number(shift.windows.length) })),
+      element(
+        "p",
+        {},
+        text("shift_windows", { agreeing: share(shift), windows: number(shift.windows.length) }),
+      ),
       picture(shift.windows),
       element("p", { class: "quiet" }, text("shift_arrows")),
     );
@@ -36,6 +40,11 @@
       return drawing("path", { d: `M${start}l${u} ${v}${head}`, "stroke-width": thick });
     });
     const frame = drawing("rect", { x: 0, y: 0, width, height, "stroke-width": thick / 2, class: "frame" });
-    return drawing("svg", { class: "shift", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": skyeye.text("shift") }, frame, arrows);
+    return drawing(
+      "svg",
+      { class: "shift", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": skyeye.text("shift") },
+      frame,
+      arrows,
+    );
   }
 })((window.skyeye = window.skyeye || {}));

@@ -20,7 +20,9 @@ HOSTILE = "<img src=x onerror=window.hurt=1>"
 """Name of an area: text, never markup."""
 
 
-def write_page(folder: Path, count: int, width: int, height: int, linked: Path | None = None) -> dict[str, Any]:
+def write_page(
+    folder: Path, count: int, width: int, height: int, linked: Path | None = None
+) -> dict[str, Any]:
     """Writes a whole report into a folder.
 
     Args:
@@ -46,7 +48,20 @@ def write_page(folder: Path, count: int, width: int, height: int, linked: Path |
     for key, members in places.items():
         chunk = {
             name: [columns[name][index] for index in members]
-            for name in ("id", "layer", "damage", "score", "status", "valid", "area", "shift_m", "rings", "lon", "lat", "review")
+            for name in (
+                "id",
+                "layer",
+                "damage",
+                "score",
+                "status",
+                "valid",
+                "area",
+                "shift_m",
+                "rings",
+                "lon",
+                "lat",
+                "review",
+            )
         }
         chunk["p"] = [value for index in members for value in columns["p"][index]]
         _write(folder / f"chunks/{key}.js", f"skyeye.chunk({json.dumps(key)}, {json.dumps(chunk)});")
@@ -72,12 +87,16 @@ def inline_page(folder: Path, leaflet: Path, server: str = "") -> None:
         leaflet: folder with leaflet.js and leaflet.css.
         server: script of a server's own copy.
     """
-    texts = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "texts").glob("*.json"))}
+    texts = {
+        path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "texts").glob("*.json"))
+    }
     scripts = [leaflet / "leaflet.js", *sorted(PAGE.glob("*.js"))]
     style = (leaflet / "leaflet.css").read_text("utf-8") + (PAGE / "style.css").read_text("utf-8")
     parts = {
         "style": f"<style>{style}</style>",
-        "texts": f'<script type="application/json" id="texts">{json.dumps(texts)}</script>'.replace("<\\", ""),
+        "texts": f'<script type="application/json" id="texts">{json.dumps(texts)}</script>'.replace(
+            "<\\", ""
+        ),
         "server": f"<script>{server}</script>" if server else "",
         "script": "".join(f"<script>{path.read_text('utf-8')}</script>\n" for path in scripts),
     }
@@ -100,7 +119,10 @@ def _columns(rng: np.random.Generator, count: int, width: int, height: int) -> d
     p[unseen] = 0
     side = rng.uniform(0.22, 0.42, (count, 2)) * min(step_x, step_y, 60)
     angle = rng.uniform(0, math.pi, count)
-    rings = [_outline(*each, hole=number % 9 == 4) for number, each in enumerate(zip(middle, side, angle, strict=True))]
+    rings = [
+        _outline(*each, hole=number % 9 == 4)
+        for number, each in enumerate(zip(middle, side, angle, strict=True))
+    ]
     return {
         "middle": middle,
         "id": [f"b{number:06d}" for number in range(count)],
@@ -115,7 +137,10 @@ def _columns(rng: np.random.Generator, count: int, width: int, height: int) -> d
         "rings": rings,
         "lon": np.round(20 + middle[:, 0] * 5e-6, 6).tolist(),
         "lat": np.round(40 - middle[:, 1] * 4.5e-6, 6).tolist(),
-        "review": [{"damage": 3, "by": "A. Nalyst", "note": "roof gone"} if number == 2 else None for number in range(count)],
+        "review": [
+            {"damage": 3, "by": "A. Nalyst", "note": "roof gone"} if number == 2 else None
+            for number in range(count)
+        ],
     }
 
 
@@ -127,7 +152,12 @@ def _outline(middle: np.ndarray, side: np.ndarray, angle: float, hole: bool) -> 
 
 
 def _tiles(
-    folder: Path, side: str, columns: dict[str, Any], size: tuple[int, int], max_zoom: int, linked: Path | None
+    folder: Path,
+    side: str,
+    columns: dict[str, Any],
+    size: tuple[int, int],
+    max_zoom: int,
+    linked: Path | None,
 ) -> None:
     width, height = size
     image = np.zeros((1, 1, 3), np.uint8) if linked else _image(side, columns, width, height)
@@ -151,7 +181,9 @@ def _tiles(
 
 def _image(side: str, columns: dict[str, Any], width: int, height: int) -> np.ndarray:
     rng = np.random.default_rng(3)
-    ground = cv2.resize(rng.normal(0, 1, (height // 40 + 2, width // 40 + 2)), (width, height), interpolation=cv2.INTER_CUBIC)
+    ground = cv2.resize(
+        rng.normal(0, 1, (height // 40 + 2, width // 40 + 2)), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     image = np.stack([70 + 8 * ground, 96 + 14 * ground, 88 + 10 * ground], axis=2)
     image += rng.normal(0, 5, (height, width, 1))
     for rings, damage in zip(columns["rings"], columns["damage"], strict=True):
@@ -172,9 +204,15 @@ def _meta(columns: dict[str, Any], width: int, height: int, max_zoom: int) -> di
     ]
     corners = [(x, y) for y in range(0, height, CELL) for x in range(0, width, CELL)]
     boxes = [[x, y, x + CELL, y + CELL] for x, y in corners]
-    cells = [{"name": f"{x / 2000:.1f} {y / 2000:.1f}", "box": box} | _count(columns, _inside(columns, box)) for (x, y), box in zip(corners, boxes, strict=True)]
+    cells = [
+        {"name": f"{x / 2000:.1f} {y / 2000:.1f}", "box": box} | _count(columns, _inside(columns, box))
+        for (x, y), box in zip(corners, boxes, strict=True)
+    ]
     nodes = np.linspace(0, 1, 5)
-    sizes = {zoom: [math.ceil(side / TILE / 2 ** (max_zoom - zoom)) for side in (width, height)] for zoom in range(max_zoom + 1)}
+    sizes = {
+        zoom: [math.ceil(side / TILE / 2 ** (max_zoom - zoom)) for side in (width, height)]
+        for zoom in range(max_zoom + 1)
+    }
     bits = {str(zoom): "1" * (x * y) for zoom, (x, y) in sizes.items()}
     lattice = {
         "x": (nodes * width).tolist(),
