@@ -22,8 +22,8 @@
     const pane = skyeye.byId("pane-check");
     const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
     const content = [element("h2", {}, text("sample_to_check"))];
-    if (!skyeye.isServed()) content.push(element("p", { class: "notice" }, text("review_off")));
-    else if (!sample) content.push(element("p", {}, text("no_sample")));
+    if (!skyeye.isServed()) content.push(element("p", { class: "notice" }, skyeye.textNodes("review_off")));
+    else if (!sample) content.push(element("p", {}, skyeye.textNodes("no_sample")));
     else content.push(...sampleList(), element("h2", {}, text("estimate")), ...estimated());
     pane.replaceChildren(...content);
     if (focused) skyeye.byId(focused)?.focus();

@@ -8,7 +8,9 @@
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target)) return;
       if (skyeye.byId("help").open || skyeye.drawingKey(event)) return;
-      const act = actionOf(event.key);
+      const isOnMap = event.target === skyeye.byId("map");
+      const act =
+        event.key === "Enter" && isOnMap ? () => skyeye.pick(skyeye.map.getCenter()) : actionOf(event.key);
       if (!act) return;
       event.preventDefault();
       act();
@@ -18,7 +20,7 @@
 
   skyeye.writeHelp = function () {
     const { element, text } = skyeye;
-    const keys = ["1 2 3 4", "0", "?", "n p", "u", "d", "b", "s e k", "/", "← ↑ → ↓ + −", "h"];
+    const keys = ["1 2 3 4", "0", "?", "n p", "u", "d", "b", "s e k", "/", "← ↑ → ↓ + −", "h", "Enter"];
     const rows = keys.map((key, k) => [
       element(
         "dt",

@@ -24,6 +24,13 @@
     );
   };
 
+  // The same, as nodes: what stands between backticks is code.
+  skyeye.textNodes = (key) =>
+    skyeye
+      .text(key)
+      .split("`")
+      .map((part, k) => (k % 2 ? skyeye.element("code", {}, part) : part));
+
   // A word of a file, such as a status: in the reader's language where we know it, as it stands where not.
   skyeye.word = (word) => texts[chosen][`word.${word}`] ?? String(word);
 

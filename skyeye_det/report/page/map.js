@@ -19,6 +19,7 @@
       skyeye.imageTiles(side, side).addTo(map);
     }
     addMarks(map);
+    skyeye.showAreas(true);
     map.on("move", () => {
       clearTimeout(moving);
       moving = setTimeout(lookAround, 120);
@@ -82,6 +83,18 @@
     map.setView(middle, zoom, { animate: zoom === map.getZoom() && map.getBounds().contains(middle) });
   };
 
+  // Selects the building at a place, or goes nearer to the cell there.
+  skyeye.pick = function ({ lng: x, lat: y }) {
+    if (skyeye.level() < skyeye.closeZoom) {
+      const cell = skyeye.cellAt(x, y);
+      if (cell) skyeye.goTo(cell.box);
+      return;
+    }
+    const found = skyeye.buildingAt(x, y, REACH / skyeye.scaleAt(skyeye.map.getZoom()));
+    if (found) skyeye.select(found.chunk, found.index);
+    else skyeye.clearSelection();
+  };
+
   // The outline of what is selected, over both images.
   skyeye.outline = function (rings) {
     const shapes = rings.map((ring) => pairs(ring));
@@ -109,7 +122,10 @@
           fill: false,
           interactive: false,
         };
-        map.areas.addLayer(L.polygon(area.rings.map(pairs), style));
+        const name = { permanent: true, direction: "center", className: "area-name" };
+        map.areas.addLayer(
+          L.polygon(area.rings.map(pairs), style).bindTooltip(skyeye.element("span", {}, area.name), name),
+        );
       }
     }
     skyeye.areAreasShown = isShown;
@@ -124,13 +140,14 @@
       maxBoundsViscosity: 0.8,
       attributionControl: false,
       zoomControl: false,
+      fadeAnimation: false,
       zoomAnimation: id === "map",
       wheelPxPerZoomLevel: 90,
     });
     maps.push(map);
     map.areas = L.layerGroup().addTo(map);
     map.selection = L.layerGroup().addTo(map);
-    map.on("click", ({ latlng }) => click(latlng));
+    map.on("click", ({ latlng }) => skyeye.isDrawing() || skyeye.pick(latlng));
     return map;
   }
 
@@ -151,19 +168,6 @@
       to.setView(from.getCenter(), from.getZoom(), { animate: false });
       isFollowing = false;
     });
-  }
-
-  function click(latlng) {
-    if (skyeye.isDrawing()) return;
-    const [x, y] = [latlng.lng, latlng.lat];
-    if (skyeye.level() < skyeye.closeZoom) {
-      const cell = skyeye.cellAt(x, y);
-      if (cell) skyeye.goTo(cell.box);
-      return;
-    }
-    const found = skyeye.buildingAt(x, y, REACH / skyeye.scaleAt(skyeye.map.getZoom()));
-    if (found) skyeye.select(found.chunk, found.index);
-    else skyeye.clearSelection();
   }
 
   function lookAround() {

@@ -47,7 +47,7 @@
       "fieldset",
       { id: "review", disabled: isOff },
       element("legend", {}, text("review")),
-      isOff ? element("p", { class: "notice", id: "review-off" }, text("review_off")) : null,
+      isOff ? element("p", { class: "notice", id: "review-off" }, skyeye.textNodes("review_off")) : null,
       element("p", { id: "review-state", class: "quiet" }),
       element("div", { class: "verdicts" }, verdicts),
       element("label", { class: "row" }, text("reviewer"), name),

@@ -43,6 +43,9 @@
     }
     stamp++;
     skyeye.setDrawn(drawnBuildings());
+    const { selected } = skyeye;
+    if (selected && skyeye.shownDamage(selected.chunk, selected.index) === skyeye.GONE)
+      skyeye.clearSelection();
     skyeye.redraw();
     skyeye.writeShown();
     return true;
