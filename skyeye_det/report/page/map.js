@@ -7,6 +7,8 @@
   const maps = []; // the main one, and the one of the image before when they stand side by side
   let moving = 0;
 
+  skyeye.areAreasShown = true;
+
   skyeye.startMap = function () {
     skyeye.closeZoom = skyeye.buildingZoom();
     const map = newMap("map");
@@ -19,7 +21,7 @@
       skyeye.imageTiles(side, side).addTo(map);
     }
     addMarks(map);
-    skyeye.showAreas(true);
+    skyeye.showAreas(skyeye.areAreasShown);
     map.on("move", () => {
       clearTimeout(moving);
       moving = setTimeout(lookAround, 120);

@@ -61,20 +61,20 @@
   function header(name, kind, again) {
     const { element, text } = skyeye;
     const label = {
-      name: text(kind),
+      name: text(`name_of.${kind}`),
       buildings: text("buildings"),
       severe: text("severe"),
-      unseen: text("not_assessed"),
     }[name];
     const isSorted = sorted[kind].column === name;
-    const arrow = isSorted ? (sorted[kind].by > 0 ? " ▲" : " ▼") : "";
+    const damage = name === "unseen" ? -1 : Number(name);
+    const arrow = isSorted ? (sorted[kind].by > 0 ? "\u00a0▲" : "\u00a0▼") : "";
     const button = element(
       "button",
       {
         type: "button",
         "data-column": name,
-        title: label ?? skyeye.gradeName(Number(name)),
-        "aria-label": label ?? skyeye.gradeName(Number(name)),
+        title: label ?? skyeye.gradeName(damage),
+        "aria-label": label ?? skyeye.gradeName(damage),
         click: ({ currentTarget }) => {
           const frame = currentTarget.closest(".scrolls");
           sorted[kind] = { column: name, by: isSorted ? -sorted[kind].by : name === "name" ? 1 : -1 };
@@ -82,7 +82,7 @@
           frame.querySelector(`[data-column="${name}"]`).focus();
         },
       },
-      label ?? [skyeye.swatch(skyeye.colorOf(Number(name))), String(Number(name) + 1)],
+      label ?? [skyeye.swatch(skyeye.colorOf(damage), damage < 0 ? "hatched" : ""), skyeye.signOf(damage)],
       arrow,
     );
     const direction = isSorted ? (sorted[kind].by > 0 ? "ascending" : "descending") : "none";

@@ -82,7 +82,7 @@
 
   function areasTable(areas) {
     const { element, text, number } = skyeye;
-    const head = ["area", "buildings", "severe", "not_assessed"].map((key) =>
+    const head = ["name_of.area", "buildings", "severe", "not_assessed"].map((key) =>
       element("th", { scope: "col" }, text(key)),
     );
     const rows = areas.map((area) => {
