@@ -1,4 +1,4 @@
-"""The page in Debian's chromium: made-up reports, and a browser that fails a test by what it complains of."""
+"""The page in Debian's chromium, which fails a test by what it complains of."""
 
 import os
 import shutil
@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from browser_page import Look, address_of
-from made_up_page import inline_page, write_page
+from made_report import write_report
 
-INSTALL = "the page's browser tests need `apt-get install chromium` and `pip install playwright axe-playwright-python`"
+INSTALL = (
+    "the page's tests need `apt-get install chromium` and `pip install playwright axe-playwright-python`"
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -28,19 +30,10 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def leaflet() -> Path:
-    from importlib.resources import files
-
-    return Path(str(files("xstatic.pkg.leaflet"))) / "data"
-
-
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of 200 buildings in two areas."""
-    folder = tmp_path_factory.mktemp("assessment") / "report"
-    write_page(folder, 200, 1500, 1100)
-    inline_page(folder, leaflet())
-    return folder
+    """Of 200 buildings in two areas."""
+    return write_report(tmp_path_factory.mktemp("assessment"), 20, 10)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from browser_page import Look, address_of
-from conftest import leaflet
-from made_up_page import HOSTILE, PAGE, inline_page, write_page
+from made_report import EAST, HOSTILE, write_report
+
+from skyeye_det.report.page import document
 
 PANES = ("layers", "building", "figures", "check")
 
@@ -136,11 +137,12 @@ def test_a_click_on_an_area_flies_there_and_tables_sort(opened: Look) -> None:
     opened.page.click("#tab-figures")
     table = opened.page.locator("table.places").first
     names = table.locator("tbody th")
-    assert names.all_inner_texts() == ["Río East", HOSTILE]
     table.locator("[data-column=name]").click()
-    assert names.all_inner_texts() == [HOSTILE, "Río East"]
-    names.last.locator("button").click()
-    opened.until("Math.abs(skyeye.map.getCenter().lng - 1125) < 5")
+    assert names.all_inner_texts() == [HOSTILE, EAST]
+    table.locator("[data-column=name]").click()
+    assert names.all_inner_texts() == [EAST, HOSTILE]
+    names.first.locator("button").click()
+    opened.until("Math.abs(skyeye.map.getCenter().lng - 975) < 5")
 
 
 def test_cells_stand_for_buildings_from_far_out(opened: Look) -> None:
@@ -221,9 +223,7 @@ def test_a_phone_shows_map_and_panel_without_scrolling_sideways(
 
 
 def test_a_scene_without_buildings_opens(look: Callable[..., Look], tmp_path: Path) -> None:
-    write_page(tmp_path, 0, 300, 200)
-    inline_page(tmp_path, leaflet())
-    empty = look().open(address_of(tmp_path))
+    empty = look().open(address_of(write_report(tmp_path, 0, 0)))
     assert empty.text("#shown") == "0 of 0 buildings in view shown"
     empty.page.keyboard.press("n")
     empty.until("document.getElementById('message').textContent")
@@ -233,7 +233,7 @@ def test_a_scene_without_buildings_opens(look: Callable[..., Look], tmp_path: Pa
 
 
 def test_a_missing_file_is_named(look: Callable[..., Look], tmp_path: Path) -> None:
-    inline_page(tmp_path, leaflet())
+    (tmp_path / "index.html").write_bytes(document.index_html())
     lost = look()
     lost.page.goto(address_of(tmp_path))
     lost.until("document.getElementById('alert').textContent")
@@ -243,7 +243,10 @@ def test_a_missing_file_is_named(look: Callable[..., Look], tmp_path: Path) -> N
 
 
 def test_every_language_has_the_same_texts() -> None:
-    texts = {path.stem: json.loads(path.read_text("utf-8")) for path in (PAGE / "texts").glob("*.json")}
+    texts = {
+        path.stem: json.loads(path.read_text("utf-8"))
+        for path in (Path(document.__file__).parent / "texts").glob("*.json")
+    }
     assert set(texts) == {"en", "de", "es", "fr"}
     for language in texts.values():
         assert list(language) == list(texts["en"])

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser_page import Look
-from conftest import leaflet
-from made_up_page import inline_page, write_page
+from made_report import write_report
+
+from skyeye_det.report.page.document import SERVER_SCRIPT
 
 ADDRESS = "http://127.0.0.1:9/"
 TOKEN = "a-token"
@@ -72,9 +73,10 @@ class Answers:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("served")
-    write_page(made, 60, 700, 500)
-    inline_page(made, leaflet(), "window.skyeyeServer = true")
+    made = write_report(tmp_path_factory.mktemp("served"), 9, 6)
+    page = made / "index.html"
+    script = f"<script>{SERVER_SCRIPT}</script>"
+    page.write_text(page.read_text("utf-8").replace("<!--server-->", script), "utf-8")
     return made
 
 
