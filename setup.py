@@ -81,6 +81,9 @@ setup(
             "hypothesis>=6",  # the current form of @given and settings
             "ruff>=0.9",  # first with the 2025 style that the sources are formatted in
             "mypy>=1.15",  # first that reads the type stubs of numpy 2.2 and later
+            # The page's tests, with Debian's chromium.
+            "playwright>=1.48",  # first whose greenlet has wheels for Python 3.13
+            "axe-playwright-python>=0.1.8",  # brings axe-core 4.12, the rules that the page is held to
             "mkdocs-material>=9.6,<10",  # of MkDocs 1, whose hooks docs/pages.py uses
             "mkdocstrings[python]>=0.29",  # first that shows every public name of a module by default
             # mkdocstrings' last release for Python 3.10 does not know the next one.

@@ -103,6 +103,9 @@ TOOLS = sorted((ROOT / "tools").glob("*.py"))
 OTHER_TOOLS = [path for path in TOOLS if path.stem not in TORCH_FREE_COMMANDS]
 SOURCES = sorted(path for folder in (PACKAGE, "tools", "tests") for path in (ROOT / folder).rglob("*.py"))
 
+PAGE_FILES = sorted((ROOT / PACKAGE / "report" / "page").glob("*.[jc]s*"))
+"""Scripts and styles of the page."""
+
 
 def part_of(module: str) -> str:
     """``skyeye_det.data.xbd`` -> ``data``; the package itself -> an empty string."""
@@ -173,7 +176,7 @@ def test_packages_reexport_nothing_but_the_public_face() -> None:
     assert imports(package_modules()[PACKAGE], inside_functions=False) <= {"typing"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *PAGE_FILES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_source_is_short_and_named_after_the_field(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES
     stem = path.stem.replace("postprocess", "")  # the name of a command that the users know

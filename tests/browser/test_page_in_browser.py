@@ -12,6 +12,7 @@ from made_report import EAST, HOSTILE, write_report
 from skyeye_det.report.page import document
 
 PANES = ("layers", "building", "figures", "check")
+PICTURES = Path(__file__).parents[2] / "output" / "page"
 
 
 def test_the_page_opens_from_disk_and_asks_for_nothing_else(opened: Look, report: Path) -> None:
@@ -253,3 +254,30 @@ def test_every_language_has_the_same_texts() -> None:
         for key, text in language.items():
             assert text.strip(), key
             assert text.count("{") == texts["en"][key].count("{"), key
+
+
+def test_single_keys_can_be_turned_off(opened: Look) -> None:
+    opened.page.keyboard.press("h")
+    opened.page.uncheck("#single-keys")
+    opened.page.keyboard.press("Escape")
+    opened.page.keyboard.press("k")
+    assert opened.page.get_attribute("#view-blink", "aria-pressed") == "false"
+
+
+def test_pictures_are_kept_for_people_to_look_at(opened: Look) -> None:
+    steps = {
+        "whole": lambda: None,
+        "close": lambda: opened.page.click("#zoom-in"),
+        "record": lambda: opened.page.keyboard.press("n"),
+        "side": lambda: opened.page.click("#view-side"),
+        "figures": lambda: opened.page.click("#tab-figures"),
+        "phone": lambda: opened.page.set_viewport_size({"width": 390, "height": 844}),
+    }
+    for name, step in steps.items():
+        step()
+        opened.page.wait_for_timeout(250)
+        opened.ready()
+        place = PICTURES / f"{name}.png"
+        opened.page.screenshot(path=place)
+        assert place.stat().st_size > 50_000, f"{place} is nearly empty"
+    opened.page.set_viewport_size({"width": 1280, "height": 800})

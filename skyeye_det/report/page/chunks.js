@@ -18,7 +18,7 @@
   // The chunk, once its file is read; null where there is none.
   skyeye.wholeChunk = function (key) {
     if (loaded.has(key)) return Promise.resolve(loaded.get(key));
-    if (!(key in skyeye.scene.chunks)) return Promise.resolve(null);
+    if (!Object.hasOwn(skyeye.scene.chunks, key)) return Promise.resolve(null);
     if (!coming.has(key)) {
       const promise = new Promise((resolve) => queue.push({ key, resolve }));
       coming.set(key, promise);
@@ -71,7 +71,7 @@
     const keys = [];
     for (let y = Math.floor((box[1] - margin) / side); y <= Math.floor((box[3] + margin) / side); y++) {
       for (let x = Math.floor((box[0] - margin) / side); x <= Math.floor((box[2] + margin) / side); x++) {
-        if (`${x}_${y}` in skyeye.scene.chunks) keys.push(`${x}_${y}`);
+        if (Object.hasOwn(skyeye.scene.chunks, `${x}_${y}`)) keys.push(`${x}_${y}`);
       }
     }
     return keys;

@@ -64,7 +64,7 @@
   skyeye.runFacts = function () {
     const { scene, text, number } = skyeye;
     const size = `${number(scene.width)} × ${number(scene.height)} px, ${number(scene.pixel_m, 2)} m`;
-    const facts = [
+    const rows = [
       ["run_id", scene.run_id],
       ["finished", scene.finished],
       ["model", scene.model],
@@ -75,7 +75,7 @@
       ["image_after", [scene.post_date, ...scene.sources.post].filter(Boolean).join(", ")],
       ["software", `skyeye_det ${scene.skyeye_det}`],
     ];
-    return facts.map(([key, value]) => [
+    return rows.map(([key, value]) => [
       text(key),
       value === null || value === undefined || value === "" ? "–" : String(value),
     ]);

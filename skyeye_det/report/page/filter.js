@@ -29,13 +29,6 @@
     return reviewed === "all" || passesReview(chunk, index, reviewed);
   };
 
-  skyeye.isFiltered = function () {
-    const { damages, least, most, status, reviewed, layer } = skyeye.filter;
-    return (
-      damages.size < 5 || least > 0 || most < 1000 || status !== null || reviewed !== "all" || layer !== null
-    );
-  };
-
   // How many of the loaded buildings in a box are shown: [shown, all].
   skyeye.countShown = function (box) {
     let shown = 0;

@@ -2,6 +2,7 @@
 (function (skyeye) {
   "use strict";
 
+  let areSingleKeysOn = true; // speech input may press them by mistake
   const VIEW_KEYS = { s: "swipe", e: "side", k: "blink" };
 
   skyeye.startKeys = function () {
@@ -11,6 +12,7 @@
       const isOnMap = event.target === skyeye.byId("map");
       const act =
         event.key === "Enter" && isOnMap ? () => skyeye.pick(skyeye.map.getCenter()) : actionOf(event.key);
+      if (!areSingleKeysOn && event.key !== "Enter") return;
       if (!act) return;
       event.preventDefault();
       act();
@@ -30,10 +32,17 @@
       element("dd", {}, text(`key.${k}`)),
     ]);
     const help = skyeye.byId("help");
+    const singleKeys = element("input", {
+      type: "checkbox",
+      id: "single-keys",
+      checked: areSingleKeysOn,
+      change: () => (areSingleKeysOn = singleKeys.checked),
+    });
     help.replaceChildren(
       element("h2", { id: "help-title" }, text("help")),
       element("p", {}, text("help_map")),
       element("dl", { class: "record keys" }, rows),
+      element("label", { class: "check" }, singleKeys, text("single_keys")),
       element("p", { class: "quiet" }, text("built_with")),
       element("button", { type: "button", click: () => help.close() }, text("close")),
     );

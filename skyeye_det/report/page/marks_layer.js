@@ -70,6 +70,7 @@
     for (const layer of layers) layer.setOpacity(share);
   };
 
+  // Whether all that is in view is there, as tests and pictures wait for.
   skyeye.isDrawn = () => dirty.length === 0 && !skyeye.isLoading();
 
   function ask() {

@@ -47,16 +47,6 @@
     return skyeye.select(chunk, index, { isFar: true });
   };
 
-  // One of a chunk, by its index or its id.
-  skyeye.selectIn = async function (key, which) {
-    const mine = ++turn;
-    const chunk = await skyeye.wholeChunk(key);
-    const index = typeof which === "number" ? which : chunk ? chunk.ids.indexOf(which) : -1;
-    if (mine !== turn || !chunk || index < 0) return false;
-    skyeye.select(chunk, index, { isFar: true });
-    return true;
-  };
-
   // Places are [[chunk key, index or id], ...]; null: by uncertainty, from the page's file.
   skyeye.setOrder = function (name, places, start) {
     orderName = name;
