@@ -2,6 +2,7 @@
 (function (skyeye) {
   "use strict";
 
+  const ROOM_FOR_HOLE = 11; // screen px of the radius
   const ROOM_FOR_COUNT = 15; // screen px of the radius
 
   skyeye.drawCells = function (context, view) {
@@ -43,7 +44,7 @@
     context.beginPath();
     context.arc(x, y, radius + ratio, 0, 2 * Math.PI);
     context.fill();
-    const thick = Math.max(radius * 0.28, 2.5 * ratio);
+    const thick = radius < ROOM_FOR_HOLE * ratio ? radius : radius * 0.28;
     context.lineWidth = thick;
     for (const [damage, count] of parts) {
       const to = from + (count / shown) * 2 * Math.PI;
