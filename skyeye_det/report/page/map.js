@@ -147,6 +147,7 @@
       wheelPxPerZoomLevel: 90,
     });
     maps.push(map);
+    map.on("zoomend", () => map.getContainer().classList.toggle("between", map.getZoom() % 1 !== 0));
     map.areas = L.layerGroup().addTo(map);
     map.selection = L.layerGroup().addTo(map);
     map.on("click", ({ latlng }) => skyeye.isDrawing() || skyeye.pick(latlng));
