@@ -38,6 +38,10 @@ class InputError(Exception):
         return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
 
 
+class UnreadableError(InputError):
+    """A part of an image cannot be read."""
+
+
 class BusyFolderError(InputError):
     """Another run is at a folder."""
 

@@ -1,5 +1,6 @@
 """Small georeferenced scenes whose content is known: one field of squares, in any projection and grid."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -89,3 +90,14 @@ def write_polygons(
 
 def moved_by(geometry: shapely.Geometry, x: float, y: float) -> shapely.Geometry:
     return shapely.transform(geometry, lambda points: points + np.array([x, y]))
+
+
+def break_block(path: Path, column: int = 0, row: int = 0) -> None:
+    """Writes over a tile of a compressed GeoTIFF; its size and time stay, as on a disk that fails."""
+    with rasterio.open(path) as file:
+        offset = int(file.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=1))
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 64)
+    os.utime(path, ns=times)

@@ -52,6 +52,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--outlines", choices=OUTLINES, default=OUTLINES[0], help=f"default: {OUTLINES[0]}")
     parser.add_argument("--window", type=positive, default=WINDOW, help=f"side, px (default: {WINDOW})")
     parser.add_argument("--overlap", type=whole, default=OVERLAP, help=f"px (default: {OVERLAP})")
+    skip = "go on where a window cannot be read: it is not assessed; without it, such windows are tried again"
+    parser.add_argument("--skip-unreadable", action="store_true", help=skip)
     shard = "K/N: only a part of the windows; the run that finds all of them done writes the results"
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
     engine = "local; dask: processes here, one a GPU; dask://HOST:PORT: a running cluster, on shared files"

@@ -3,20 +3,20 @@
 import hashlib
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import shapely
 
 from skyeye_det import __version__
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.models import Models, ensemble, released_files
 from skyeye_det.engine.scene_prediction import (
     Engine,
-    Scene,
     SceneStores,
-    estimated_shift,
     keep_scene,
     keep_windows,
     known_buildings,
@@ -24,9 +24,11 @@ from skyeye_det.engine.scene_prediction import (
 )
 from skyeye_det.errors import BusyFolderError
 from skyeye_det.files import json_bytes, sole_writer, write_json
+from skyeye_det.prediction.visibility import cores
 from skyeye_det.released import released_model
 from skyeye_det.report.page.folder import discard_page, require_page_place, write_page
 from skyeye_det.scene.footprints import beside, remarks
+from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import (
     BESIDE,
     GEOPACKAGE,
@@ -35,9 +37,10 @@ from skyeye_det.scene.outputs import (
     require_unreviewed,
     write_assessment,
 )
+from skyeye_det.scene.pair import Scene, estimated_shift
 from skyeye_det.scene.records import Origin, Records, building_records, footprint_records, records_in
 from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
-from skyeye_det.scene.shift import Shift
+from skyeye_det.scene.shift import STILL, Shift
 from skyeye_det.scene.summary import summary_table
 
 
@@ -61,8 +64,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
     with sole_writer(alone):
         require_unreviewed(options.output)
         require_page_place(options.output)
-        shift = request.shift or estimated_shift(request.pre, request.post, request.grid)
-        scene = Scene(request.pre, request.post, request.grid, shift, request.aoi)
+        scene = _scene(request, options.skip_unreadable)
         stores = keep_scene(models, scene, options, request.footprints, _engine(options.engine))
         if left := stores.missing():
             print(f"shard {number} of {shards} is done; {left} windows are left to the others")
@@ -72,19 +74,24 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
             with nullcontext() if shards == 1 else sole_writer(options.output):
                 require_unreviewed(options.output)  # once more: prediction takes hours
                 texts = _texts(options, stores, rule, name, request)
-                records, others = _records(options, request, stores, rule, Origin(scene.grid, shift, texts))
+                origin = Origin(scene.grid, scene.shift, texts, _unreadable_ground(stores, scene.grid))
+                records, others = _records(options, request, stores, rule, origin)
                 seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
                 found = _assessment(request, records, others)
                 discard_page(options.output)
                 shown, worst = write_assessment(options.output, found, stores.found, options.formats)
+                unreadable = {window.name: reason for window, reason in stores.unreadable().items()}
                 told = {"rule": asdict(rule), "outlines": options.outlines, "seen_share": shown}
+                told |= {"unreadable": unreadable}
                 run = _run(scene, texts | told, seconds)
                 page = write_page(options.output, scene.readers(), scene.grid, run)
                 write_json(options.output / RUN, run, pretty=True)  # last: without it nothing is finished
         except BusyFolderError:
             print(f"shard {number} of {shards} is done; another writes the results")
             return None
-    print(_told(shift, scene.grid.resolution))
+    print(_told(scene.shift, scene.grid.resolution))
+    if unreadable:
+        print(f"windows that cannot be read, and are not assessed: {len(unreadable)}; {RUN} says why")
     print(f"{shown:.0%} of the scene can be seen in both images")
     print(summary_table(records))
     if others is not None:
@@ -107,6 +114,12 @@ def _model(options: AssessmentOptions) -> tuple[Models, DecisionRule, str]:
     return models, models.rule() if named is None else read_rule(named), Path(name).name
 
 
+def _scene(request: Request, skip_unreadable: bool) -> Scene:
+    given = request.shift or STILL
+    scene = Scene(request.pre, request.post, request.grid, given, request.aoi, skip_unreadable)
+    return scene if request.shift else replace(scene, shift=estimated_shift(scene))
+
+
 def _engine(name: str) -> Engine:
     if name == LOCAL:
         return keep_windows
@@ -121,9 +134,21 @@ def _texts(
     """What all records of the run say; the same predictions and rule give the same ``run_id``."""
     known = request.footprints.digest if request.footprints else ""
     made_of = [stores.found.digest, stores.found.images[0].sha256, asdict(rule), options.outlines, known]
+    made_of += [window.name for window in stores.unreadable()]
     run_id = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
     dates = {"pre_date": options.pre_date, "post_date": options.post_date}
     return dates | {"model": name, "run_id": run_id}
+
+
+def _unreadable_ground(stores: SceneStores, grid: Grid) -> shapely.Geometry:
+    """Where windows could not be read, in the grid's CRS."""
+    unreadable, (image,) = stores.unreadable(), stores.found.images
+    corners = [
+        (*(grid.transform @ (core.x0, core.y1)), *(grid.transform @ (core.x1, core.y0)))
+        for core in cores(stores.found.windows(image))
+        if core.window in unreadable
+    ]
+    return shapely.union_all([shapely.box(*each) for each in corners])
 
 
 def _assessment(request: Request, records: Records, others: Records | None) -> Assessment:

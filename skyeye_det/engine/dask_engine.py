@@ -29,7 +29,8 @@ from skyeye_det.prediction.store import PredictionStore
 
 if TYPE_CHECKING:
     from skyeye_det.engine.models import Models
-    from skyeye_det.engine.scene_prediction import Scene, SceneStores, WindowTask
+    from skyeye_det.engine.scene_prediction import SceneStores, WindowTask
+    from skyeye_det.scene.pair import Scene
 
 PATIENCE = 300.0
 """Seconds without any worker after which a run ends: clusters that grow on demand need minutes to begin."""

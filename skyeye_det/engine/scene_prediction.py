@@ -1,13 +1,12 @@
 """A scene of two sides predicted window by window, kept, and decided."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import shapely
 
 from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.decision.buildings import Buildings
@@ -16,71 +15,20 @@ from skyeye_det.decision.results import assess_image, footprint_probs
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
-from skyeye_det.files import json_bytes, sole_writer
+from skyeye_det.files import json_bytes, read_bytes, sole_writer
 from skyeye_det.prediction.footprints import Footprints, cut_to
 from skyeye_det.prediction.masks import Crop
 from skyeye_det.prediction.prediction import InstancePrediction
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.visibility import core_visibility, keep_window, seen_shares
-from skyeye_det.prediction.windows import Window, cut_windows
+from skyeye_det.prediction.windows import Window
 from skyeye_det.progress import progress
 from skyeye_det.scene.footprints import SceneFootprints
-from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.rasters import Side
-from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.pair import Scene
 from skyeye_det.scene.request import AssessmentOptions
-from skyeye_det.scene.shift import SAMPLE, Shift, WindowShift, agreed_shift, window_shift
 
 PARTS = "parts"
 SCENE = "scene"
-_MOST_COMPARED = 40
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Two sides on one grid.
-
-    Attributes:
-        pre: before.
-        post: after.
-        grid: of both.
-        shift: by which the post image is moved.
-        aoi: area of interest in the grid's CRS; None: all of it.
-    """
-
-    pre: Side
-    post: Side
-    grid: Grid
-    shift: Shift
-    aoi: shapely.Geometry | None = None
-
-    def meets_aoi(self, window: Window) -> bool:
-        """Whether a window has a place of interest."""
-        if self.aoi is None:
-            return True
-        left, top = self.grid.of_window(window) @ (0, 0)
-        right, bottom = self.grid.of_window(window) @ (window.width, window.height)
-        return bool(shapely.intersects(self.aoi, shapely.box(left, bottom, right, top)))
-
-    def readers(self) -> tuple[SideReader, SideReader]:
-        """Of both sides, the post image moved."""
-        return SideReader(self.pre, self.grid), SideReader(
-            self.post, self.grid, (self.shift.dx, self.shift.dy)
-        )
-
-
-def estimated_shift(pre: Side, post: Side, grid: Grid) -> Shift:
-    """Compares at most ``_MOST_COMPARED`` windows, spread over the scene."""
-    windows = cut_windows(grid.shape, SAMPLE, 0)
-    chosen = windows[:: max(-(-len(windows) // _MOST_COMPARED), 1)]
-    found: list[WindowShift] = []
-    with SideReader(pre, grid) as before, SideReader(post, grid) as after:
-        for window in progress(chosen, len(chosen), "compare", "window"):
-            (one, seen), (other, also) = before.read(window), after.read(window)
-            middle = window.x + window.width / 2, window.y + window.height / 2
-            if (shift := window_shift(one, other, seen & also, middle)) is not None:
-                found.append(shift)
-    return agreed_shift(found)
 
 
 @dataclass(frozen=True)
@@ -107,6 +55,21 @@ class SceneStores:
     def missing(self) -> int:
         """How many windows are not predicted yet."""
         return max(len(store.missing(store.images[0])) for store in self.each)
+
+    def unreadable(self) -> dict[Window, str]:
+        """Windows that could not be read and are kept so, with the reason of each."""
+        return {
+            window: read_bytes(path).decode(errors="replace")
+            for store in self.each
+            for window in store.windows(store.images[0])
+            if (path := store.unreadable_path(store.images[0], window)).is_file()
+        }
+
+    def forget(self, windows: Iterable[Window]) -> None:
+        """Removes what is kept of windows."""
+        for window in windows:
+            for store in self.each:
+                store.forget(store.images[0], window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,18 +112,18 @@ def keep_windows(
     image = stores.found.images[0]
     with faults_reported():
         models.load()
-        for place, pixels, seen in _read_ahead(scene, list(todo)):
+        for place, pixels, seen, fault in _read_ahead(scene, list(todo)):
             shows = bool(seen[0].any()) and scene.meets_aoi(place)
             if not stores.found.holds(image, place):
                 found = models.predict(pixels) if shows else _nothing(place)
-                keep_window(stores.found, image, place, found, seen)
+                keep_window(stores.found, image, place, found, seen, fault)
             if stores.known is not None and not stores.known.holds(image, place):
                 crops = [cut_to(crop, place) for crop in todo[place].crops]
                 given = Footprints(crops, (place.height, place.width))
                 unknown = given.prediction(np.full((len(crops), NUM_DAMAGE_CLASSES), 0.25, np.float32))
                 # In any window with a pixel: a footprint of the AOI may be classified by one outside of it.
                 graded = models.classify(pixels, given) if crops and seen.any() else unknown
-                keep_window(stores.known, image, place, graded, seen)
+                keep_window(stores.known, image, place, graded, seen, fault)
             yield todo[place]
 
 
@@ -192,12 +155,17 @@ def keep_scene(
         if footprints is not None:
             folder = parts / f"footprints-{digest[:12]}"
             known = PredictionStore.create(folder, (image,), *cut, origin | {"footprints_sha256": digest})
+        stores = SceneStores(found, known)
+        stores.forget(
+            window
+            for window in stores.unreadable()
+            if not scene.skip_unreadable or stores.lack(window)  # both stores know the same of a window
+        )
     windows = found.windows(image)
     tasks = [WindowTask(window, []) for window in windows]
     if footprints is not None:
         for task, indices in zip(tasks, footprints.shared_out(windows), strict=True):
             task.crops.extend(footprints.crops[index] for index in indices)
-    stores = SceneStores(found, known)
     number, shards = options.shard
     own = tasks[number - 1 :: shards]
     todo = [task for task in own if stores.lack(task.window)]
@@ -219,18 +187,23 @@ def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: D
     shared = footprints.shared_out(store.windows(image))
     probs = footprint_probs(store, image, shared, len(footprints.crops))
     found = decide_footprints(footprints.crops, probs, (image.height, image.width), rule)
+    classified = footprints.inside.copy()
+    for window, numbers in zip(store.windows(image), shared, strict=True):
+        if store.unreadable_path(image, window).is_file():
+            classified[numbers] = 0
     return found.graded_where_seen(
-        lambda masks: seen_shares(masks, core_visibility(store, image)) * footprints.inside[:, None]
+        lambda masks: seen_shares(masks, core_visibility(store, image)) * classified[:, None]
     )
 
 
-def _read_ahead(scene: Scene, windows: Sequence[Window]) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-    """Windows with uint8 (6, h, w) and bool (2, h, w); the next is read while one is predicted."""
+def _read_ahead(
+    scene: Scene, windows: Sequence[Window]
+) -> Iterator[tuple[Window, np.ndarray, np.ndarray, str]]:
+    """Windows with what ``Scene.read`` gives; the next is read while one is predicted."""
     before, after = scene.readers()
 
-    def read(window: Window) -> tuple[Window, np.ndarray, np.ndarray]:
-        (one, seen), (other, also) = before.read(window), after.read(window)
-        return window, np.concatenate([one, other]), np.stack([seen, also])
+    def read(window: Window) -> tuple[Window, np.ndarray, np.ndarray, str]:
+        return window, *scene.read(before, after, window)
 
     with before, after, ThreadPoolExecutor(1) as reader:
         coming = None

@@ -173,6 +173,15 @@ class PredictionStore:
         """File of what can be seen in a window, see ``prediction.visibility``."""
         return self.path(image, window).with_suffix(".seen")
 
+    def unreadable_path(self, image: KeptImage, window: Window) -> Path:
+        """File that is there, and says why, where an image could not be read and nothing is seen so."""
+        return self.path(image, window).with_suffix(".unreadable")
+
+    def forget(self, image: KeptImage, window: Window) -> None:
+        """Removes what is kept of a window."""
+        for place in (self.path, self.seen_path, self.unreadable_path):
+            place(image, window).unlink(missing_ok=True)
+
     def holds(self, image: KeptImage, window: Window) -> bool:
         """Whether a window is predicted already."""
         return self.path(image, window).is_file() and self.seen_path(image, window).is_file()

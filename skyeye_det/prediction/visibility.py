@@ -29,6 +29,9 @@ ASSESSED, POST_UNSEEN, PRE_UNSEEN = (
 )
 """``status`` of a building."""
 
+UNREADABLE = "an image cannot be read here"
+"""Likewise, of a building in a window that was passed over for that."""
+
 _BLACK, _WHITE = 2, 250
 _BLOT = 15  # px; smaller black or white spots are shadows and roofs
 
@@ -62,9 +65,28 @@ def visible(pair: np.ndarray) -> np.ndarray:
 
 
 def keep_window(
-    store: PredictionStore, image: KeptImage, window: Window, prediction: Prediction, seen: np.ndarray
+    store: PredictionStore,
+    image: KeptImage,
+    window: Window,
+    prediction: Prediction,
+    seen: np.ndarray,
+    fault: str = "",
 ) -> None:
-    """Keeps what was predicted in a window after bool (2, h, w) of ``visible``: who has the one has both."""
+    """Keeps what was predicted in a window: who has the file of that has the others too.
+
+    Args:
+        store: for it.
+        image: of the store.
+        window: of the image.
+        prediction: of the window.
+        seen: bool (2, h, w) of ``visible``.
+        fault: why it could not be read, where it could not.
+    """
+    unreadable = store.unreadable_path(image, window)
+    unreadable.unlink(missing_ok=True)
+    if fault:
+        with whole_file(unreadable) as partial:
+            partial.write_text(fault, encoding="utf-8")
     keep_visibility(store.seen_path(image, window), seen)
     store.save(image, window, prediction)
 

@@ -16,7 +16,7 @@ from rasterio.features import shapes
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
 from skyeye_det.prediction.store import PredictionStore
-from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, core_visibility
+from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, UNREADABLE, core_visibility
 from skyeye_det.scene.formats import FORMATS, write_format
 from skyeye_det.scene.geopackage import (
     BUILDINGS,
@@ -164,10 +164,12 @@ def _coverage(
     store: PredictionStore, grid: Grid, aoi: shapely.Geometry | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What both images show of the AOI, and where one shows nothing: polygons in the grid's CRS, reasons."""
-    pieces: dict[str, list[shapely.Geometry]] = {_BOTH: [], POST_UNSEEN: [], PRE_UNSEEN: []}
+    pieces: dict[str, list[shapely.Geometry]] = {_BOTH: [], POST_UNSEEN: [], PRE_UNSEEN: [], UNREADABLE: []}
     for core, (before, after) in core_visibility(store, store.images[0]):
         offset = grid.transform @ grid.transform.translation(core.x0, core.y0)
-        kinds = ((_BOTH, before & after), (PRE_UNSEEN, ~before), (POST_UNSEEN, before & ~after))
+        kinds = [(_BOTH, before & after), (PRE_UNSEEN, ~before), (POST_UNSEEN, before & ~after)]
+        if store.unreadable_path(store.images[0], core.window).is_file():
+            kinds = [(UNREADABLE, np.ones_like(before))]
         for kind, there in kinds:
             if there.any():
                 found = shapes(there.astype(np.uint8), mask=there, transform=offset)

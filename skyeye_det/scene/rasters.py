@@ -41,6 +41,7 @@ class Raster:
         height: px.
         bands: numbers, from 1, of red, green and blue.
         dtype: of its pixels.
+        has_alpha: whether a band says where it shows something.
         files: what GDAL reads for it: itself, its sources, and files beside it.
     """
 
@@ -51,6 +52,7 @@ class Raster:
     height: int
     bands: tuple[int, int, int]
     dtype: str
+    has_alpha: bool
     files: tuple[str, ...]
 
     def bounds(self, crs: CRS) -> tuple[float, float, float, float]:
@@ -166,8 +168,10 @@ def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
         if (dtype := source.dtypes[0]) not in _DTYPES:
             raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {dtype}; convert it")
         chosen = _bands(path, source, bands)
-        size, files = (source.width, source.height), tuple(source.files)
-        return Raster(path, found, source.transform, *size, chosen, dtype, files)
+        has_alpha, files = ColorInterp.alpha in source.colorinterp, tuple(source.files)
+        return Raster(
+            path, found, source.transform, source.width, source.height, chosen, dtype, has_alpha, files
+        )
 
 
 def _given_crs(name: str, crs: str | None) -> CRS | None:

@@ -2,20 +2,22 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
+import rasterio.windows
 from affine import Affine
-from rasterio.enums import ColorInterp, Resampling
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
-from skyeye_det.errors import InputError, shown
+from skyeye_det.errors import InputError, UnreadableError, shown
 from skyeye_det.prediction.visibility import blanks, blotted
-from skyeye_det.prediction.windows import Window
+from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Raster, Side, open_raster
 
@@ -23,6 +25,7 @@ _MOST_OPEN = 32
 _LOW, _HIGH = 2.0, 98.0
 _FILLED = 0.005  # share of a side's pixels that have its lowest or highest values
 _SAMPLE = 512  # px of a file's side, when its tones are looked at
+_PARTS = 16  # of a file's side, each looked at alone where some cannot be read
 
 _Bounds = tuple[float, float, float, float]
 
@@ -52,13 +55,21 @@ class SideReader:
         side: its files.
         grid: of the scene.
         shift: (x, y) px by which what the side shows is moved on the grid.
+        skip_unreadable: whether the stretch comes from what can be read, where parts of a file cannot.
 
     Attributes:
         stretch: of its values; None: they are 8 bits and stay as they are.
     """
 
-    def __init__(self, side: Side, grid: Grid, shift: tuple[float, float] = (0.0, 0.0)):
-        self.side, self._grid, self.shift = side, grid, shift
+    def __init__(
+        self,
+        side: Side,
+        grid: Grid,
+        shift: tuple[float, float] = (0.0, 0.0),
+        *,
+        skip_unreadable: bool = False,
+    ):
+        self.side, self._grid, self.shift, self._skip_unreadable = side, grid, shift, skip_unreadable
         self._bounds = [raster.bounds(grid.crs) for raster in side.rasters]
         self._open: OrderedDict[str, DatasetReader] = OrderedDict()
         self.stretch = None if side.dtype == "uint8" else self._percentiles()
@@ -80,7 +91,7 @@ class SideReader:
             file, no nodata, and neither black, white nor one colour over a larger area.
 
         Raises:
-            InputError: a file cannot be read.
+            UnreadableError: a file cannot be read there.
         """
         transform = self._grid.of_window(window) @ Affine.translation(-self.shift[0], -self.shift[1])
         shape = window.height, window.width
@@ -90,7 +101,8 @@ class SideReader:
             if seen.all():
                 break
             if _meets(bounds, transform, shape):
-                pixels, inside, found = self._warped(raster, transform, shape)
+                with _told(raster, window):
+                    pixels, inside, found = self._warped(raster, transform, shape)
                 new = inside & ~seen
                 image[:, new], blank[:, new] = pixels[:, new], found[:, new]
                 seen |= inside
@@ -101,20 +113,17 @@ class SideReader:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``blanks``."""
         source = self._source(raster)
-        with (
-            _told(raster),
-            WarpedVRT(
-                source,
-                src_crs=raster.crs,
-                crs=self._grid.crs,
-                transform=transform,
-                height=shape[0],
-                width=shape[1],
-                resampling=Resampling.bilinear,
-                tolerance=0.01,  # px; GDAL's own is an eighth
-                add_alpha=ColorInterp.alpha not in source.colorinterp,
-            ) as warped,
-        ):
+        with WarpedVRT(
+            source,
+            src_crs=raster.crs,
+            crs=self._grid.crs,
+            transform=transform,
+            height=shape[0],
+            width=shape[1],
+            resampling=Resampling.bilinear,
+            tolerance=0.01,  # px; GDAL's own is an eighth
+            add_alpha=not raster.has_alpha,  # of the file, rasterio would tell what an earlier read met
+        ) as warped:
             values = warped.read(list(raster.bands))
             inside = warped.dataset_mask() > 0
         found = blanks(values)
@@ -133,14 +142,7 @@ class SideReader:
 
     def _percentiles(self) -> Stretch:
         """Of a thin sample of all files."""
-        samples = []
-        for raster in self.side.rasters:
-            step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
-            shape = max(int(raster.height / step), 1), max(int(raster.width / step), 1)
-            with open_raster(raster.path) as source, _told(raster):
-                values = source.read(list(raster.bands), out_shape=(3, *shape)).astype(np.float32)
-                valid = (source.dataset_mask(out_shape=shape) > 0) & np.isfinite(values).all(axis=0)
-                samples.append(values[:, valid & (values != 0).any(axis=0)])
+        samples = [part for raster in self.side.rasters for part in self._sampled(raster)]
         every = np.concatenate(samples, axis=1)
         if not every.shape[1]:
             raise InputError(
@@ -153,17 +155,42 @@ class SideReader:
         low, high = np.percentile(every, [_LOW, _HIGH], axis=1)
         return Stretch(tuple(low.tolist()), tuple(high.tolist()))
 
+    def _sampled(self, raster: Raster) -> list[np.ndarray]:
+        """Values (3, n) of a file, or of its parts that can be read."""
+        try:
+            return [_sample(raster, Window(0, 0, raster.width, raster.height, (raster.height, raster.width)))]
+        except UnreadableError:
+            if not self._skip_unreadable:
+                raise
+        found, shape = [np.zeros((3, 0), np.float32)], (raster.height, raster.width)
+        for part in cut_windows(shape, max(_SAMPLE, *(side // _PARTS for side in shape)), 0):
+            with suppress(UnreadableError):
+                found.append(_sample(raster, part))
+        return found
+
+
+def _sample(raster: Raster, part: Window) -> np.ndarray:
+    """Values (3, n) of a part of a file, thinly; UnreadableError where it cannot be read."""
+    step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
+    shape = max(int(part.height / step), 1), max(int(part.width / step), 1)
+    with _told(raster), open_raster(raster.path) as source:
+        window = rasterio.windows.Window(part.x, part.y, part.width, part.height)
+        values = source.read(list(raster.bands), window=window, out_shape=(3, *shape)).astype(np.float32)
+        valid = source.dataset_mask(window=window, out_shape=shape) > 0
+    return values[:, valid & np.isfinite(values).all(axis=0) & (values != 0).any(axis=0)]
+
 
 @contextmanager
-def _told(raster: Raster) -> Iterator[None]:
-    """Names the file where its pixels cannot be read."""
+def _told(raster: Raster, window: Window | None = None) -> Iterator[None]:
+    """Names file and window where pixels cannot be read, or the file cannot be opened any more."""
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError, InputError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise InputError(
-            f"{raster.path}: expected pixels that can be read, found {shown(reason, 120)}; mend the file, or"
-            " copy it again"
+        place = f" in the window {window.name} of {window.width} x {window.height} px" if window else ""
+        raise UnreadableError(
+            f"{raster.path}: expected pixels that can be read{place}, found {shown(reason, 120)}; mend the"
+            " file, or copy it again, or leave out by --skip-unreadable what cannot be read"
         ) from error
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
@@ -13,7 +13,7 @@ from rasterio.warp import transform as project
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.decision.buildings import NOT_ASSESSED, Buildings
 from skyeye_det.decision.polygonize import outline_geometry
-from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN
+from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, UNREADABLE
 from skyeye_det.scene import terms
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.grid import Grid
@@ -75,11 +75,13 @@ class Origin:
         grid: of the scene.
         shift: of the post image, for the residual at each building.
         texts: ``pre_date``, ``post_date``, ``model`` and ``run_id``.
+        unreadable: where windows could not be read, in the grid's CRS.
     """
 
     grid: Grid
     shift: Shift
     texts: dict[str, str]
+    unreadable: shapely.Geometry = field(default_factory=shapely.Polygon)
 
 
 def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Records:
@@ -123,6 +125,7 @@ def _records(
     grid, count = origin.grid, len(kept)
     points = shapely.centroid(geometry)
     assessed = np.asarray(status == ASSESSED)
+    status[~assessed & (status != OUTSIDE) & shapely.intersects(geometry, origin.unreadable)] = UNREADABLE
     seen = np.ones((len(buildings), 3)) if buildings.seen is None else buildings.seen
     damage = buildings.damage[kept]
     probs = buildings.damage_probs[kept].astype(np.float64)

@@ -46,6 +46,7 @@ class AssessmentOptions:
         outlines: of ``OUTLINES``.
         formats: of ``scene.formats.FORMATS``, beside GeoPackage.
         window, overlap: px.
+        skip_unreadable: whether a window that cannot be read is passed over and told as not assessed.
         shard: (k, n): only the k-th of n parts of the windows, from 1; who finds all done writes the results.
         engine: where windows are predicted: ``local``, in this process; ``dask``, by processes of this
             machine; ``dask://HOST:PORT``, by a Dask cluster that runs already, ``dask+tls://`` with TLS.
@@ -77,6 +78,7 @@ class AssessmentOptions:
     formats: list[str] | tuple[str, ...] = ()
     window: int = WINDOW
     overlap: int = OVERLAP
+    skip_unreadable: bool = False
     shard: tuple[int, int] = (1, 1)
     engine: str = LOCAL
 

@@ -66,6 +66,10 @@ class Shift:
         return 2 * self.agreeing > len(self.windows)
 
 
+STILL = Shift(0.0, 0.0, 0, (), float("nan"))
+"""Of a scene in which nothing was compared."""
+
+
 def window_shift(
     pre: np.ndarray, post: np.ndarray, seen: np.ndarray, middle: tuple[float, float]
 ) -> WindowShift | None:
@@ -99,7 +103,7 @@ def agreed_shift(found: Iterable[WindowShift]) -> Shift:
     """The median of windows, and how many agree on it."""
     windows = tuple(found)
     if not windows:
-        return Shift(0.0, 0.0, 0, (), float("nan"))
+        return STILL
     moves = np.array([(each.dx, each.dy) for each in windows])
     for _ in range(2):  # the median of those that agree on the first one
         middle = np.median(moves, axis=0)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from noise_pairs import SCENES, write_pair
 
+from skyeye_det.decision.rule import DecisionRule, write_rule
+
 
 @pytest.fixture(scope="session")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -24,6 +26,12 @@ def semantic(tmp_path_factory: pytest.TempPathFactory) -> str:
     from skyeye_det.engine.setup import load_config
 
     return saved(load_config(SEMANTIC, SMALL), 2, tmp_path_factory.mktemp("semantic"))
+
+
+@pytest.fixture
+def rule(tmp_path: Path) -> Path:
+    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=0.0, outline="mask"), [])
+    return tmp_path / "rule.yaml"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import rasterio.shutil
 import rasterio.vrt
 import shapely
 from affine import Affine
+from assess_runs import layer, run
 from pyogrio.errors import FeatureError
 from rasterio.crs import CRS
 from saved_models import CONFIG
@@ -28,7 +29,6 @@ from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 
 HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
-SMALL = ["--window", "192", "--overlap", "64"]
 
 
 @pytest.fixture
@@ -41,23 +41,6 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     degrees, place = in_degrees(after, HALF)
     pre = write(tmp_path / "pre.tif", before)
     return pre, write(tmp_path / "post.tif", degrees, CRS.from_epsg(4326), place)
-
-
-@pytest.fixture
-def rule(tmp_path: Path) -> Path:
-    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=0.0, outline="mask"), [])
-    return tmp_path / "rule.yaml"
-
-
-def run(pair: tuple[Path, Path], output: Path, weights: str, rule: Path, *more: str) -> None:
-    words = ["--pre", str(pair[0]), "--post", str(pair[1]), "--output", str(output), "--config-file", CONFIG]
-    words += ["--weights", weights, "--decisions", str(rule), *SMALL, *more]
-    assess.main([*words, "--opts", *tiny_overrides()])
-
-
-def layer(output: Path, name: str = "buildings") -> dict:
-    meta, _, geometry, values = pyogrio.raw.read(output / "damage.gpkg", layer=name)
-    return dict(zip(meta["fields"].tolist(), values, strict=True)) | {"geometry": shapely.from_wkb(geometry)}
 
 
 def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path, capsys) -> None:

@@ -1,0 +1,94 @@
+"""Two sides on one grid, read together, and how far they lie apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from skyeye_det.errors import UnreadableError
+from skyeye_det.prediction.windows import Window, cut_windows
+from skyeye_det.progress import progress
+from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.rasters import Side
+from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.shift import SAMPLE, Shift, WindowShift, agreed_shift, window_shift
+
+_MOST_COMPARED = 40
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two sides on one grid.
+
+    Attributes:
+        pre: before.
+        post: after.
+        grid: of both.
+        shift: by which the post image is moved.
+        aoi: area of interest in the grid's CRS; None: all of it.
+        skip_unreadable: whether a window that cannot be read is kept as one in which nothing is seen.
+    """
+
+    pre: Side
+    post: Side
+    grid: Grid
+    shift: Shift
+    aoi: shapely.Geometry | None = None
+    skip_unreadable: bool = False
+
+    def meets_aoi(self, window: Window) -> bool:
+        """Whether a window has a place of interest."""
+        if self.aoi is None:
+            return True
+        left, top = self.grid.of_window(window) @ (0, 0)
+        right, bottom = self.grid.of_window(window) @ (window.width, window.height)
+        return bool(shapely.intersects(self.aoi, shapely.box(left, bottom, right, top)))
+
+    def readers(self) -> tuple[SideReader, SideReader]:
+        """Of both sides, the post image moved."""
+        moved = self.shift.dx, self.shift.dy
+        return (
+            SideReader(self.pre, self.grid, skip_unreadable=self.skip_unreadable),
+            SideReader(self.post, self.grid, moved, skip_unreadable=self.skip_unreadable),
+        )
+
+    def read(
+        self, before: SideReader, after: SideReader, window: Window
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """A window of both.
+
+        Args:
+            before: of ``readers``.
+            after: likewise.
+            window: of the grid.
+
+        Returns:
+            uint8 (6, h, w) RGB before and after; bool (2, h, w), where something can be seen; why it could
+            not be read, where it could not.
+
+        Raises:
+            UnreadableError: it cannot be read, and is not to be passed over.
+        """
+        try:
+            (one, seen), (other, also) = before.read(window), after.read(window)
+        except UnreadableError as error:
+            if not self.skip_unreadable:
+                raise
+            shape = window.height, window.width
+            return np.zeros((6, *shape), np.uint8), np.zeros((2, *shape), np.bool_), str(error)
+        return np.concatenate([one, other]), np.stack([seen, also]), ""
+
+
+def estimated_shift(scene: Scene) -> Shift:
+    """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet."""
+    windows = cut_windows(scene.grid.shape, SAMPLE, 0)
+    chosen = windows[:: max(-(-len(windows) // _MOST_COMPARED), 1)]
+    found: list[WindowShift] = []
+    before, after = scene.readers()
+    with before, after:
+        for window in progress(chosen, len(chosen), "compare", "window"):
+            pixels, seen, _ = scene.read(before, after, window)
+            middle = window.x + window.width / 2, window.y + window.height / 2
+            if (shift := window_shift(pixels[:3], pixels[3:], seen[0] & seen[1], middle)) is not None:
+                found.append(shift)
+    return agreed_shift(found)
