@@ -23,6 +23,7 @@ from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.visibility import core_visibility, keep_window, seen_shares
 from skyeye_det.prediction.windows import Window
 from skyeye_det.progress import progress
+from skyeye_det.scene.disk_room import require_room
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.pair import Scene
 from skyeye_det.scene.request import AssessmentOptions
@@ -145,7 +146,8 @@ def keep_scene(
         engine: what predicts them.
 
     Raises:
-        InputError: the folder holds an assessment of something else, or a file cannot be read.
+        InputError: the folder holds an assessment of something else, its disk is too small, or a file cannot
+            be read.
     """
     image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
     parts, origin, cut = options.output / PARTS, models.origin(), (options.window, options.overlap)
@@ -169,6 +171,9 @@ def keep_scene(
     number, shards = options.shard
     own = tasks[number - 1 :: shards]
     todo = [task for task in own if stores.lack(task.window)]
+    pixels = sum(task.window.width * task.window.height for task in todo)
+    if note := require_room(options.output, len(todo), pixels):
+        print(f"note: {note}")
     print(f"{len(own)} windows, {len(own) - len(todo)} of them predicted before")
     if todo:
         for _ in progress(engine(models, scene, stores, todo), len(todo), "predict", "window"):
