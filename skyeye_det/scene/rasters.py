@@ -18,6 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform, transform_bounds
 
 from skyeye_det.errors import InputError, shown
+from skyeye_det.scene.virtual_raster import gdal_options, gdal_path, is_address, source_files
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg")
 """Of the files that are taken from a folder."""
@@ -26,7 +27,6 @@ _DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "PNG", "JPEG")
 _DTYPES = ("uint8", "uint16", "int16", "float32")
 _RGB = ("red", "green", "blue")
 _UNNAMED = {ColorInterp.gray, ColorInterp.undefined}
-_OPTIONS = {"GDAL_VRT_ENABLE_PYTHON": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def open_side(name: str, paths: Sequence[str], crs: str | None = None, bands: st
 
 
 def _files(name: str, path: str) -> list[str]:
-    if path.startswith("/vsi") or "://" in path:
+    if is_address(path):
         return [path]
     if Path(path).is_dir():
         found = sorted(str(file) for file in Path(path).iterdir() if _is_image(file))
@@ -144,15 +144,21 @@ def _is_image(file: Path) -> bool:
 
 
 def open_raster(path: str) -> DatasetReader:
-    """Opens a raster of a kind that is taken; InputError where it cannot be."""
+    """Opens a raster of a kind that is taken, with sources that are; InputError where it cannot be."""
+    for source in source_files(path):
+        _opened(source).close()
+    return _opened(path)
+
+
+def _opened(path: str) -> DatasetReader:
     try:
-        with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
+        with gdal_options(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            source = rasterio.open(path)
-        if source.driver in _DRIVERS:
+            source = rasterio.open(gdal_path(path))
+        if source.driver in _DRIVERS and not (source.driver == "VRT" and is_address(path)):
             return source
         source.close()
-        reason = f"a file of kind {source.driver}"
+        reason = f"a file of kind {source.driver}{' at an address' * is_address(path)}"
     except RasterioError as error:
         reason = shown(" ".join(str(error).split()), 120)
     raise InputError(
@@ -168,7 +174,10 @@ def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
         if (dtype := source.dtypes[0]) not in _DTYPES:
             raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {dtype}; convert it")
         chosen = _bands(path, source, bands)
-        has_alpha, files = ColorInterp.alpha in source.colorinterp, tuple(source.files)
+        has_alpha, files = (
+            ColorInterp.alpha in source.colorinterp,
+            tuple(dict.fromkeys((*source.files, *source_files(path)))),
+        )
         return Raster(
             path, found, source.transform, source.width, source.height, chosen, dtype, has_alpha, files
         )

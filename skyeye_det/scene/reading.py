@@ -20,6 +20,7 @@ from skyeye_det.prediction.visibility import blanks, blotted
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Raster, Side, open_raster
+from skyeye_det.scene.virtual_raster import gdal_options
 
 _MOST_OPEN = 32
 _LOW, _HIGH = 2.0, 98.0
@@ -184,7 +185,8 @@ def _sample(raster: Raster, part: Window) -> np.ndarray:
 def _told(raster: Raster, window: Window | None = None) -> Iterator[None]:
     """Names file and window where pixels cannot be read, or the file cannot be opened any more."""
     try:
-        yield
+        with gdal_options(raster.path):
+            yield
     except (RasterioError, CPLE_BaseError, InputError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         place = f" in the window {window.name} of {window.width} x {window.height} px" if window else ""
