@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -86,6 +86,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
                 run = _run(scene, texts | told, seconds)
                 page = write_page(options.output, scene.readers(), scene.grid, run)
                 write_json(options.output / RUN, run, pretty=True)  # last: without it nothing is finished
+                _remove_shards(options.output)
         except BusyFolderError:
             print(f"shard {number} of {shards} is done; another writes the results")
             return None
@@ -100,6 +101,13 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
         print(worst)
     print(f"{time.monotonic() - start:.0f} s; open {page}, or {GEOPACKAGE} in a GIS")
     return records
+
+
+def _remove_shards(output: Path) -> None:
+    """Removes the empty folders by which shards kept each other out."""
+    for folder in output.glob("shard-*-of-*"):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _model(options: AssessmentOptions) -> tuple[Models, DecisionRule, str]:

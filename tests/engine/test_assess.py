@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -16,31 +15,17 @@ import shapely
 from affine import Affine
 from assess_runs import layer, run
 from pyogrio.errors import FeatureError
-from rasterio.crs import CRS
 from saved_models import CONFIG
-from scenes import CORNER, ground, in_degrees, write
+from scenes import CORNER, ground, write
 from scenes import write_polygons as written
 from tiny_model import tiny_overrides
 
 import skyeye_det
-from skyeye_det.commands import assess
 from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 
 HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Before in metres; after in degrees, moved by 2 px, with a hole and a cloud."""
-    before = ground()
-    after = np.roll(before, 2, axis=2)
-    after[:, 200:, :80] = 0
-    after[:, :60, 300:] = 255
-    degrees, place = in_degrees(after, HALF)
-    pre = write(tmp_path / "pre.tif", before)
-    return pre, write(tmp_path / "post.tif", degrees, CRS.from_epsg(4326), place)
 
 
 def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path, capsys) -> None:
@@ -231,24 +216,24 @@ def test_footprints_areas_and_formats(pair, rule, weights, tmp_path, capsys) -> 
     assert "6 windows, 6 of them predicted before" in capsys.readouterr().out
 
 
-def test_shards_give_what_one_run_gives(pair, rule, weights, tmp_path, capsys) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(pair, whole, weights, rule)
-    run(pair, parts, weights, rule, "--shard", "2/2")
-    assert "shard 2 of 2 is done; 3 windows are left to the others" in capsys.readouterr().out
-    assert not (parts / "damage.gpkg").exists()
-    run(pair, parts, weights, rule, "--shard", "1/2")
-    one, other = layer(whole), layer(parts)
-    assert one["building_id"].tolist() == other["building_id"].tolist()
-    assert one["run_id"].tolist() == other["run_id"].tolist()
-    assert all(shapely.equals_exact(one["geometry"], other["geometry"]))
-
-
-@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "-1/2"])
-def test_a_shard_that_is_none_is_refused(shard: str, capsys) -> None:
-    with pytest.raises(SystemExit):
-        assess.parse_arguments(["--pre", "a", "--post", "b", "--output", "c", f"--shard={shard}"])
-    assert "expected K/N such as 1/8" in capsys.readouterr().err
+def test_an_area_of_interest_has_the_footprints_whose_middle_it_holds(pair, rule, weights, tmp_path) -> None:
+    left, top = CORNER
+    middles = {
+        "inside": (40, 40),
+        "over the line, inside": (98, 60),
+        "over the line": (102, 80),
+        "out": (150, 60),
+    }
+    boxes = [shapely.box(left + x - 6, top - y - 6, left + x + 6, top - y + 6) for x, y in middles.values()]
+    aoi = written(tmp_path / "aoi.gpkg", shapely.box(left, top - 160, left + 100, top))
+    words = ["--footprints", written(tmp_path / "f.gpkg", *boxes, key=list(middles)), "--footprint-id", "key"]
+    run(pair, tmp_path / "out", weights, rule, *words, "--aoi", aoi)
+    found = layer(tmp_path / "out")
+    assert found["building_id"].tolist() == ["inside", "over the line, inside"]
+    assert found["status"].tolist() == ["assessed", "assessed"]
+    beside = shapely.get_x(shapely.centroid(layer(tmp_path / "out", "not_in_footprints")["geometry"]))
+    assert beside.size
+    assert beside.max() <= left + 100 + 6  # a point within may count in place of the centroid
 
 
 @pytest.mark.parametrize(

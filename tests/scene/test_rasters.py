@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.rpc import RPC
 from scenes import CORNER, UTM, ground, in_degrees, write
 
 from skyeye_det.errors import InputError
@@ -202,6 +204,17 @@ def test_hidden_files_and_pipes_of_a_folder_are_passed_over(tmp_path: Path) -> N
     assert len(open_side("pre", [str(tmp_path)]).rasters) == 1
 
 
+def not_orthorectified(path: Path, kind: str) -> Path:
+    write(path, ground(), crs=None, transform=Affine.identity())
+    with rasterio.open(path, "r+") as file:
+        if kind == "rpc":
+            line = [0.0, 1.0, *[0.0] * 18]
+            file.rpcs = RPC(0, 1, 37, 1, line, line, 160, 160, -93, 1, line, line, 200, 200)
+        else:
+            file.gcps = [GroundControlPoint(0, 0, *CORNER)], UTM
+    return path
+
+
 def bad(folder: Path, kind: str) -> Path:
     image = ground()
     path = folder / "bad.tif"
@@ -219,6 +232,8 @@ def bad(folder: Path, kind: str) -> Path:
         return write(path, image, transform=HALF @ Affine.scale(3))
     if kind == "elsewhere":
         return write(path, image, transform=Affine.translation(5000, 0) @ HALF)
+    if kind in ("rpc", "gcp"):
+        return not_orthorectified(path, kind)
     if kind == "text":
         path.write_text("no raster")
     return path
@@ -231,6 +246,8 @@ def bad(folder: Path, kind: str) -> Path:
         ("unnamed", r"expected bands called red, green and blue, found 6: .*--bands"),
         ("crs", r"bad\.tif: expected a CRS, found none; give --post-crs"),
         ("transform", r"expected a geotransform, found none"),
+        ("rpc", r"bad\.tif: expected an orthorectified raster, found rational polynomials .*gdalwarp -rpc"),
+        ("gcp", r"bad\.tif: expected an orthorectified raster, found ground control points alone"),
         ("type", r"expected pixels of uint8, uint16, int16, float32, found complex64"),
         ("coarse", rf"--post: expected {COARSEST:g} m a pixel or less, found 1\.50 m"),
         ("elsewhere", r"expected images of the same place, found .* before and .* after"),
