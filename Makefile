@@ -80,9 +80,10 @@ opencv-versions: env
 fuzz: env
 	SKYEYE_FUZZ=10000 $(BIN)/python -m pytest --without-torch tests/robustness/test_damaged_input.py
 
-# 50 conversions and scorings ended by SIGKILL or SIGTERM at random moments, each then run again.
+# 50 conversions and scorings ended by SIGKILL or SIGTERM at random moments, and 30 assessments, each run again.
 kills: env
 	SKYEYE_KILLS=50 $(BIN)/python -m pytest --without-torch tests/robustness/test_kills.py
+	SKYEYE_KILLS=30 $(BIN)/python -m pytest tests/robustness/test_assess_kills.py
 
 # Keeps the locked versions where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
 lock: env
