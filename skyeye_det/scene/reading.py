@@ -70,7 +70,7 @@ class SideReader:
         *,
         skip_unreadable: bool = False,
     ):
-        self.side, self._grid, self.shift, self._skip_unreadable = side, grid, shift, skip_unreadable
+        self.side, self._grid, self.shift, self.skip_unreadable = side, grid, shift, skip_unreadable
         self._bounds = [raster.bounds(grid.crs) for raster in side.rasters]
         self._open: OrderedDict[str, DatasetReader] = OrderedDict()
         self.stretch = None if side.dtype == "uint8" else self._percentiles()
@@ -161,7 +161,7 @@ class SideReader:
         try:
             return [_sample(raster, Window(0, 0, raster.width, raster.height, (raster.height, raster.width)))]
         except UnreadableError:
-            if not self._skip_unreadable:
+            if not self.skip_unreadable:
                 raise
         found, shape = [np.zeros((3, 0), np.float32)], (raster.height, raster.width)
         for part in cut_windows(shape, max(_SAMPLE, *(side // _PARTS for side in shape)), 0):

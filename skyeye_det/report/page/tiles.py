@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from skyeye_det.errors import UnreadableError
 from skyeye_det.files import write_bytes
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import Grid
@@ -107,9 +108,14 @@ class _Pyramid:
         return pixels
 
     def _read(self, x: int, y: int, side: int) -> np.ndarray:
-        """uint8 (side, side, 3), black beyond the grid."""
+        """uint8 (side, side, 3), black beyond the grid and where it may and cannot be read."""
         height, width = min(side, self._shape[0] - y), min(side, self._shape[1] - x)
-        image, _ = self._reader.read(Window(x, y, width, height, self._shape))
         block = np.zeros((side, side, 3), np.uint8)
+        try:
+            image, _ = self._reader.read(Window(x, y, width, height, self._shape))
+        except UnreadableError:
+            if not self._reader.skip_unreadable:
+                raise
+            return block
         block[:height, :width] = image.transpose(1, 2, 0)
         return block
