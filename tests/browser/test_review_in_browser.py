@@ -61,7 +61,7 @@ class Answers:
         else:
             old = self.reviews.get(body["id"])
             if (old["lock"] if old else None) != body["lock"]:
-                return 409, {"error": "Somebody was faster.", "review": old}
+                return 409, {"error": "Somebody was faster", "review": old}
             kept = self.put({"damage": None, "geometry": None, "cx_cy": "0_0"} | body)
         return 200, {"version": self.version, "review": kept}
 

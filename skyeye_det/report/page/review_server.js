@@ -76,6 +76,7 @@
       grade: verdict,
       note: review.note || "–",
     });
-    return `${error || skyeye.text("conflict")} ${theirs}`;
+    const sentence = (error || skyeye.text("conflict")).replace(/[.\s]*$/, ".");
+    return `${sentence} ${theirs}`;
   }
 })((window.skyeye = window.skyeye || {}));
