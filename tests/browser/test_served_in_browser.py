@@ -1,0 +1,68 @@
+"""Two reviewers in browsers, the server of `skyeye review` between them, and damage.gpkg behind it."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_page import Look
+from made_report import write_report
+
+COMMAND = "from skyeye_det.commands.launch import main; main()"
+
+
+@pytest.fixture(scope="module")
+def assessment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("reviewed"), 12, 6).parent
+
+
+@pytest.fixture(scope="module")
+def address(chromium: Any, assessment: Path) -> Iterator[str]:
+    """Where the server has its page."""
+    command = [sys.executable, "-c", COMMAND, "review", str(assessment), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        told = ""
+        while not (found := re.search(r"http://127\.0\.0\.1:\S+", told)):
+            line = server.stdout.readline() if server.stdout else ""
+            assert line, told
+            told += line
+        yield found[0]
+        server.terminate()
+
+
+def reviewer(look: Callable[..., Look], address: str, name: str) -> Look:
+    made = look().open(address)
+    made.page.evaluate("skyeye.select([...skyeye.loadedChunks()].find((chunk) => chunk.n), 7)")
+    made.page.fill("#reviewer", name)
+    made.page.focus("#map")
+    return made
+
+
+def test_two_reviewers_lose_nothing_and_the_geopackage_has_it(
+    look: Callable[..., Look], address: str, assessment: Path
+) -> None:
+    ada, bo = reviewer(look, address, "Ada"), reviewer(look, address, "Bo")
+    building = ada.text("#record-id")
+    ada.page.keyboard.press("4")
+    ada.until("document.getElementById('review-state').textContent.includes('4 · Destroyed by Ada')")
+    # What Bo has seen is older than Ada's entry.
+    bo.page.evaluate("window.lockOf = skyeye.lockOf; skyeye.lockOf = () => null; 0")
+    bo.page.keyboard.press("2")
+    bo.until("document.getElementById('alert').textContent.includes('4 · Destroyed')")
+    bo.page.evaluate("skyeye.lockOf = window.lockOf; 0")
+    bo.page.keyboard.press("2")
+    for each in (ada, bo):
+        each.until("document.getElementById('review-state').textContent.includes('2 · Minor by Bo')")
+    bo.page.reload()
+    bo.ready()
+    bo.page.evaluate("skyeye.select([...skyeye.loadedChunks()].find((chunk) => chunk.n), 7)")
+    bo.until("document.getElementById('review-state').textContent.includes('2 · Minor by Bo')")
+    with closing(sqlite3.connect(assessment / "damage.gpkg")) as database:
+        asked = "SELECT reviewed, review_damage, review_by FROM buildings WHERE building_id = ?"
+        assert database.execute(asked, [building]).fetchall() == [(1, 1, "Bo")]
+    bo.complaints.clear()  # the browser's own, of the answer 409
