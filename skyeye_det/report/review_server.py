@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def _renew(folder: Path) -> None:
         for path in (folder / REPORT / PAGE, folder / GEOPACKAGE)
     )
     if written <= changed:
+        print("the page's data are written anew ...", file=sys.stderr, flush=True)  # a minute for 200,000
         renew_page(folder)
 
 
