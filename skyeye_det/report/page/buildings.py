@@ -66,7 +66,7 @@ def write_buildings(
 ) -> dict[str, int]:
     """Writes ``chunks/``, ``ids/`` and ``uncertain.js``; buildings that are not on the grid are left out.
 
-    Those files of earlier buildings that have none now are removed.
+    Chunks of earlier buildings that have none now are removed.
 
     Args:
         folder: of the page.
@@ -95,7 +95,8 @@ def write_buildings(
     outlines = _Rings.of(geometry[order])
     starts = np.flatnonzero(np.r_[True, (squares[1:] != squares[:-1]).any(axis=1)][: len(squares)])
     ends = np.r_[starts[1:], len(squares)][: len(starts)]
-    ids: dict[str, dict[str, str]] = {}
+    # All of them: a browser would complain of a file that a search for a wrong id finds missing.
+    ids: dict[str, dict[str, str]] = {f"{number:02x}": {} for number in range(256)}
     counts = {}
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         x, y = squares[start].tolist()
@@ -106,7 +107,7 @@ def write_buildings(
         )
         counts[name] = end - start
         for text in part["id"]:
-            ids.setdefault(id_file(text), {})[text] = name
+            ids[id_file(text)][text] = name
     for number, found in ids.items():
         write_call(folder / "ids" / f"{number}.js", "ids", number, found)
     within = np.arange(len(squares)) - np.repeat(starts, ends - starts)
@@ -114,10 +115,9 @@ def write_buildings(
     unsure = np.argsort(most, kind="stable")[: min(UNCERTAIN, int(np.isfinite(most).sum()))]
     listed = np.column_stack([squares, within])[unsure]
     write_call(folder / "uncertain.js", "uncertain", listed)
-    for kind, names in (("chunks", counts.keys()), ("ids", ids.keys())):
-        for path in (folder / kind).glob("*.js"):
-            if path.stem not in names:
-                path.unlink()
+    for path in (folder / "chunks").glob("*.js"):
+        if path.stem not in counts:
+            path.unlink()
     return counts
 
 
