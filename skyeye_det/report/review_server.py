@@ -23,6 +23,18 @@ _LARGEST_HEAD = 16 << 10  # bytes of a request's first line and headers
 _LAST_CALLS = 5  # s
 
 
+class _Server(uvicorn.Server):
+    """Tells its address when it answers, and heeds an interrupt; before, one could be lost."""
+
+    def __init__(self, settings: uvicorn.Config, told: str) -> None:
+        super().__init__(settings)
+        self._told = told
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._told, flush=True)
+
+
 def serve_reviews(folder: Path, port: int, sample: int | None = None, seed: int = 0) -> None:
     """Serves an assessment until the program is interrupted, and prints the address.
 
@@ -67,9 +79,7 @@ def _serve(review: ReviewFile, page: Path, door: socket.socket) -> None:
         h11_max_incomplete_event_size=_LARGEST_HEAD,
         timeout_graceful_shutdown=_LAST_CALLS,
     )
-    door.listen()
-    print(f"open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(settings).run([door])
+    _Server(settings, f"open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)").run([door])
 
 
 def _renew(folder: Path) -> None:
