@@ -10,7 +10,7 @@ import numpy as np
 from skyeye_det.damage import DAMAGE_COLORS, IGNORE_DAMAGE, NUM_DAMAGE_CLASSES, DamageClass
 from skyeye_det.data.targets import Parts, segmentation_from_parts
 from skyeye_det.decision.fills import filled_outlines
-from skyeye_det.decision.polygonize import outline_geometry, polygonize
+from skyeye_det.decision.polygonize import outline_geometries, polygonize
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.prediction.masks import Crop, crop_boxes, encode_crop, trimmed, window_of
 from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN
@@ -147,9 +147,7 @@ class Buildings:
         """
         tolerance = 0.0 if kind == "mask" else TOLERANCE
         hole = 0.0 if kind == "mask" else MIN_HOLE
-        return [
-            polygonize(mask, corner, tolerance, kind == "right-angled", hole) for corner, mask in self.masks
-        ]
+        return polygonize(self.masks, tolerance, kind == "right-angled", hole)
 
     def to_coco(self, scene: str = "", image_id: int = 0, file_name: str = "") -> list[dict[str, Any]]:
         """COCO results, best score first.
@@ -204,8 +202,8 @@ class Buildings:
         """
         a, b, c, d, e, f = transform or (1, 0, 0, 0, 1, 0)
         features = []
-        for parts, record in zip(self.outlines(kind), self._records(""), strict=True):
-            geometry = outline_geometry(parts)
+        geometries = outline_geometries(self.outlines(kind)).tolist()
+        for geometry, record in zip(geometries, self._records(""), strict=True):
             polygons = [
                 [
                     [[a * x + b * y + c, d * x + e * y + f] for x, y in ring.coords]

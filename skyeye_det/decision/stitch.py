@@ -26,7 +26,7 @@ MOST_SHARED = 0.5
 MARGIN = 32
 """px by which another window must see a place more centrally, to be asked alone what stands there."""
 
-_CELL = 256  # px of the grid in which neighbours are looked up
+_CELL = 64  # px of the grid in which neighbours are looked up
 
 
 @dataclass(eq=False)

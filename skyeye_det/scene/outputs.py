@@ -27,7 +27,7 @@ from skyeye_det.scene.geopackage import (
     write_styles,
 )
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.rasterize import write_damage, write_probability
+from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review_state import REVIEWED
@@ -111,8 +111,7 @@ def write_assessment(
         write_layer(place, "coverage", covered, areas, grid.crs, metadata={"coverage": "both images show it"})
         write_layer(place, "source", *_sources(found.sides, grid.crs), grid.crs)
         write_styles(place, {BUILDINGS: damage_style()} | ({BESIDE: damage_style()} if found.beside else {}))
-    write_damage(output / RASTER, records, grid)
-    write_probability(output / PROBABILITY, records, grid)
+    write_rasters(output / RASTER, output / PROBABILITY, records, grid)
     _write_table(output / TABLE, summary, cells)
     for name in formats:
         write_format(output / f"damage.{name}", records, grid.crs, name)
@@ -171,7 +170,10 @@ def _coverage(
         if store.unreadable_path(store.images[0], core.window).is_file():
             kinds = [(UNREADABLE, np.ones_like(before))]
         for kind, there in kinds:
-            if there.any():
+            if there.all():
+                ends = (offset @ (0, 0), offset @ (there.shape[1], there.shape[0]))
+                pieces[kind].append(shapely.box(*ends[0], *ends[1]))
+            elif there.any():
                 found = shapes(there.astype(np.uint8), mask=there, transform=offset)
                 pieces[kind] += [_polygon(geometry) for geometry, _ in found]
     parts: dict[str, list[shapely.Geometry]] = {}

@@ -12,7 +12,7 @@ from rasterio.warp import transform as project
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.decision.buildings import NOT_ASSESSED, Buildings
-from skyeye_det.decision.polygonize import outline_geometry
+from skyeye_det.decision.polygonize import outline_geometries
 from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, UNREADABLE
 from skyeye_det.scene import terms
 from skyeye_det.scene.footprints import SceneFootprints
@@ -93,7 +93,8 @@ def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Rec
         origin: of all of them.
     """
     whole = shapely.box(0, 0, origin.grid.width, origin.grid.height)
-    drawn = disjoint(shapely.intersection(valid_polygons(_outlines(buildings, outlines)), whole))
+    found = outline_geometries(buildings.outlines(outlines))  # px, where pixel k covers k..k + 1
+    drawn = disjoint(shapely.intersection(valid_polygons(found), whole))
     kept = np.flatnonzero(~shapely.is_empty(drawn))
     geometry = _placed(drawn[kept], origin.grid.transform)
     status = np.array(buildings.status, object)[kept]
@@ -174,11 +175,6 @@ def records_in(records: Records, aoi: shapely.Geometry | None) -> Records:
 def _words(damage: np.ndarray, assessed: np.ndarray, words: dict, otherwise: str) -> np.ndarray:
     pairs = zip(damage.tolist(), assessed.tolist(), strict=True)
     return np.array([words[grade] if known else otherwise for grade, known in pairs], object)
-
-
-def _outlines(buildings: Buildings, kind: str) -> np.ndarray:
-    """Geometries (N,) in px of the grid, where pixel k covers k..k + 1."""
-    return np.array([outline_geometry(parts) for parts in buildings.outlines(kind)], object)
 
 
 def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:

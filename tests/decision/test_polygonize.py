@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,15 +11,30 @@ import pytest
 import shapely
 
 from skyeye_det.data.targets import Parts, building_mask, fill_polygons
-from skyeye_det.decision.polygonize import (
-    LEAST_IOU,
-    main_direction,
-    outline_geometry,
-    polygonize,
-    right_angled_ring,
-)
+from skyeye_det.decision import polygonize as outlines
+from skyeye_det.decision.polygonize import LEAST_IOU
+from skyeye_det.decision.right_angles import main_directions, right_angled_rings
 
 RECTANGLE = np.array([[20.0, 15], [60, 15], [60, 40], [20, 40]])
+
+
+def polygonize(mask: np.ndarray, corner: tuple[int, int] = (0, 0), *options: Any, **named: Any) -> Parts:
+    (parts,) = outlines.polygonize([(corner, mask)], *options, **named)
+    return parts
+
+
+def outline_geometry(parts: Parts) -> shapely.Geometry:
+    (geometry,) = outlines.outline_geometries([parts])
+    return geometry
+
+
+def main_direction(ring: np.ndarray) -> float:
+    return float(main_directions([ring])[0])
+
+
+def right_angled_ring(ring: np.ndarray, direction: float, least_step: float = 0.0) -> np.ndarray:
+    (found,) = right_angled_rings([ring], np.array([direction]), least_step)
+    return found
 
 
 def blobs(number: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -219,11 +235,32 @@ def test_a_thousand_buildings_take_less_than_a_second():
     ):
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]])
         mask, _ = building_mask(((turned(degrees, corners),),), (100, 100))
-        masks.append((mask > 0) & (rng.random(mask.shape) > 0.02))
+        masks.append(((0, 0), (mask > 0) & (rng.random(mask.shape) > 0.02)))
     start = time.process_time()
-    outlines = [polygonize(mask, (0, 0), 1.0, True, 16) for mask in masks]
+    found = outlines.polygonize(masks, 1.0, True, 16)
     assert time.process_time() - start < 1
-    assert len(outlines) == 1000
+    assert len(found) == 1000
+
+
+def test_outlines_of_many_masks_are_those_of_each():
+    masks = [((7 * number, number), mask) for number, mask in enumerate(blobs(80, seed=5))]
+    masks.insert(3, ((0, 0), np.zeros((4, 4), bool)))
+    together = outlines.polygonize(masks, 1.0, True, 16)
+    for (corner, mask), parts in zip(masks, together, strict=True):
+        alone = polygonize(mask, corner, 1.0, True, 16)
+        assert [[ring.tolist() for ring in each] for each in parts] == [
+            [ring.tolist() for ring in each] for each in alone
+        ]
+    geometry = outlines.outline_geometries(together)
+    assert shapely.equals_exact(geometry, [outline_geometry(parts) for parts in together]).all()
+    assert outlines.polygonize([]) == []
+    assert not len(outlines.outline_geometries([]))
+
+
+@pytest.mark.parametrize("last_bit", [-1e-13, 1e-13])
+def test_an_edge_half_way_between_both_directions_is_along_the_first(last_bit: float):
+    ring = np.array([[0.0, 0], [20, 0], [20, 10], [10 + last_bit, 20], [0, 20]])
+    assert len(right_angled_ring(ring, 0.0)) == 4
 
 
 def test_real_masks_come_back_from_their_exact_outlines(xbd_root: Path):
