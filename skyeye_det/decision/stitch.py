@@ -111,8 +111,13 @@ def _mark_central(parts: list[_Part], windows: list[Window]) -> None:
     """Notes which parts no other window sees more centrally by ``MARGIN``."""
     boxes = crop_boxes(part.mask for part in parts)
     best = np.full(len(parts), -np.inf)
+    order = np.argsort(boxes[:, 0], kind="stable")
+    lefts = boxes[order, 0]
     for window in windows:
-        best = np.maximum(best, window.edge_distance(boxes - [window.x, window.y, window.x, window.y]))
+        first, last = np.searchsorted(lefts, [window.x, window.x + window.width]).tolist()
+        near = order[first:last]
+        apart = window.edge_distance(boxes[near] - [window.x, window.y, window.x, window.y])
+        best[near] = np.maximum(best[near], apart)
     for part, distance in zip(parts, best.tolist(), strict=True):
         part.is_central = part.distance >= distance - MARGIN
 

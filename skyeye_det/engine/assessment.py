@@ -38,6 +38,7 @@ from skyeye_det.scene.outputs import (
     write_assessment,
 )
 from skyeye_det.scene.pair import Scene, estimated_shift
+from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.records import Origin, Records, building_records, footprint_records, records_in
 from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
 from skyeye_det.scene.shift import STILL, Shift
@@ -61,7 +62,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
     models, rule, name = _model(options)
     number, shards = options.shard
     alone = options.output if shards == 1 else options.output / f"shard-{number}-of-{shards}"
-    with sole_writer(alone):
+    with sole_writer(alone), bounded_cache():
         require_unreviewed(options.output)
         require_page_place(options.output)
         scene = _scene(request, options.skip_unreadable)

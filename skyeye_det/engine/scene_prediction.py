@@ -26,6 +26,7 @@ from skyeye_det.progress import progress
 from skyeye_det.scene.disk_room import require_room
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.pair import Scene
+from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.request import AssessmentOptions
 
 PARTS = "parts"
@@ -111,7 +112,7 @@ def keep_windows(
     if not todo:
         return
     image = stores.found.images[0]
-    with faults_reported():
+    with faults_reported(), bounded_cache():
         models.load()
         for place, pixels, seen, fault in _read_ahead(scene, list(todo)):
             shows = bool(seen[0].any()) and scene.meets_aoi(place)

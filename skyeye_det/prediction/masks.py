@@ -10,6 +10,7 @@ continuous frame, where pixel ``k`` covers ``[k, k + 1]``.
 
 from collections.abc import Iterable, Iterator
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -114,13 +115,12 @@ def crop_boxes(crops: Iterable[Crop]) -> np.ndarray:
 
 
 def trimmed(crop: Crop) -> Crop:
-    """The crop without empty rows and columns around its pixels above 0; of shape (0, 0) without any."""
+    """The crop, bool or uint8, without empty rows and columns around it; of shape (0, 0) without a pixel."""
     (x0, y0), part = crop
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    if not rows.size:
+    left, top, width, height = cv2.boundingRect(part.view(np.uint8)) if part.size else (0, 0, 0, 0)
+    if not width:
         return (0, 0), part[:0, :0]
-    top, left = int(rows[0]), int(columns[0])
-    return (x0 + left, y0 + top), part[top : rows[-1] + 1, left : columns[-1] + 1]
+    return (x0 + left, y0 + top), part[top : top + height, left : left + width]
 
 
 def overlap(one: Crop, other: Crop) -> int:

@@ -172,12 +172,16 @@ def seen_shares(masks: Sequence[Crop], parts: Iterator[tuple[Core, np.ndarray]])
     for core, seen in parts:
         meets = (boxes[:, 0] < core.x1) & (boxes[:, 2] > core.x0)
         meets &= (boxes[:, 1] < core.y1) & (boxes[:, 3] > core.y0)
+        shows_all = bool(seen.all())
         every = np.concatenate([seen, seen.all(axis=0, keepdims=True)])
         for index in np.flatnonzero(meets).tolist():
             (x, y), mask = masks[index]
             left, top = max(core.x0 - x, 0), max(core.y0 - y, 0)
             part = mask[top : core.y1 - y, left : core.x1 - x]
             row, column = y + top - core.y0, x + left - core.x0
+            if shows_all:
+                counts[index] += np.count_nonzero(part)
+                continue
             there = every[:, row : row + part.shape[0], column : column + part.shape[1]]
             counts[index] += (there & part).sum(axis=(1, 2))
     areas = np.array([np.count_nonzero(mask) for _, mask in masks], np.float64)

@@ -43,8 +43,12 @@ def write_rasters(damage: Path, probability: Path, records: Records, grid: Grid)
     ):
         for window in blocks(*grid.shape):
             owners, there = _owners(records, tree, grid, window)
-            write_grades(_painted(grades[there], owners, 0), window)
-            write_percent(_painted(percent[there], owners, NOT_ASSESSED), window)
+            places = np.flatnonzero(owners)
+            numbers = there[owners.ravel()[places] - 1]
+            for write, values, empty in ((write_grades, grades, 0), (write_percent, percent, NOT_ASSESSED)):
+                pixels = np.full((values.shape[1], owners.size), empty, np.uint8)
+                pixels[:, places] = values[numbers].T
+                write(pixels.reshape(-1, *owners.shape), window)
 
 
 def _owners(
@@ -61,11 +65,3 @@ def _owners(
     drawn = map(json.loads, shapely.to_geojson(records.geometry[there]))  # rasterio does so, ten times slower
     shapes = [(each, number) for number, each in enumerate(drawn, start=1)]
     return rasterize(shapes, shape, transform=transform, dtype="uint32"), there
-
-
-def _painted(values: np.ndarray, owners: np.ndarray, empty: int) -> np.ndarray:
-    """uint8 (B, h, w) of values (N, B) of the buildings in a window."""
-    pixels = np.full((values.shape[1], *owners.shape), empty, np.uint8)
-    owned = owners > 0
-    pixels[:, owned] = values[owners[owned] - 1].T
-    return pixels

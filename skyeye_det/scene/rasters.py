@@ -28,6 +28,13 @@ _DTYPES = ("uint8", "uint16", "int16", "float32")
 _RGB = ("red", "green", "blue")
 _UNNAMED = {ColorInterp.gray, ColorInterp.undefined}
 
+_CACHE = 256 << 20  # bytes: a row of windows of two images 40,000 px wide, where these are stored in strips
+
+
+def bounded_cache() -> rasterio.Env:
+    """A context in which GDAL keeps few blocks in memory; else it fills a twentieth of the machine's."""
+    return rasterio.Env(GDAL_CACHEMAX=_CACHE)
+
 
 @dataclass(frozen=True)
 class Raster:

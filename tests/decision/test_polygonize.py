@@ -257,10 +257,12 @@ def test_outlines_of_many_masks_are_those_of_each():
     assert not len(outlines.outline_geometries([]))
 
 
-@pytest.mark.parametrize("last_bit", [-1e-13, 1e-13])
-def test_an_edge_half_way_between_both_directions_is_along_the_first(last_bit: float):
-    ring = np.array([[0.0, 0], [20, 0], [20, 10], [10 + last_bit, 20], [0, 20]])
-    assert len(right_angled_ring(ring, 0.0)) == 4
+def test_an_edge_half_way_between_both_directions_is_along_the_first_whatever_its_last_bit():
+    one, other = (
+        right_angled_ring(np.array([[0.0, 0], [20, 0], [20, 10], [10 + bit, 20], [0, 20]]), 0.0)
+        for bit in (-1e-13, 1e-13)
+    )
+    assert np.allclose(one, other)
 
 
 def test_real_masks_come_back_from_their_exact_outlines(xbd_root: Path):
