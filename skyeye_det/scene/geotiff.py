@@ -63,7 +63,7 @@ def whole_geotiff(
     whole |= {"compress": "deflate", "bigtiff": "if_safer"}
     if overviews is not None:
         whole |= {"compress": "zstd", "zstd_level": 1, "sparse_ok": True}  # it is only copied
-    written = 1
+    written = 0
     with whole_file(path) as partial:
         plain = partial.with_name(f"{partial.name}.tif")
         plain.unlink(missing_ok=True)  # of a killed run, or a link
@@ -74,7 +74,7 @@ def whole_geotiff(
 
                 def write(pixels: np.ndarray, window: Window) -> None:
                     nonlocal written
-                    written = zlib.adler32(np.ascontiguousarray(pixels), written)
+                    written = zlib.crc32(np.ascontiguousarray(pixels), written)
                     file.write(pixels, window=window)
 
                 yield write
@@ -102,8 +102,8 @@ def full_disk(path: Path) -> InputError:
 
 
 def _checksum(path: Path) -> int:
-    found = 1
+    found = 0
     with rasterio.open(path) as file:
         for _, part in file.block_windows():
-            found = zlib.adler32(file.read(window=part), found)
+            found = zlib.crc32(file.read(window=part), found)
     return found
