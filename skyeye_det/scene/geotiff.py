@@ -74,7 +74,7 @@ def whole_geotiff(
 
                 def write(pixels: np.ndarray, window: Window) -> None:
                     nonlocal written
-                    written = zlib.crc32(np.ascontiguousarray(pixels), written)
+                    written = zlib.crc32(np.ascontiguousarray(pixels).data, written)
                     file.write(pixels, window=window)
 
                 yield write

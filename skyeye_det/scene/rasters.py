@@ -28,7 +28,7 @@ _DTYPES = ("uint8", "uint16", "int16", "float32")
 _RGB = ("red", "green", "blue")
 _UNNAMED = {ColorInterp.gray, ColorInterp.undefined}
 
-_CACHE = 256 << 20  # bytes: a row of windows of two images 40,000 px wide, where these are stored in strips
+_CACHE = 128 << 20  # bytes: a row of windows of two images 20,000 px wide, where these are stored in strips
 
 
 def bounded_cache() -> rasterio.Env:
