@@ -78,7 +78,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
                 origin = Origin(scene.grid, scene.shift, texts, _unreadable_ground(stores, scene.grid))
                 records, others = _records(options, request, stores, rule, origin)
                 seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
-                found = _assessment(request, records, others)
+                found = _assessment(request, scene.shift, records, others)
                 discard_page(options.output)
                 shown, worst = write_assessment(options.output, found, stores.found, options.formats)
                 unreadable = {window.name: reason for window, reason in stores.unreadable().items()}
@@ -160,10 +160,10 @@ def _unreadable_ground(stores: SceneStores, grid: Grid) -> shapely.Geometry:
     return shapely.union_all([shapely.box(*each) for each in corners])
 
 
-def _assessment(request: Request, records: Records, others: Records | None) -> Assessment:
+def _assessment(request: Request, shift: Shift, records: Records, others: Records | None) -> Assessment:
     areas = None if request.areas is None else request.areas.geometry
     sides = request.pre, request.post
-    return Assessment(records, others, areas, request.area_names, sides, request.grid, request.aoi)
+    return Assessment(records, others, areas, request.area_names, sides, request.grid, shift, request.aoi)
 
 
 def _records(
@@ -188,6 +188,8 @@ def _told(shift: Shift, resolution: float) -> str:
     if not shift.windows:
         return f"shift: ({shift.dx:.1f}, {shift.dy:.1f}) px, not estimated"
     moved = f"({shift.dx:.1f}, {shift.dy:.1f}) px, {(shift.dx**2 + shift.dy**2) ** 0.5 * resolution:.1f} m"
+    if shift.field is not None:
+        moved += " in the middle, a field from place to place"
     agreed = f"{shift.agreeing} of {len(shift.windows)} windows agree"
     return f"shift: {moved}, {agreed}" if shift.is_applied else f"shift: not applied, only {agreed}"
 

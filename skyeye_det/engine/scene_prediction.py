@@ -249,7 +249,7 @@ def _digest(scene: Scene) -> str:
             for raster in side.rasters
         ],
         "grid": [grid.crs.to_wkt(), list(grid.transform[:6]), grid.width, grid.height],
-        "shift": [scene.shift.dx, scene.shift.dy],
+        "shift": [scene.shift.dx, scene.shift.dy, *(scene.shift.field or ())],
         "aoi": None if scene.aoi is None else scene.aoi.wkt,
     }
     return hashlib.sha256(json_bytes(made_of)).hexdigest()

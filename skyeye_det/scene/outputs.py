@@ -31,6 +31,7 @@ from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review_state import REVIEWED
+from skyeye_det.scene.shift import AGREEING, SAMPLE, Shift
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
 
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
@@ -38,6 +39,12 @@ PROBABILITY = "probability.tif"
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 
+_SHIFT_MEANING = {
+    "east_m": "by which this window would move the post image to the east, in metres",
+    "north_m": "to the north",
+    "left_m": "how far the moved post image is still off here, in metres",
+    "agrees": "1: the window agrees with what was applied, where most do",
+}
 _BOTH = "both"
 _LEAST_GAP = 16  # px; smaller places that cannot be seen are not listed
 
@@ -53,6 +60,7 @@ class Assessment:
         area_names: of these.
         sides: before and after.
         grid: of both.
+        shift: of the post image.
         aoi: area of interest in the grid's CRS; None: all of it.
     """
 
@@ -62,6 +70,7 @@ class Assessment:
     area_names: Sequence[str]
     sides: tuple[Side, Side]
     grid: Grid
+    shift: Shift
     aoi: shapely.Geometry | None = None
 
 
@@ -110,6 +119,7 @@ def write_assessment(
         areas = {"area_m2": np.asarray(shapely.area(covered), np.float64)}
         write_layer(place, "coverage", covered, areas, grid.crs, metadata={"coverage": "both images show it"})
         write_layer(place, "source", *_sources(found.sides, grid.crs), grid.crs)
+        write_layer(place, "shift", *_shift_map(found.shift, grid), grid.crs, metadata=_SHIFT_MEANING)
         write_styles(place, {BUILDINGS: damage_style()} | ({BESIDE: damage_style()} if found.beside else {}))
     write_rasters(output / RASTER, output / PROBABILITY, records, grid)
     _write_table(output / TABLE, summary, cells)
@@ -203,6 +213,17 @@ def _sources(sides: tuple[Side, Side], crs: CRS) -> tuple[np.ndarray, dict[str, 
         "resolution_m": np.array([raster.resolution(crs) for _, raster in rasters], np.float64),
     }
     return boxes, columns
+
+
+def _shift_map(shift: Shift, grid: Grid) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A square at the middle of each window that was compared, a quarter as large: neighbours overlap."""
+    places = np.array([(each.x, each.y) for each in shift.windows]).reshape(-1, 2)
+    moves = np.array([(each.dx, -each.dy) for each in shift.windows]).reshape(-1, 2) * grid.resolution
+    corners = [grid.transform @ (x + way, y + way) for way in (-SAMPLE / 4, SAMPLE / 4) for x, y in places]
+    xs, ys = np.reshape(corners, (2, -1, 2)).transpose(2, 0, 1)
+    left = shift.residuals
+    columns = {"east_m": moves[:, 0], "north_m": moves[:, 1], "left_m": left * grid.resolution}
+    return shapely.box(xs[0], ys[1], xs[1], ys[0]), columns | {"agrees": left <= AGREEING}
 
 
 def _polygon(geometry: Mapping[str, Any]) -> shapely.Polygon:

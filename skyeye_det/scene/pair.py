@@ -46,10 +46,9 @@ class Scene:
 
     def readers(self) -> tuple[SideReader, SideReader]:
         """Of both sides, the post image moved."""
-        moved = self.shift.dx, self.shift.dy
         return (
             SideReader(self.pre, self.grid, skip_unreadable=self.skip_unreadable),
-            SideReader(self.post, self.grid, moved, skip_unreadable=self.skip_unreadable),
+            SideReader(self.post, self.grid, self.shift.source, skip_unreadable=self.skip_unreadable),
         )
 
     def read(
@@ -81,7 +80,7 @@ class Scene:
 
 def estimated_shift(scene: Scene) -> Shift:
     """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet."""
-    windows = cut_windows(scene.grid.shape, SAMPLE, 0)
+    windows = cut_windows(scene.grid.shape, SAMPLE, SAMPLE // 2)
     chosen = windows[:: max(-(-len(windows) // _MOST_COMPARED), 1)]
     found: list[WindowShift] = []
     before, after = scene.readers()

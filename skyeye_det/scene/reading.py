@@ -55,7 +55,7 @@ class SideReader:
     Args:
         side: its files.
         grid: of the scene.
-        shift: (x, y) px by which what the side shows is moved on the grid.
+        source: from px of the grid to the px, on the grid, of what is shown there; ``Shift.source``.
         skip_unreadable: whether the stretch comes from what can be read, where parts of a file cannot.
 
     Attributes:
@@ -66,11 +66,12 @@ class SideReader:
         self,
         side: Side,
         grid: Grid,
-        shift: tuple[float, float] = (0.0, 0.0),
+        source: Affine | None = None,
         *,
         skip_unreadable: bool = False,
     ):
-        self.side, self._grid, self.shift, self.skip_unreadable = side, grid, shift, skip_unreadable
+        self.side, self._grid, self.skip_unreadable = side, grid, skip_unreadable
+        self._moved = source or Affine.identity()
         self._bounds = [raster.bounds(grid.crs) for raster in side.rasters]
         self._open: OrderedDict[str, DatasetReader] = OrderedDict()
         self.stretch = None if side.dtype == "uint8" else self._percentiles()
@@ -94,7 +95,7 @@ class SideReader:
         Raises:
             UnreadableError: a file cannot be read there.
         """
-        transform = self._grid.of_window(window) @ Affine.translation(-self.shift[0], -self.shift[1])
+        transform = self._grid.transform @ self._moved @ Affine.translation(window.x, window.y)
         shape = window.height, window.width
         image, seen = np.zeros((3, *shape), np.uint8), np.zeros(shape, np.bool_)
         blank = np.zeros((3, *shape), np.bool_)
@@ -197,6 +198,8 @@ def _told(raster: Raster, window: Window | None = None) -> Iterator[None]:
 
 
 def _meets(bounds: _Bounds, transform: Affine, shape: tuple[int, int]) -> bool:
-    left, top = transform @ (0, 0)
-    right, bottom = transform @ (shape[1], shape[0])
-    return bounds[0] < right and bounds[2] > left and bounds[1] < top and bounds[3] > bottom
+    height, width = shape
+    xs, ys = zip(
+        *(transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))), strict=True
+    )
+    return bounds[0] < max(xs) and bounds[2] > min(xs) and bounds[1] < max(ys) and bounds[3] > min(ys)

@@ -220,10 +220,9 @@ def _residuals(shift: Shift, boxes: np.ndarray, grid: Grid) -> np.ndarray:
         return np.full(len(boxes), np.nan)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     places = np.array([(each.x, each.y) for each in shift.windows])
-    left = np.array([np.hypot(each.dx - shift.dx, each.dy - shift.dy) for each in shift.windows])
     least, nearest = np.full(len(boxes), np.inf), np.zeros(len(boxes), np.int64)
     for number, place in enumerate(places):
         away = np.abs(middles - place).sum(axis=1)
         nearest[away < least] = number
         least = np.minimum(least, away)
-    return left[nearest] * grid.resolution
+    return shift.residuals[nearest] * grid.resolution

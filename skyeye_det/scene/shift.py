@@ -1,7 +1,7 @@
 """How far the post image of a scene lies off the pre image, by correlation of edges in windows.
 
 Not phase-normalised, which fails where buildings are destroyed. A robust median of the windows counts, where
-most of them agree on it.
+most of them agree on it; where an affine field fits them clearly better, the field.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from affine import Affine
 
 REACH = 48
 """px, the largest shift that is looked for on each axis."""
@@ -17,10 +18,14 @@ SAMPLE = 512
 """px, side of the windows that are compared."""
 
 AGREEING = 3.0
-"""px from the median, within which a window agrees."""
+"""px from the median or the field, within which a window agrees."""
 
-_LEAST_PEAK = 0.05
-_LEAST_SEEN = 0.9
+_LEAST_PEAK = 0.1
+_LEAST_SEEN = 0.85
+_RIM = 9  # px, as far as blur and slope reach on both sides
+_FIELD_WINDOWS = 8
+_FIELD_GAIN, _FIELD_RATIO = 0.5, 2 / 3
+"""A field counts with so many agreeing windows, and residuals so many px and so many times smaller."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,14 @@ class Shift:
     """What all windows say together.
 
     Attributes:
-        dx: px by which the post image is moved to the right; 0 where windows do not agree.
+        dx: px by which the post image is moved to the right, with a field the median of it; 0 where windows
+            do not agree.
         dy: downwards.
-        agreeing: number of windows within ``AGREEING`` px of the median.
+        agreeing: number of windows within ``AGREEING`` px of the median or the field.
         windows: all of them.
         spread: median distance in px of the agreeing ones from it; NaN of none.
+        field: (a, b, c, d, e, f): at x, y on the grid the post image is moved by a + b x + c y to the right
+            and by d + e x + f y downwards; None: by dx, dy everywhere.
     """
 
     dx: float
@@ -59,11 +67,24 @@ class Shift:
     agreeing: int
     windows: tuple[WindowShift, ...]
     spread: float
+    field: tuple[float, ...] | None = None
 
     @property
     def is_applied(self) -> bool:
         """Whether most windows agree."""
         return 2 * self.agreeing > len(self.windows)
+
+    @property
+    def source(self) -> Affine:
+        """From px of the grid to the px of the unmoved post image that is shown there."""
+        a, b, c, d, e, f = self.field or (self.dx, 0, 0, self.dy, 0, 0)
+        return Affine(1 - b, -c, -a, -e, 1 - f, -d)
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """float64 (N,), px by which each window says that the moved post image is still off."""
+        places, moves = _columns(self.windows)
+        return _apart(moves, places, self.field or (self.dx, 0, 0, self.dy, 0, 0))
 
 
 STILL = Shift(0.0, 0.0, 0, (), float("nan"))
@@ -86,7 +107,7 @@ def window_shift(
     """
     if seen.mean() < _LEAST_SEEN or min(seen.shape) < 4 * REACH:
         return None
-    one, other = (_edges(image) for image in (pre, post))
+    one, other = (_edges(image, seen) for image in (pre, post))
     inner = other[REACH:-REACH, REACH:-REACH]
     if not inner.std() or not one.std():
         return None
@@ -100,26 +121,77 @@ def window_shift(
 
 
 def agreed_shift(found: Iterable[WindowShift]) -> Shift:
-    """The median of windows, and how many agree on it."""
+    """The median of windows or a field, and how many agree on it."""
     windows = tuple(found)
     if not windows:
         return STILL
-    moves = np.array([(each.dx, each.dy) for each in windows])
+    places, moves = _columns(windows)
+    near = np.ones(len(windows), np.bool_)
     for _ in range(2):  # the median of those that agree on the first one
-        middle = np.median(moves, axis=0)
-        apart = np.hypot(*(np.array([(w.dx, w.dy) for w in windows]) - middle).T)
-        near = apart <= AGREEING
-        if near.any():
-            moves = np.array([(w.dx, w.dy) for w in windows])[near]
-    agreeing = int(near.sum())
-    applied = 2 * agreeing > len(windows)
-    dx, dy = middle.round(3).tolist() if applied else (0.0, 0.0)  # the same on every machine
-    return Shift(dx, dy, agreeing, windows, float(np.median(apart[near])) if agreeing else float("nan"))
+        dx, dy = np.median(moves[near], axis=0).round(3).tolist()  # the same on every machine
+        apart = np.hypot(*(moves - (dx, dy)).T)
+        if (apart <= AGREEING).any():
+            near = apart <= AGREEING
+    field = _field(places, moves, apart)
+    if field is not None:
+        apart = _apart(moves, places, field)
+        dx, dy = (moves[apart <= AGREEING]).mean(axis=0).round(3).tolist()
+    agreeing = int((apart <= AGREEING).sum())
+    spread = float(np.median(apart[apart <= AGREEING])) if agreeing else float("nan")
+    if 2 * agreeing <= len(windows):
+        dx = dy = 0.0
+    return Shift(dx, dy, agreeing, windows, spread, field)
 
 
-def _edges(image: np.ndarray) -> np.ndarray:
+def _field(places: np.ndarray, moves: np.ndarray, apart: np.ndarray) -> tuple[float, ...] | None:
+    """An affine field on which most windows agree, closer than on one move; else None."""
+    if len(places) < _FIELD_WINDOWS or _breadth(places) < SAMPLE / 2:
+        return None
+    matrix = cv2.estimateAffine2D(places, places + moves, ransacReprojThreshold=AGREEING)[0]
+    if matrix is None:
+        return None
+    field = (matrix - np.eye(2, 3))[:, [2, 0, 1]]
+    for _ in range(2):  # by all that agree, whichever it began with
+        near = _apart(moves, places, field) <= AGREEING
+        if near.sum() < _FIELD_WINDOWS:
+            return None
+        field = np.linalg.lstsq(_terms(places[near]), moves[near], rcond=None)[0].T
+    field = tuple(float(f"{value:.4g}") for value in field.flat)
+    left = _apart(moves, places, field)
+    agreeing = int((left <= AGREEING).sum())
+    most = max(_FIELD_WINDOWS, len(places) // 2 + 1)
+    before, after = np.median(apart), np.median(left)
+    clear = after <= before * _FIELD_RATIO and before - after >= _FIELD_GAIN
+    return field if agreeing >= most and clear else None
+
+
+def _breadth(places: np.ndarray) -> float:
+    """Standard deviation in px along the narrower axis of places (N, 2)."""
+    return float(np.linalg.svd(places - places.mean(axis=0), compute_uv=False)[-1] / len(places) ** 0.5)
+
+
+def _columns(windows: tuple[WindowShift, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (N, 2) each: middles and moves."""
+    each = np.array([(w.x, w.y, w.dx, w.dy) for w in windows], np.float64).reshape(-1, 4)
+    return each[:, :2].copy(), each[:, 2:].copy()  # OpenCV takes no views
+
+
+def _apart(moves: np.ndarray, places: np.ndarray, field: tuple[float, ...]) -> np.ndarray:
+    """float64 (N,), px between moves and what a field says at their places."""
+    return np.hypot(*(moves - _terms(places) @ np.reshape(field, (2, 3)).T).T)
+
+
+def _terms(places: np.ndarray) -> np.ndarray:
+    """float64 (N, 3): 1, x, y."""
+    return np.column_stack([np.ones(len(places)), places])
+
+
+def _edges(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """float32 (h, w); the mean where nothing is seen, whose border is no edge of the ground."""
     gray = cv2.GaussianBlur(image.mean(axis=0).astype(np.float32), (0, 0), 1.0)
-    return np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)).astype(np.float32)
+    edges = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
+    inner = cv2.erode(seen.astype(np.uint8), np.ones((_RIM, _RIM), np.uint8), borderValue=1) > 0
+    return np.where(inner, edges, edges[inner].mean() if inner.any() else 0).astype(np.float32)
 
 
 def _vertex(values: np.ndarray) -> float:

@@ -62,6 +62,7 @@ def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path,
     assert (painted > 0).sum() * raster.res[0] ** 2 == pytest.approx(found["area_m2"].sum(), rel=0.1)
     written = json.loads((output / "run.json").read_text())
     assert written["shift"]["dx"] == pytest.approx(-2, abs=0.5) or not written["shift"]["windows"]
+    assert len(layer(output, "shift")["agrees"]) == len(written["shift"]["windows"])
     assert "not assessed" in capsys.readouterr().out
 
 

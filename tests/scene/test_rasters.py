@@ -24,8 +24,8 @@ def sides(pre: Path, post: Path):
     return open_side("pre", [str(pre)]), open_side("post", [str(post)])
 
 
-def read(side, grid, shift=(0.0, 0.0)):
-    with SideReader(side, grid, shift) as reader:
+def read(side, grid, source=None):
+    with SideReader(side, grid, source) as reader:
         return reader.read(Window(0, 0, grid.width, grid.height, grid.shape))
 
 
@@ -141,7 +141,7 @@ def test_a_shift_moves_what_the_side_shows(tmp_path: Path) -> None:
     image = ground()
     path = write(tmp_path / "a.tif", image)
     pre, post = sides(path, path)
-    found, seen = read(post, common_grid(pre, post), (3.0, -2.0))
+    found, seen = read(post, common_grid(pre, post), Affine.translation(-3, 2))
     assert np.array_equal(found[:, :-2, 3:], image[:, 2:, :-3])
     assert not seen[:, :3].any()
 

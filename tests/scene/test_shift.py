@@ -31,7 +31,7 @@ def test_a_window_that_says_nothing_is_none(kind: str) -> None:
     if kind == "flat":
         post[:] = 90
     elif kind == "unseen":
-        seen[:60] = False
+        seen[:80] = False
     elif kind == "small":
         pre, post, seen = (each[..., : 3 * REACH] for each in (pre, post, seen))
     else:
@@ -56,3 +56,43 @@ def test_no_agreement_moves_nothing() -> None:
     none = agreed_shift([])
     assert not none.is_applied
     assert (none.dx, none.dy, none.agreeing) == (0, 0, 0)
+
+
+def grown(side: int, growth: float = 0.003, noise: float = 0.2) -> list[WindowShift]:
+    """Of a square scene whose post image is larger than it should be, with two windows that are wrong."""
+    middle, draw = side / 2, np.random.default_rng(3).normal(0, noise, (100, 2))
+    places = [(x, y) for y in range(256, side, 512) for x in range(256, side, 512)]
+    found = [
+        WindowShift(x, y, 4 - growth * (x - middle) + dx, 1 - growth * (y - middle) + dy, 0.5)
+        for (x, y), (dx, dy) in zip(places, draw.tolist(), strict=False)
+    ]
+    return [
+        WindowShift(places[0][0], places[0][1], 40, 30, 0.2),
+        *found[1:-1],
+        WindowShift(700, 300, -33, 9, 0.2),
+    ]
+
+
+def test_a_field_is_found_where_the_post_image_is_scaled() -> None:
+    found = agreed_shift(grown(4096))
+    assert found.is_applied
+    assert found.agreeing == 62
+    for x, y in ((0, 0), (2048, 2048), (4096, 0)):
+        expected = x - 4 + 0.003 * (x - 2048), y - 1 + 0.003 * (y - 2048)
+        assert found.source @ (x, y) == pytest.approx(expected, abs=0.3)
+    assert np.median(found.residuals) < 0.5
+    assert (found.dx, found.dy) == (pytest.approx(4, abs=0.5), pytest.approx(1, abs=0.5))
+
+
+@pytest.mark.parametrize("kind", ["still", "few", "one row", "noise"])
+def test_a_field_that_windows_do_not_bear_out_is_left(kind: str) -> None:
+    windows = grown(4096, 0 if kind == "still" else 0.003)
+    if kind == "few":
+        windows = windows[9:16]
+    elif kind == "one row":
+        windows = [each for each in windows if each.y == 256]
+    elif kind == "noise":
+        windows = grown(4096, 0, noise=30)
+    found = agreed_shift(windows)
+    assert found.field is None
+    assert found.source.is_conformal
