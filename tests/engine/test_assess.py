@@ -36,12 +36,11 @@ def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path,
     assert count > 10
     assert shapely.is_valid(found["geometry"]).all()
     assert len(set(found["building_id"])) == count
-    width, height = 400 / 2, 320 / 2
     left, bottom, right, top = shapely.total_bounds(found["geometry"])
     assert left >= CORNER[0] - 1e-6
-    assert right <= CORNER[0] + width + 1e-6
+    assert right <= CORNER[0] + 400 / 2 + 1e-6
     assert top <= CORNER[1] + 1e-6
-    assert bottom >= CORNER[1] - height - 1e-6
+    assert bottom >= CORNER[1] - 320 / 2 - 1e-6
     assessed = found["status"] == "assessed"
     assert 0 < assessed.sum() < count
     assert np.isnan(found["damage"][~assessed].astype(float)).all()
