@@ -1,4 +1,4 @@
-"""A model on made-up scenes: generate, perhaps train, predict, score, draw."""
+"""A model on made-up scenes: generate, perhaps train, predict, score, draw; and a larger scene as a map."""
 
 import argparse
 import logging
@@ -11,6 +11,7 @@ from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.decision.rule import read_rule
+from skyeye_det.engine.assessment import run_assessment
 from skyeye_det.engine.inference import infer_folder
 from skyeye_det.engine.models import ModelFiles, Models, released_files
 from skyeye_det.engine.trainer import train
@@ -21,11 +22,20 @@ from skyeye_det.released import DEFAULT, released_model
 from skyeye_det.report.sources import scenes_of_xbd
 from skyeye_det.report.visualize import SceneChoice, visualize
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
+from skyeye_det.scene.compare import compare
+from skyeye_det.scene.compare_table import comparison_tables
+from skyeye_det.scene.geopackage import BUILDINGS
+from skyeye_det.scene.graded_buildings import predicted_buildings, true_buildings
+from skyeye_det.scene.made_up import POST, TRUTH, make_scene
+from skyeye_det.scene.outputs import GEOPACKAGE, RUN
+from skyeye_det.scene.request import AssessmentOptions, open_request
+from skyeye_det.scene.vector_file import read_layer
 from skyeye_det.text_table import aligned, figure
 from skyeye_det.xview2.submission import read_class_png, submission_names, write_submission_pngs
 
 _SIZE, _SEED = 512, 7
-_TRAINED, _SHOWN = 60, 12
+_TRAINED, _SHOWN = 60, 8
+_SCENE = 1024  # px, one window
 
 
 def run_demo(output: Path, config_file: Path | None = None) -> str:
@@ -60,6 +70,28 @@ def run_demo(output: Path, config_file: Path | None = None) -> str:
         scenes, score_file = scenes_of_xbd(root, "val"), output / "score.txt"
         visualize(scenes, output / "gallery", predictions, choice=SceneChoice(limit=12), scores=score_file)
     return table
+
+
+def run_scene(output: Path) -> str:
+    """Makes a scene in two projections, assesses it with the released model, and compares.
+
+    Args:
+        output: folder for ``scene/`` and ``assessment/``; one that is finished is compared only.
+
+    Returns:
+        Tables of found, missed and false buildings, and of their grades.
+    """
+    scene, found = output / "scene", output / "assessment"
+    with _step("making a scene in two projections, with a shift, a cloud and missing data"):
+        make_scene(scene, _SCENE, _SEED)
+    with _step("assessing it"):
+        if not (found / RUN).is_file():
+            options = AssessmentOptions(pre=[str(scene / "pre")], post=[str(scene / POST)], output=found)
+            run_assessment(options, open_request(options))
+    with _step("comparing it with the truth"):
+        predicted = predicted_buildings(read_layer(found / GEOPACKAGE, BUILDINGS))
+        true = read_layer(scene / TRUTH, BUILDINGS).projected(predicted.layer.crs)
+        return comparison_tables(compare(predicted, true_buildings(true, "damage"), None, ""))
 
 
 def _trained(root: Path, config_file: Path, output: Path) -> Models:

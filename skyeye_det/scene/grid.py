@@ -59,7 +59,8 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
         pre: before.
         post: after.
         crs: projected, in metres; ``auto``: UTM of the overlap's centre.
-        resolution: m a pixel; None: that of the coarser side, at least ``FINEST``.
+        resolution: m a pixel; None: that of the finer side, at least ``FINEST``, so that nothing that an
+            image shows is lost: houses that come out smaller are missed.
 
     Raises:
         InputError: the sides do not overlap, or are too coarse.
@@ -79,9 +80,9 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
             f" {west:.5f}, {south:.5f} to {east:.5f}, {north:.5f}; move or project the images first"
         )
     chosen = _utm((west + east) / 2, (south + north) / 2) if crs == "auto" else _metric(crs)
-    coarser = max(side.resolution(chosen) for side in (pre, post))
-    size = resolution or max(coarser, FINEST)
-    if size > COARSEST:
+    finer, coarser = sorted(side.resolution(chosen) for side in (pre, post))
+    size = resolution or max(finer, FINEST)
+    if resolution is None and coarser > COARSEST:
         raise InputError(
             f"--{'pre' if pre.resolution(chosen) > COARSEST else 'post'}: expected {COARSEST:g} m a pixel or"
             f" less, found {coarser:.2f} m; houses cannot be told apart in it"
