@@ -43,9 +43,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=(), help="beside GeoPackage")
     parser.add_argument("--decisions", metavar="FILE", help="rule, in place of the model's for assessments")
     parser.add_argument("--crs", default=AUTO, help="of the results, in metres (default: UTM)")
-    parser.add_argument(
-        "--resolution", type=float, metavar="M", help="m a pixel (default: the coarser side's)"
-    )
+    parser.add_argument("--resolution", type=float, metavar="M", help="m a pixel (default: the finer side's)")
     parser.add_argument("--bands", metavar="R,G,B", help="numbers of the bands (default: as they are called)")
     shift = "by which the post image is moved: auto, none, or DX,DY in px of the grid (default: auto)"
     parser.add_argument("--shift", default=AUTO, metavar="S", help=shift)

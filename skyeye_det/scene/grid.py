@@ -16,6 +16,7 @@ FINEST, COARSEST = 0.4, 1.0
 """m a pixel, between which models have learnt to see: xBD has 0.46 to 0.49, and training zooms by a fifth."""
 
 _LEAST = 0.1  # m
+_ABOUT = 1.1
 _SAME = 0.01  # px, by which two datums of one plate differ
 _WGS84 = CRS.from_epsg(4326)
 _STRETCHED = {3857, 3395, 3785}  # Mercator: a metre is 0.6 m on the ground at 53 degrees
@@ -59,8 +60,8 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
         pre: before.
         post: after.
         crs: projected, in metres; ``auto``: UTM of the overlap's centre.
-        resolution: m a pixel; None: that of the finer side, at least ``FINEST``, so that nothing that an
-            image shows is lost: houses that come out smaller are missed.
+        resolution: m a pixel; None: that of the finer side, at least ``FINEST``: on the coarser one's, houses
+            come out smaller and are missed.
 
     Raises:
         InputError: the sides do not overlap, or are too coarse.
@@ -80,11 +81,12 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
             f" {west:.5f}, {south:.5f} to {east:.5f}, {north:.5f}; move or project the images first"
         )
     chosen = _utm((west + east) / 2, (south + north) / 2) if crs == "auto" else _metric(crs)
-    finer, coarser = sorted(side.resolution(chosen) for side in (pre, post))
-    size = resolution or max(finer, FINEST)
-    if resolution is None and coarser > COARSEST:
+    own, other = pre.resolution(chosen), post.resolution(chosen)
+    # The pre image's own pixels where they are about as fine: they need no resampling.
+    size = resolution or max(own if own < _ABOUT * other else other, FINEST)
+    if resolution is None and (coarser := max(own, other)) > COARSEST:
         raise InputError(
-            f"--{'pre' if pre.resolution(chosen) > COARSEST else 'post'}: expected {COARSEST:g} m a pixel or"
+            f"--{'pre' if own > COARSEST else 'post'}: expected {COARSEST:g} m a pixel or"
             f" less, found {coarser:.2f} m; houses cannot be told apart in it"
         )
     left, bottom, right, top = _shared(pre, post, chosen)

@@ -70,10 +70,17 @@ def test_projections_and_rotated_grids_meet_on_one_grid(tmp_path: Path, rotation
     grid = common_grid(pre, post)
     one, _ = read(pre, grid)
     other, seen = read(post, grid)
-    assert 0.5 <= grid.resolution < 0.6
+    assert grid.resolution == 0.5  # the pre image's own
     inner = np.s_[:, 10:-10, 10:-10]
     assert seen[inner[1:]].all()
     assert np.abs(one[inner].astype(int) - other[inner]).mean() < 8
+
+
+def test_the_finer_image_gives_the_grid_its_resolution(tmp_path: Path) -> None:
+    fine = write(tmp_path / "fine.tif", ground())
+    coarse = write(tmp_path / "coarse.tif", ground(), transform=HALF @ Affine.scale(1.6))
+    for pair in ((fine, coarse), (coarse, fine)):
+        assert common_grid(*sides(*pair)).resolution == 0.5
 
 
 @pytest.mark.parametrize(
