@@ -11,7 +11,7 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 
 from skyeye_det.arguments import command_parser, named_path, positive, whole
 from skyeye_det.evaluation.check_sample import SMALLEST
-from skyeye_det.report.review_server import serve_reviews
+from skyeye_det.report.review.server import serve_reviews
 
 _PORT = 8765
 

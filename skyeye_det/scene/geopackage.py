@@ -20,7 +20,7 @@ from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review_state import NOT_A_BUILDING
+from skyeye_det.scene.review.state import NOT_A_BUILDING
 
 BUILDINGS = "buildings"
 

@@ -10,7 +10,7 @@ from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.buildings import Ints, rank
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
-from skyeye_det.scene.review_state import DRAWN
+from skyeye_det.scene.review.state import DRAWN
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
 _MEND = "give the damage.gpkg of an assessment"

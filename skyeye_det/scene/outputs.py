@@ -30,7 +30,7 @@ from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review_state import REVIEWED
+from skyeye_det.scene.review.state import REVIEWED
 from skyeye_det.scene.shift import AGREEING, SAMPLE, Shift
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
 

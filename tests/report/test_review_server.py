@@ -10,7 +10,7 @@ from assessed import outline_in_px, write_assessment
 from served import Server, column, review, served
 
 from skyeye_det.errors import InputError
-from skyeye_det.report.review_server import serve_reviews
+from skyeye_det.report.review.server import serve_reviews
 
 
 @pytest.fixture(scope="module")

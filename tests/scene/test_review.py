@@ -14,8 +14,8 @@ from scenes import CORNER
 from skyeye_det.errors import InputError
 from skyeye_det.scene.graded_buildings import predicted_buildings
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, require_unreviewed
-from skyeye_det.scene.review import ConflictError, NotThereError, ReviewFile
-from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, NO_VERDICT, UNSURE, Review
+from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
+from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, NO_VERDICT, UNSURE, Review
 from skyeye_det.scene.vector_file import read_layer
 
 

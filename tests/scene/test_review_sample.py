@@ -7,9 +7,9 @@ from assessed import write_assessment
 
 from skyeye_det.errors import InputError
 from skyeye_det.scene.outputs import GEOPACKAGE
-from skyeye_det.scene.review import ReviewFile
-from skyeye_det.scene.review_sample import draw_sample, sample_estimate, sample_to_check
-from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, UNSURE, Review
+from skyeye_det.scene.review.file import ReviewFile
+from skyeye_det.scene.review.sample import draw_sample, sample_estimate, sample_to_check
+from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
 
 COUNT, UNSEEN = 600, 60
 

@@ -20,7 +20,7 @@ from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review_frame import CHUNK
+from skyeye_det.scene.review.frame import CHUNK
 from skyeye_det.scene.terms import GRADES
 from skyeye_det.scene.vector_file import VectorLayer, middles
 

@@ -22,7 +22,7 @@ from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
 from skyeye_det.scene.reading import SideReader
-from skyeye_det.scene.review_frame import CHUNK
+from skyeye_det.scene.review.frame import CHUNK
 from skyeye_det.scene.run_record import Run
 from skyeye_det.scene.vector_file import VectorLayer, read_layer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skyeye_det.errors import InputError
 from skyeye_det.scene.geopackage_editing import create_attributes, note_change, table_columns
-from skyeye_det.scene.review_state import COLUMNS, Review
+from skyeye_det.scene.review.state import COLUMNS, Review
 
 TABLE = "review_history"
 REVIEWED, DRAWN, REMOVED, TAKEN_BACK = "reviewed", "drawn", "removed", "taken back"

@@ -25,9 +25,9 @@ from skyeye_det.evaluation.check_sample import SMALLEST, draw, strata
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import create_attributes, note_change, table_columns
-from skyeye_det.scene.review import ReviewFile
-from skyeye_det.scene.review_rows import LAYERS, chunks, state
-from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, UNSURE, Review
+from skyeye_det.scene.review.file import ReviewFile
+from skyeye_det.scene.review.rows import LAYERS, chunks, state
+from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
 from skyeye_det.scene.terms import GRADES
 
 TABLE = "review_sample"

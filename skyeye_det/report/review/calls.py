@@ -14,12 +14,12 @@ from starlette.types import ASGIApp
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes
-from skyeye_det.report.review_guard import Guard
-from skyeye_det.report.served_page import ServedPage
+from skyeye_det.report.review.guard import Guard
+from skyeye_det.report.review.served_page import ServedPage
 from skyeye_det.scene.geopackage_editing import BusyFileError
-from skyeye_det.scene.review import ConflictError, NotThereError, ReviewFile
-from skyeye_det.scene.review_sample import sample_estimate, sample_to_check
-from skyeye_det.scene.review_state import GRADE, UNSURE, Review
+from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
+from skyeye_det.scene.review.sample import sample_estimate, sample_to_check
+from skyeye_det.scene.review.state import GRADE, UNSURE, Review
 
 _MOST_BYTES = 64 << 10
 

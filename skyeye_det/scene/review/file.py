@@ -14,14 +14,13 @@ from pathlib import Path
 
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import read_json
-from skyeye_det.scene import review_history as history
-from skyeye_det.scene import review_rows as rows
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import connect, geometry_blob, transaction
 from skyeye_det.scene.outputs import GEOPACKAGE, RUN
-from skyeye_det.scene.review_frame import outline_of
-from skyeye_det.scene.review_rows import LAYERS, Record
-from skyeye_det.scene.review_state import NO_VERDICT, Review
+from skyeye_det.scene.review import history, rows
+from skyeye_det.scene.review.frame import outline_of
+from skyeye_det.scene.review.rows import LAYERS, Record
+from skyeye_det.scene.review.state import NO_VERDICT, Review
 from skyeye_det.scene.run_record import Run
 
 Answer = tuple[int, Record]
@@ -141,7 +140,7 @@ class ReviewFile:
         """Adds a building that the model missed.
 
         Args:
-            rings: its outline, see ``review_frame.outline_of``.
+            rings: its outline, see ``frame.outline_of``.
             review: its state.
 
         Raises:

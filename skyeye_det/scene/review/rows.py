@@ -11,8 +11,8 @@ from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE
-from skyeye_det.scene.review_frame import chunk_names, rings_in_px
-from skyeye_det.scene.review_state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
+from skyeye_det.scene.review.frame import chunk_names, rings_in_px
+from skyeye_det.scene.review.state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
 from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
 
 LAYERS = (BUILDINGS, BESIDE)

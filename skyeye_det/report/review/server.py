@@ -11,12 +11,12 @@ import uvicorn
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
 from skyeye_det.report.page.folder import PAGE, REPORT, renew_page
-from skyeye_det.report.review_calls import review_app
-from skyeye_det.report.review_guard import HOST
+from skyeye_det.report.review.calls import review_app
+from skyeye_det.report.review.guard import HOST
 from skyeye_det.scene.geopackage_editing import connect
 from skyeye_det.scene.outputs import GEOPACKAGE
-from skyeye_det.scene.review import ReviewFile
-from skyeye_det.scene.review_sample import draw_sample
+from skyeye_det.scene.review.file import ReviewFile
+from skyeye_det.scene.review.sample import draw_sample
 
 _LARGEST_PORT = 65535
 _LARGEST_HEAD = 16 << 10  # bytes of a request's first line and headers

@@ -1,0 +1,1 @@
+"""The page of an assessment served to this machine, where people correct it."""

@@ -1,0 +1,1 @@
+"""What people say of the buildings of an assessment, kept in its GeoPackage."""
