@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from affine import Affine
 from made_assessment import grid_of, records_of, run_of, scattered, write_folder
 from scenes import ground, write
 
@@ -28,7 +29,7 @@ MARK = 1300, 600
 
 
 def reader(path: Path, side: str, grid: Grid, shift: tuple[float, float] = (0.0, 0.0)) -> SideReader:
-    return SideReader(open_side(side, [str(path)]), grid, shift)
+    return SideReader(open_side(side, [str(path)]), grid, Affine.translation(-shift[0], -shift[1]))
 
 
 def tile(tiles: Path, zoom: int, x: int, y: int) -> np.ndarray:

@@ -9,8 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from skyeye_det.files import read_bytes
-from skyeye_det.report.page.document import SERVER_SCRIPT
+from skyeye_det.report.page.document import SERVER_SCRIPT, index_html
 from skyeye_det.report.page.folder import PAGE
 
 _SERVER_MARK = "<!--server-->"
@@ -41,8 +40,8 @@ class ServedPage:
         path = self._file(name)
         if path is None:
             return PlainTextResponse("no such file", 404)
-        if path == self._folder / PAGE:
-            return _index(read_bytes(path).decode(errors="replace"))
+        if path == self._folder / PAGE:  # our own, whoever made the folder
+            return _index(index_html().decode())
         return FileResponse(path, media_type=_KINDS[path.suffix])
 
     def _file(self, name: str) -> Path | None:
