@@ -61,11 +61,9 @@ demo: env
 demo-train: env
 	$(BIN)/python tools/demo.py --output output/demo-train --train configs/sample_xbd.yaml
 
-# The picture of README.md, from what the demo has predicted.
+# The picture of README.md: the page of the demo's scene, in chromium.
 picture: demo
-	$(BIN)/python tools/visualize.py --xbd-root output/demo/sample_xbd --split val --predictions output/demo/predictions \
-		--scenes sample-wind_00000007 --crop 100 100 400 400 --zoom 1 --output output/picture
-	cp output/picture/panels/sample-wind_00000007.png docs/demo.png
+	$(BIN)/python docs/picture.py
 
 lint: env
 	$(BIN)/ruff check
