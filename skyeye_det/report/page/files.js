@@ -1,4 +1,4 @@
-// The data files beside the page, read by <script> so that they open from disk too.
+// The data files beside the page, read by script elements so that they open from disk too.
 (function (skyeye) {
   "use strict";
 
