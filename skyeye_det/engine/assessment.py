@@ -152,12 +152,8 @@ def _texts(
 def _unreadable_ground(stores: SceneStores, grid: Grid) -> shapely.Geometry:
     """Where windows could not be read, in the grid's CRS."""
     unreadable, (image,) = stores.unreadable(), stores.found.images
-    corners = [
-        (*(grid.transform @ (core.x0, core.y1)), *(grid.transform @ (core.x1, core.y0)))
-        for core in cores(stores.found.windows(image))
-        if core.window in unreadable
-    ]
-    return shapely.union_all([shapely.box(*each) for each in corners])
+    found = (core for core in cores(stores.found.windows(image)) if core.window in unreadable)
+    return shapely.union_all([grid.box(core.x0, core.y0, core.x1, core.y1) for core in found])
 
 
 def _assessment(request: Request, shift: Shift, records: Records, others: Records | None) -> Assessment:

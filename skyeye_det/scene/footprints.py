@@ -84,7 +84,7 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
                 f"{path}: expected another value of {id_column} in every feature, found {int(counts.max())}"
                 f" with {shown(values[counts.argmax()])}; let --footprint-id name a column of ids"
             )
-    in_px = shapely.transform(found.geometry, lambda points: np.column_stack(~grid.transform @ points.T))
+    in_px = grid.in_px(found.geometry)
     crops = [_crop(each, grid.shape) for each in in_px]
     whole = shapely.box(0, 0, grid.width, grid.height)
     inside = shapely.area(shapely.intersection(in_px, whole)) / np.maximum(shapely.area(in_px), 1e-9)
@@ -109,9 +109,7 @@ def filled_layer(path: str, grid: Grid) -> VectorLayer:
 
 
 def _extent(grid: Grid) -> shapely.Polygon:
-    left, top = grid.transform @ (0, 0)
-    right, bottom = grid.transform @ (grid.width, grid.height)
-    return shapely.box(left, bottom, right, top)
+    return grid.box(0, 0, grid.width, grid.height)
 
 
 def _outside(found: VectorLayer, grid: Grid) -> InputError:

@@ -3,13 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import shapely
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError
-from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.rasters import Side
 
 FINEST, COARSEST = 0.4, 1.0
@@ -48,9 +50,21 @@ class Grid:
         """Side of a pixel in m."""
         return float(self.transform.a)
 
-    def of_window(self, window: Window) -> Affine:
-        """From px of a window to coordinates."""
-        return self.transform @ Affine.translation(window.x, window.y)
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> shapely.Polygon:
+        """A rectangle of px in coordinates."""
+        (left, top), (right, bottom) = self.transform @ (x0, y0), self.transform @ (x1, y1)
+        return shapely.box(left, bottom, right, top)
+
+    def in_px(self, geometry: np.ndarray) -> np.ndarray:
+        """Geometry (N,) of coordinates in px."""
+        back = ~self.transform
+        placed = shapely.transform(geometry, lambda points: np.column_stack(back @ points.T))
+        return np.asarray(placed, object)
+
+    def lonlat(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Longitudes and latitudes of coordinates (N,)."""
+        lon, lat = project(self.crs, _WGS84, x.tolist(), y.tolist())
+        return np.array(lon), np.array(lat)
 
 
 def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | None = None) -> Grid:

@@ -219,11 +219,11 @@ def _shift_map(shift: Shift, grid: Grid) -> tuple[np.ndarray, dict[str, np.ndarr
     """A square at the middle of each window that was compared, a quarter as large: neighbours overlap."""
     places = np.array([(each.x, each.y) for each in shift.windows]).reshape(-1, 2)
     moves = np.array([(each.dx, -each.dy) for each in shift.windows]).reshape(-1, 2) * grid.resolution
-    corners = [grid.transform @ (x + way, y + way) for way in (-SAMPLE / 4, SAMPLE / 4) for x, y in places]
-    xs, ys = np.reshape(corners, (2, -1, 2)).transpose(2, 0, 1)
+    away = SAMPLE / 4
+    squares = [grid.box(x - away, y - away, x + away, y + away) for x, y in places.tolist()]
     left = shift.residuals
     columns = {"east_m": moves[:, 0], "north_m": moves[:, 1], "left_m": left * grid.resolution}
-    return shapely.box(xs[0], ys[1], xs[1], ys[0]), columns | {"agrees": left <= AGREEING}
+    return np.array(squares, object), columns | {"agrees": left <= AGREEING}
 
 
 def _polygon(geometry: Mapping[str, Any]) -> shapely.Polygon:

@@ -40,9 +40,8 @@ class Scene:
         """Whether a window has a place of interest."""
         if self.aoi is None:
             return True
-        left, top = self.grid.of_window(window) @ (0, 0)
-        right, bottom = self.grid.of_window(window) @ (window.width, window.height)
-        return bool(shapely.intersects(self.aoi, shapely.box(left, bottom, right, top)))
+        x, y = window.x, window.y
+        return bool(self.aoi.intersects(self.grid.box(x, y, x + window.width, y + window.height)))
 
     def readers(self) -> tuple[SideReader, SideReader]:
         """Of both sides, the post image moved."""

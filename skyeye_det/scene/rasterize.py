@@ -56,9 +56,8 @@ def _owners(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which building each pixel belongs to, uint32 (h, w) from 1, 0 of none; the buildings' numbers."""
     transform = grid.transform @ rasterio.Affine.translation(window.col_off, window.row_off)
-    left, top = transform @ (0, 0)
-    right, bottom = transform @ (window.width, window.height)
-    there = np.sort(tree.query(shapely.box(left, bottom, right, top)))
+    ends = window.col_off + window.width, window.row_off + window.height
+    there = np.sort(tree.query(grid.box(window.col_off, window.row_off, *ends)))
     shape = window.height, window.width
     if not len(there):
         return np.zeros(shape, np.uint32), there

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 from affine import Affine
-from rasterio.warp import transform as project
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.decision.buildings import NOT_ASSESSED, Buildings
@@ -24,7 +23,6 @@ OUTLINES = ("right-angled", "simplified", "mask")
 OUTSIDE = "outside of the images"
 """``status`` of a footprint."""
 
-_WGS84 = "EPSG:4326"
 _PROBABILITIES = [f"p_{grade}" for grade in terms.GRADES]
 
 
@@ -190,21 +188,15 @@ def disjoint(geometries: Sequence[shapely.Geometry] | np.ndarray) -> np.ndarray:
 
 def _placed(geometries: np.ndarray, transform: Affine) -> np.ndarray:
     """In coordinates; valid once more, since rounding can make a corner cross a line."""
-    a, b, c, d, e, f = transform[:6]
-
-    def place(points: np.ndarray) -> np.ndarray:
-        x, y = points.T
-        return np.column_stack([a * x + b * y + c, d * x + e * y + f])
-
-    return valid_polygons(shapely.transform(geometries, place))
+    placed = shapely.transform(geometries, lambda points: np.column_stack(transform @ points.T))
+    return valid_polygons(placed)
 
 
 def _place_ids(xs: np.ndarray, ys: np.ndarray, grid: Grid) -> list[str]:
     """A hash of each place, in steps of a millionth of a degree."""
     if not len(xs):
         return []
-    longitudes, latitudes = project(grid.crs, _WGS84, xs.tolist(), ys.tolist())
-    texts = [f"{x:.6f} {y:.6f}" for x, y in zip(longitudes, latitudes, strict=True)]
+    texts = [f"{x:.6f} {y:.6f}" for x, y in zip(*grid.lonlat(xs, ys), strict=True)]
     found = Counter[str]()
     ids = []
     for text in texts:

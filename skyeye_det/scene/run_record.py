@@ -3,11 +3,11 @@
 from typing import Any
 
 import msgspec
+import shapely
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
-from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError
 from skyeye_det.scene.grid import Grid
@@ -71,9 +71,7 @@ class Run(msgspec.Struct):
             grid = found.on_grid()
             if not (1 <= min(grid.shape) <= max(grid.shape) <= _LARGEST and grid.transform.determinant):
                 raise ValueError(f"a grid of {grid.width} x {grid.height} px")
-            west, north = grid.transform @ (0, 0)
-            east, south = grid.transform @ (grid.width, grid.height)
-            project(grid.crs, "EPSG:4326", [west, east], [north, south])
+            grid.lonlat(*shapely.get_coordinates(grid.box(0, 0, grid.width, grid.height)).T)
         except (msgspec.ValidationError, ValueError, RasterioError, CPLE_BaseError) as error:
             raise InputError(
                 f"{place}: expected the record of an assessment, found another ({error}); give the folder of"

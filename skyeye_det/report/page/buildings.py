@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from rasterio.warp import transform as project
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.decision.buildings import NOT_ASSESSED
@@ -21,15 +20,14 @@ from skyeye_det.report.page.script_files import write_call
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.frame import CHUNK
+from skyeye_det.scene.review.state import NOT_A_BUILDING
 from skyeye_det.scene.terms import GRADES
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
 UNCERTAIN = 2000
 """Most buildings in the list of uncertain ones."""
 
-_WGS84 = "EPSG:4326"
 _MEND = "give the damage.gpkg of an assessment"
-_NOT_A_BUILDING = -1
 
 
 def shown_records(layer: VectorLayer) -> Records:
@@ -81,7 +79,7 @@ def write_buildings(
         InputError: a file cannot be written.
     """
     whole = shapely.box(0, 0, grid.width, grid.height)
-    placed = [_in_px(each.geometry, grid) for each in layers]
+    placed = [grid.in_px(each.geometry) for each in layers]
     on_grid = [np.flatnonzero(shapely.intersects(each, whole)) for each in placed]
     geometry = np.concatenate([each[numbers] for each, numbers in zip(placed, on_grid, strict=True)])
     kept = [each.of(numbers) for each, numbers in zip(layers, on_grid, strict=True)]
@@ -129,7 +127,7 @@ def id_file(text: str) -> str:
 
 def rings_of(geometry: np.ndarray, grid: Grid) -> list[list[list[float]]]:
     """Rings (x, y, x, y, ...) in px, to a tenth, of each of polygons (N,) in the grid's CRS."""
-    return _Rings.of(_in_px(geometry, grid)).between(0, len(geometry))
+    return _Rings.of(grid.in_px(geometry)).between(0, len(geometry))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,18 +193,13 @@ def _share(values: np.ndarray, whole: int) -> np.ndarray:
     return np.clip(np.nan_to_num(values) * whole, 0, whole).round().astype(np.int64)
 
 
-def _in_px(geometry: np.ndarray, grid: Grid) -> np.ndarray:
-    back = ~grid.transform
-    return np.asarray(shapely.transform(geometry, lambda points: np.column_stack(back @ points.T)), object)
-
-
 def _degrees(points: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     """Columns of places (N, 2) in px; those that are far off the grid are moved near it."""
     if not len(points):
         return {"lon": np.zeros(0), "lat": np.zeros(0)}
     x, y = grid.transform @ np.clip(points, -CHUNK, max(grid.shape) + CHUNK).T
-    lon, lat = project(grid.crs, _WGS84, x.tolist(), y.tolist())
-    return {"lon": np.array(lon).round(6), "lat": np.array(lat).round(6)}
+    lon, lat = grid.lonlat(x, y)
+    return {"lon": lon.round(6), "lat": lat.round(6)}
 
 
 def _numbers(layer: VectorLayer, name: str) -> np.ndarray:
@@ -223,7 +216,7 @@ def _numbers(layer: VectorLayer, name: str) -> np.ndarray:
 def _reviews(layer: VectorLayer) -> np.ndarray:
     """(N,) None, or what people say: ``damage`` 0..3, -1 not a building, None unsure; ``by``; ``note``."""
     reviewed, damage = (_numbers(layer, name) for name in ("reviewed", "review_damage"))
-    known = np.isin(damage, np.arange(_NOT_A_BUILDING, NUM_DAMAGE_CLASSES))
+    known = np.isin(damage, np.arange(NOT_A_BUILDING, NUM_DAMAGE_CLASSES))
     by, note = (layer.column(f"review_{name}", _MEND) for name in ("by", "note"))
     found = np.full(len(layer), None, object)
     for number in np.flatnonzero(known | (np.isnan(damage) & (reviewed == 1))).tolist():

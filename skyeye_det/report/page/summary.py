@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from rasterio.warp import transform as project
 
 from skyeye_det.damage import DamageClass
 from skyeye_det.released import CARD, MODELS, read_card, released_names
@@ -25,7 +24,6 @@ VERSION = 1
 
 _LATTICE = 5
 _BORDER = 64  # px beyond the grid, to which areas are cut
-_WGS84 = "EPSG:4326"
 _MEND = "give the damage.gpkg of an assessment"
 
 
@@ -89,8 +87,7 @@ def _lattice(grid: Grid) -> dict[str, Any]:
     x, y = np.linspace(0, grid.width, _LATTICE), np.linspace(0, grid.height, _LATTICE)
     places: np.ndarray = np.stack(np.meshgrid(x, y)).reshape(2, -1)
     east, north = grid.transform @ places
-    found = project(grid.crs, _WGS84, east.tolist(), north.tolist())
-    lon, lat = (np.array(each).round(7).reshape(_LATTICE, _LATTICE) for each in found)
+    lon, lat = (each.round(7).reshape(_LATTICE, _LATTICE) for each in grid.lonlat(east, north))
     return {"x": x, "y": y, "lon": lon, "lat": lat}
 
 
@@ -119,7 +116,8 @@ def _gaps(layer: VectorLayer | None) -> list[dict[str, Any]]:
 
 def _places(layer: VectorLayer, grid: Grid) -> list[dict[str, Any]]:
     """Areas with their outlines on the grid; an area beside it has none."""
-    cut = shapely.intersection(layer.geometry, _around(grid))
+    around = grid.box(-_BORDER, -_BORDER, grid.width + _BORDER, grid.height + _BORDER)
+    cut = shapely.intersection(layer.geometry, around)
     drawn = np.where(shapely.is_empty(cut), layer.geometry, cut)
     names, rings = layer.texts("name", _MEND, NO_NAME), rings_of(_simplified(cut, grid), grid)
     parts = zip(names, _counted(layer), _boxes(drawn, grid), rings, strict=True)
@@ -159,16 +157,7 @@ def _simplified(geometry: np.ndarray, grid: Grid) -> np.ndarray:
     return valid_polygons(shapely.simplify(geometry, grid.resolution))
 
 
-def _around(grid: Grid) -> shapely.Polygon:
-    left, top = grid.transform @ (-_BORDER, -_BORDER)
-    right, bottom = grid.transform @ (grid.width + _BORDER, grid.height + _BORDER)
-    return shapely.box(left, bottom, right, top)
-
-
 def _boxes(geometry: np.ndarray, grid: Grid) -> list[list[float]]:
     """Left, top, right, bottom in px."""
-    left, bottom, right, top = shapely.bounds(geometry).reshape(-1, 4).T
-    x0, y0 = ~grid.transform @ np.stack([left, top])
-    x1, y1 = ~grid.transform @ np.stack([right, bottom])
-    boxes: list[list[float]] = np.stack([x0, y0, x1, y1], axis=1).round(1).tolist()
+    boxes: list[list[float]] = shapely.bounds(grid.in_px(geometry)).reshape(-1, 4).round(1).tolist()
     return boxes

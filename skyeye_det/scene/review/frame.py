@@ -22,8 +22,8 @@ def chunk_names(geometry: np.ndarray, grid: Grid) -> list[str]:
     """``CX_CY`` of the square that holds the middle of each of geometries (N,); empty of an empty one."""
     names = [""] * len(geometry)
     found = np.isfinite(shapely.bounds(geometry).reshape(-1, 4)).all(axis=1)
-    x, y = ~grid.transform @ shapely.get_coordinates(middles(geometry[found])).T
-    squares = np.floor(np.stack([x, y], axis=1) / CHUNK).astype(np.int64)
+    points = shapely.get_coordinates(grid.in_px(middles(geometry[found])))
+    squares = np.floor(points / CHUNK).astype(np.int64)
     for number, (cx, cy) in zip(np.flatnonzero(found).tolist(), squares.tolist(), strict=True):
         names[number] = f"{cx}_{cy}"
     return names
@@ -31,12 +31,8 @@ def chunk_names(geometry: np.ndarray, grid: Grid) -> list[str]:
 
 def rings_in_px(geometry: shapely.Geometry, grid: Grid) -> list[list[float]]:
     """Rings of polygons as x, y, x, y, ..., to a tenth."""
-    found = []
-    for part in shapely.get_parts(geometry):
-        for ring in (part.exterior, *part.interiors):
-            x, y = ~grid.transform @ shapely.get_coordinates(ring).T
-            found.append(np.stack([x, y], axis=1).round(1).reshape(-1).tolist())
-    return found
+    rings = shapely.get_rings(shapely.get_parts(grid.in_px(geometry)))
+    return [shapely.get_coordinates(ring).round(1).reshape(-1).tolist() for ring in rings]
 
 
 def outline_of(rings: Sequence[Sequence[float]], grid: Grid) -> shapely.MultiPolygon:
