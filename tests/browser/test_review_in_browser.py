@@ -50,19 +50,13 @@ class Answers:
         if path == "/api/undo":
             kept = self.put(next(iter(self.reviews.values())) | {"verdict": "none", "damage": None})
         elif path == "/api/buildings":
-            drawn = {
-                "id": "drawn-1",
-                "layer": 0,
-                "verdict": "grade",
-                "geometry": body["rings"],
-                "cx_cy": "0_0",
-            }
-            kept = self.put({**drawn, **{key: body[key] for key in ("damage", "by", "note")}})
+            drawn = {"id": "drawn-1", "layer": 0, "verdict": "grade"}
+            kept = self.put({**drawn, **{key: body[key] for key in ("rings", "damage", "by", "note")}})
         else:
             old = self.reviews.get(body["id"])
             if (old["lock"] if old else None) != body["lock"]:
                 return 409, {"error": "Somebody was faster", "review": old}
-            kept = self.put({"damage": None, "geometry": None, "cx_cy": "0_0"} | body)
+            kept = self.put({"damage": None, "rings": None} | body)
         return 200, {"version": self.version, "review": kept}
 
     def put(self, review: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +148,7 @@ def test_a_conflict_shows_the_others_entry_and_the_next_try_replaces_it(
         "by": "<i>Bo</i>",
         "note": "cracks",
     }
-    answers.put(theirs | {"geometry": None, "cx_cy": "0_0"})
+    answers.put(theirs | {"rings": None})
     reviewer.page.keyboard.press("4")
     reviewer.until("document.getElementById('alert').textContent")
     for part in ("Somebody was faster.", "<i>Bo</i>", "2 · Minor", "cracks"):
@@ -169,7 +163,7 @@ def test_a_conflict_shows_the_others_entry_and_the_next_try_replaces_it(
 def test_anothers_entry_arrives_by_itself(reviewer: Look, answers: Answers) -> None:
     building = reviewer.text("#record-id")
     entry = {"id": building, "layer": 0, "verdict": "not_a_building", "damage": None, "by": "Bo", "note": ""}
-    answers.put(entry | {"geometry": None, "cx_cy": "0_0"})
+    answers.put(entry | {"rings": None})
     reviewer.until("document.getElementById('review-state').textContent.includes('Not a building by Bo')")
 
 
@@ -200,7 +194,7 @@ def test_the_sample_leads_from_one_to_the_next(reviewer: Look, answers: Answers)
     ids = reviewer.page.evaluate("[...skyeye.loadedChunks()].find((chunk) => chunk.n).ids")[3:6]
     answers.sample = {
         "size": 3,
-        "buildings": [{"id": each, "cx_cy": "0_0", "layer": 0, "answered": False} for each in ids],
+        "buildings": [{"id": each, "chunk": "0_0", "layer": 0, "answered": False} for each in ids],
     }
     reviewer.page.evaluate("skyeye.refreshCheck()")
     reviewer.page.click("#tab-check")

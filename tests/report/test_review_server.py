@@ -73,7 +73,7 @@ def test_a_review_is_saved_told_refused_to_a_second_and_taken_back(server: Serve
     assert server.call("POST", "/api/reviews", review("nothing"))[0] == 404
     body = {"rings": outline_in_px(100, 25), "damage": None, "note": "", "by": "Ann"}
     drawn = server.call("POST", "/api/buildings", body)[1]["review"]
-    assert drawn["geometry"][0][:2] in [[x, y] for x in (100, 112) for y in (25, 37)]
+    assert drawn["rings"][0][:2] in [[x, y] for x in (100, 112) for y in (25, 37)]
     assert drawn["id"] in column(folder, "building_id")
 
 

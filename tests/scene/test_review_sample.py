@@ -65,7 +65,7 @@ def test_the_frame_is_the_assessed_buildings_and_the_order_stays(file, folder) -
     assert draw_sample(file, 60, 2) == 60  # nobody has answered
     assert drawn(file) != ids
     assert draw_sample(file, 10_000, 0) == COUNT - UNSEEN
-    assert sample_to_check(file)["buildings"][0]["cx_cy"] in ("0_0", "1_0")
+    assert sample_to_check(file)["buildings"][0]["chunk"] in ("0_0", "1_0")
 
 
 def test_only_answers_to_the_sample_count_and_another_cannot_be_drawn_then(file, folder) -> None:

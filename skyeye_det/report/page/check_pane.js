@@ -33,7 +33,7 @@
     const { element, text, number } = skyeye;
     const { buildings } = sample;
     const answered = buildings.filter((each) => each.answered).length;
-    const places = buildings.map(({ id, cx_cy: key }) => [key, id]);
+    const places = buildings.map(({ id, chunk: key }) => [key, id]);
     const start = () => {
       const open = buildings.findIndex((each) => !each.answered);
       if (open < 0) return skyeye.announce(text("sample_done"));

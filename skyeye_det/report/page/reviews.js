@@ -37,7 +37,7 @@
     if (!isNew.length) return false;
     for (const each of isNew) {
       const { id, layer, by, note, lock, deleted: isDeleted } = each;
-      const rings = each.geometry && each.geometry.length ? each.geometry : null;
+      const rings = each.rings?.length ? each.rings : null;
       const review = each.verdict && each.verdict !== "none" ? { damage: damageOf(each), by, note } : null;
       byKey.set(`${layer}/${id}`, { id, layer, lock, isDeleted, rings, review, text: JSON.stringify(each) });
     }

@@ -192,7 +192,7 @@ class ReviewFile:
 
     def _record(self, name: str, fid: int, building: str) -> Record:
         found = rows.records(self._base, name, [fid], self.grid)
-        return found.get(fid) or rows.record(name, building, _NOTHING, "", None, gone=True)
+        return found.get(fid) or rows.record(name, building, _NOTHING, gone=True)
 
     def _told(self, name: str, fid: int, record: Record) -> Answer:
         """After the commit of a change of ours, which the next poll then need not look for."""
@@ -212,8 +212,6 @@ class ReviewFile:
         )
         told = rows.records(base, name, sorted(changed), self.grid)
         for fid in sorted(changed):
-            gone = rows.record(
-                name, before[fid]["id"] if fid in before else "", _NOTHING, "", None, gone=True
-            )
+            gone = rows.record(name, before[fid]["id"] if fid in before else "", _NOTHING, gone=True)
             self._version += 1
             self._known[name, fid] = self._version, told.get(fid, gone)

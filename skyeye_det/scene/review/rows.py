@@ -20,8 +20,8 @@ LAYERS = (BUILDINGS, BESIDE)
 
 Record = dict[str, Any]
 """What the page is told of a building: ``id``; ``layer``, number of ``LAYERS``; ``damage``, ``verdict``,
-``by``, ``note`` and ``lock`` of its ``Review``; ``geometry``: rings in px of a drawn building, else None;
-``cx_cy``: its chunk; ``deleted``: whether a drawn one is gone."""
+``by``, ``note`` and ``lock`` of its ``Review``; ``rings``: in px of a drawn building, else None; ``deleted``:
+whether a drawn one is gone."""
 
 _SOURCE = "review"
 """``outline_from`` of a building that a reviewer drew."""
@@ -144,15 +144,15 @@ def records(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) ->
     """What the page is told of rows, by their numbers; those that are not there are left out."""
     told = {}
     sql = f'SELECT building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?'
-    for fid, chunk in chunks(base, name, fids, grid).items():
-        building, source, blob, *values = base.execute(sql, (fid,)).fetchone()
-        rings = rings_in_px(geometry_of(blob), grid) if source == _SOURCE else None
-        told[fid] = record(name, str(building), Review.of_row(values), chunk, rings)
+    for fid in fids:
+        for building, source, blob, *values in base.execute(sql, (fid,)):
+            rings = rings_in_px(geometry_of(blob), grid) if source == _SOURCE else None
+            told[fid] = record(name, str(building), Review.of_row(values), rings)
     return told
 
 
 def record(
-    name: str, building: str, review: Review, chunk: str, rings: list[list[float]] | None, gone: bool = False
+    name: str, building: str, review: Review, rings: list[list[float]] | None = None, gone: bool = False
 ) -> Record:
     """What the page is told of one building."""
     return {
@@ -163,7 +163,6 @@ def record(
         "by": review.by,
         "note": review.note,
         "lock": review.lock,
-        "geometry": rings,
-        "cx_cy": chunk,
+        "rings": rings,
         "deleted": gone,
     }

@@ -100,7 +100,7 @@ def sample_to_check(review: ReviewFile) -> dict[str, Any] | None:
     """The sample in the order to check; None where none is drawn.
 
     Returns:
-        ``size``; ``buildings``: ``id``, ``layer``, ``cx_cy`` and ``answered`` of each.
+        ``size``; ``buildings``: ``id``, ``layer``, ``chunk`` and ``answered`` of each.
     """
     with review.reading() as base:
         rows = _rows(base)
@@ -109,7 +109,7 @@ def sample_to_check(review: ReviewFile) -> dict[str, Any] | None:
         answered = (_answers(base, rows) != OPEN).tolist()
         places = chunks(base, BUILDINGS, [row[1] for row in rows], review.grid)
     buildings = [
-        {"id": row[0], "layer": LAYERS.index(BUILDINGS), "cx_cy": places.get(row[1], ""), "answered": done}
+        {"id": row[0], "layer": LAYERS.index(BUILDINGS), "chunk": places.get(row[1], ""), "answered": done}
         for row, done in zip(rows, answered, strict=True)
     ]
     return {"size": len(buildings), "buildings": buildings}
