@@ -15,11 +15,12 @@ from skyeye_det.damage import SUBTYPE_BY_DAMAGE
 from skyeye_det.files import write_json
 from skyeye_det.prediction.visibility import ASSESSED, POST_UNSEEN
 from skyeye_det.report.page.folder import renew_page
-from skyeye_det.scene.geopackage import BUILDINGS, whole_geopackage, write_layer, write_records
+from skyeye_det.scene.geopackage import BUILDINGS, write_records
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.summary import area_columns, grid_cells, polygon_members
+from skyeye_det.scene.vector_file import whole_vector_file, write_layer
 
 
 def grid_of(width: int, height: int) -> Grid:
@@ -105,7 +106,7 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     cells, members = grid_cells(records)
     whole = boxes(np.array([[0, 0, grid.width, grid.height]]), grid)
-    with whole_geopackage(folder / GEOPACKAGE) as place:
+    with whole_vector_file(folder / GEOPACKAGE) as place:
         write_records(place, BUILDINGS, records, grid)
         if beside is not None:
             write_records(place, BESIDE, beside, grid)

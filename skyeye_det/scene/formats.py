@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
+from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.vector_file import whole_vector_file, write_layer
 
 FORMATS = ("fgb", "geojson", "parquet")
 """Endings. GeoJSON and GeoParquet are in longitude and latitude (RFC 7946, OGC:CRS84), others as the grid."""
@@ -26,38 +26,14 @@ _DEGREES = CRS.from_epsg(4326)
 
 def write_format(path: Path, records: Records, crs: CRS, name: str) -> None:
     """Writes records of a CRS in one of ``FORMATS``; InputError where that fails."""
-    geometry = records.geometry if name == "fgb" else _in_degrees(records.geometry, crs)
-    with whole_file(path) as partial:
-        try:
-            if name == "parquet":
-                _write_parquet(partial, geometry, records)
-            else:
-                _write_by_gdal(partial, geometry, records, crs if name == "fgb" else _DEGREES, name)
-        except (DataSourceError, DataLayerError, FeatureError, pa.ArrowException) as error:
-            raise InputError(
-                f"{path}: cannot be written ({' '.join(str(error).split())}); is there room on the disk?"
-            ) from error
-
-
-def _write_by_gdal(path: Path, geometry: np.ndarray, records: Records, crs: CRS, name: str) -> None:
-    place = path.with_name(f"{path.name}.{name}")  # drivers want their own suffix
-    place.unlink(missing_ok=True)
-    try:
-        pyogrio.raw.write(
-            place,
-            geometry=shapely.to_wkb(geometry),
-            field_data=list(records.columns.values()),
-            fields=np.array(list(records.columns), object),
-            field_mask=[records.missing.get(column) for column in records.columns],
-            layer="buildings",
-            driver=_DRIVERS[name],
-            geometry_type="MultiPolygon",
-            promote_to_multi=True,
-            crs=crs.to_wkt(),
-        )
-        place.replace(path)
-    finally:
-        place.unlink(missing_ok=True)
+    geometry = records.geometry
+    if name != "fgb":
+        geometry, crs = _in_degrees(geometry, crs), _DEGREES
+    if name == "parquet":
+        _write_parquet(path, geometry, records)
+        return
+    with whole_vector_file(path) as place:
+        write_layer(place, BUILDINGS, geometry, records.columns, crs, records.missing, driver=_DRIVERS[name])
 
 
 def _write_parquet(path: Path, geometry: np.ndarray, records: Records) -> None:
@@ -72,7 +48,13 @@ def _write_parquet(path: Path, geometry: np.ndarray, records: Records) -> None:
     described = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"]}
     geo = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": described}}
     table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
-    pq.write_table(table, path, compression="zstd")
+    try:
+        with whole_file(path) as partial:
+            pq.write_table(table, partial, compression="zstd")
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{path}: cannot be written ({' '.join(str(error).split())}); is there room on the disk?"
+        ) from error
 
 
 def _in_degrees(geometry: np.ndarray, crs: CRS) -> np.ndarray:

@@ -1,26 +1,20 @@
 """``damage.gpkg``: the records of a scene in the format that every GIS opens, with its style for QGIS."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
-
-import numpy as np
-import pyogrio
-import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
-from rasterio.crs import CRS
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError
-from skyeye_det.files import whole_file
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.state import NOT_A_BUILDING
+from skyeye_det.scene.vector_file import write_layer
 
 BUILDINGS = "buildings"
 
@@ -41,65 +35,6 @@ MEANING = {
 """Of the columns, in the file's metadata."""
 
 _REVIEWED = 'coalesce("review_damage", "damage")'
-
-
-@contextmanager
-def whole_geopackage(path: Path) -> Iterator[Path]:
-    """As ``files.whole_file``: a path to write a GeoPackage to, which appears when the block ends."""
-    with whole_file(path) as partial:
-        place = partial.with_name(f"{partial.name}.gpkg")  # the driver wants its own suffix
-        place.unlink(missing_ok=True)  # of a killed run, or a link
-        try:
-            yield place
-            place.replace(partial)
-        finally:
-            place.unlink(missing_ok=True)
-
-
-def write_layer(
-    path: Path,
-    layer: str,
-    geometry: np.ndarray,
-    columns: Mapping[str, np.ndarray],
-    crs: CRS,
-    missing: Mapping[str, np.ndarray] | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Adds a layer to a GeoPackage, or begins one.
-
-    Args:
-        path: of the file.
-        layer: its name.
-        geometry: (N,) shapely polygons or multipolygons.
-        columns: name -> values (N,).
-        crs: of their coordinates.
-        missing: name -> bool (N,), where a value is null.
-        metadata: of the layer.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    masks = [(missing or {}).get(name) for name in columns]
-    try:
-        pyogrio.raw.write(
-            path,
-            geometry=shapely.to_wkb(geometry),
-            field_data=list(columns.values()),
-            fields=np.array(list(columns), object),
-            field_mask=masks,
-            layer=layer,
-            driver="GPKG",
-            geometry_type="MultiPolygon",
-            promote_to_multi=True,
-            crs=crs.to_wkt(),
-            append=False,
-            layer_metadata=dict(metadata or {}),
-        )
-    except (DataSourceError, DataLayerError, FeatureError) as error:
-        raise InputError(
-            f"{path.parent}: the layer {layer} cannot be written ({' '.join(str(error).split())}); is there"
-            " room on the disk?"
-        ) from error
 
 
 def write_records(path: Path, layer: str, records: Records, grid: Grid) -> None:

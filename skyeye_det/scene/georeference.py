@@ -23,8 +23,8 @@ from skyeye_det.data.label_file import LabelFile, damage_of, read_label
 from skyeye_det.data.outlines import read_outlines
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.errors import InputError
-from skyeye_det.scene.geopackage import whole_geopackage, write_layer
 from skyeye_det.scene.geotiff import write_geotiff
+from skyeye_det.scene.vector_file import whole_vector_file, write_layer
 
 TRUTH = "truth.gpkg"
 WGS84 = "EPSG:4326"
@@ -132,5 +132,5 @@ def _write_truth(path: Path, buildings: list[dict[str, Any]]) -> None:
         "damage_label": np.array([SUBTYPE_BY_DAMAGE[grade] for grade in damage.tolist()], object),
     }
     missing = {"damage": damage == IGNORE_DAMAGE}
-    with whole_geopackage(path) as place:
+    with whole_vector_file(path) as place:
         write_layer(place, "truth", np.array(geometry, object), fields, CRS.from_string(WGS84), missing)

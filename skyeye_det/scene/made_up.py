@@ -40,8 +40,9 @@ from skyeye_det.sample.mosaic import (
     tiles_a_side,
 )
 from skyeye_det.sample.scene import draw_recipe
-from skyeye_det.scene.geopackage import BUILDINGS, whole_geopackage, write_layer
+from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geotiff import BLOCK, full_disk, write_geotiff
+from skyeye_det.scene.vector_file import whole_vector_file, write_layer
 
 PRE, POST, TRUTH = ("pre/nw.tif", "pre/ne.tif", "pre/sw.tif", "pre/se.tif"), "post.tif", "truth.gpkg"
 PRE_CRS, POST_CRS = "EPSG:32615", "EPSG:32616"
@@ -222,7 +223,7 @@ def _write_truth(path: Path, buildings: list[MosaicBuilding]) -> None:
     # A GeoPackage notes when it was written, and the same seed gives the same bytes.
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"})
     try:
-        with whole_geopackage(path) as place:
+        with whole_vector_file(path) as place:
             write_layer(place, BUILDINGS, outlines, columns, CRS.from_string(PRE_CRS), missing)
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})

@@ -18,14 +18,7 @@ from skyeye_det.files import whole_file
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, UNREADABLE, core_visibility
 from skyeye_det.scene.formats import FORMATS, write_format
-from skyeye_det.scene.geopackage import (
-    BUILDINGS,
-    damage_style,
-    whole_geopackage,
-    write_layer,
-    write_records,
-    write_styles,
-)
+from skyeye_det.scene.geopackage import BUILDINGS, damage_style, write_records, write_styles
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.rasters import Side
@@ -33,6 +26,7 @@ from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.state import REVIEWED
 from skyeye_det.scene.shift import AGREEING, SAMPLE, Shift
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
+from skyeye_det.scene.vector_file import whole_vector_file, write_layer
 
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
 PROBABILITY = "probability.tif"
@@ -103,7 +97,7 @@ def write_assessment(
     (output / RUN).unlink(missing_ok=True)  # it comes last: without it the folder is not finished
     for name in FORMATS:
         (output / f"damage.{name}").unlink(missing_ok=True)
-    with whole_geopackage(output / GEOPACKAGE) as place:
+    with whole_vector_file(output / GEOPACKAGE) as place:
         write_records(place, BUILDINGS, records, grid)
         if found.beside is not None:
             write_layer(

@@ -1,5 +1,7 @@
-"""A layer of polygons with columns, of any vector file that GDAL reads, in any projection."""
+"""Layers of polygons with columns, of any vector file that GDAL reads or writes, in any projection."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError, shown
-from skyeye_det.files import open_plain
+from skyeye_det.files import open_plain, whole_file
 
 _FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
 NO_NAME = "(no name)"
@@ -141,6 +143,65 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
         for name, each, kind in zip(meta["fields"].tolist(), values, meta["ogr_subtypes"], strict=True)
     }
     return VectorLayer(path, drawn[chosen], columns, _crs(path, meta["crs"]), int((~chosen).sum()))
+
+
+@contextmanager
+def whole_vector_file(path: Path) -> Iterator[Path]:
+    """As ``files.whole_file``: a path to write layers to, which appears when the block ends."""
+    with whole_file(path) as partial:
+        place = partial.with_name(partial.name + path.suffix)  # drivers want their own suffix
+        place.unlink(missing_ok=True)  # of a killed run, or a link
+        try:
+            yield place
+            place.replace(partial)
+        finally:
+            place.unlink(missing_ok=True)
+
+
+def write_layer(
+    path: Path,
+    layer: str,
+    geometry: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    crs: CRS,
+    missing: Mapping[str, np.ndarray] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    driver: str = "GPKG",
+) -> None:
+    """Adds a layer to a file, or begins one.
+
+    Args:
+        path: of ``whole_vector_file``.
+        layer: its name.
+        geometry: (N,) shapely polygons or multipolygons.
+        columns: name -> values (N,).
+        crs: of their coordinates.
+        missing: name -> bool (N,), where a value is null.
+        metadata: of the layer of a GeoPackage.
+        driver: GDAL's name of the format.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        pyogrio.raw.write(
+            path,
+            geometry=shapely.to_wkb(geometry),
+            field_data=list(columns.values()),
+            fields=np.array(list(columns), object),
+            field_mask=[(missing or {}).get(name) for name in columns],
+            layer=layer,
+            driver=driver,
+            geometry_type="MultiPolygon",
+            promote_to_multi=True,
+            crs=crs.to_wkt(),
+            layer_metadata=dict(metadata or {}),
+        )
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise InputError(
+            f"{path.parent}: the layer {layer} cannot be written ({' '.join(str(error).split())}); is there"
+            " room on the disk?"
+        ) from error
 
 
 def valid_polygons(geometry: np.ndarray) -> np.ndarray:
