@@ -103,11 +103,7 @@
 
   // One way round, so that buildings drawn in one path never cut holes into each other.
   function clockwise(ring) {
-    let twice = 0;
-    for (let k = 0, j = ring.length - 2; k < ring.length; j = k, k += 2) {
-      twice += ring[j] * ring[k + 1] - ring[k] * ring[j + 1];
-    }
-    if (twice >= 0) return ring;
+    if (skyeye.surfaceOf(ring) >= 0) return ring;
     const turned = [];
     for (let k = ring.length - 2; k >= 0; k -= 2) turned.push(ring[k], ring[k + 1]);
     return turned;

@@ -36,6 +36,15 @@
     return box;
   };
 
+  // px2 of a ring x, y, x, y, ...; below 0 where it runs the other way round.
+  skyeye.surfaceOf = function (ring) {
+    let twice = 0;
+    for (let k = 0, j = ring.length - 2; k < ring.length; j = k, k += 2) {
+      twice += ring[j] * ring[k + 1] - ring[k] * ring[j + 1];
+    }
+    return twice / 2;
+  };
+
   // Longitude and latitude of a px, bilinear in the lattice; null where the page has none.
   skyeye.lonlat = function (x, y) {
     const lattice = skyeye.scene.lonlat;

@@ -70,7 +70,7 @@
     const verdict =
       review.verdict === "grade"
         ? skyeye.gradeText(review.damage)
-        : skyeye.text(review.verdict === "none" ? "none" : review.verdict);
+        : skyeye.text(review.verdict);
     const theirs = skyeye.text("conflict_entry", {
       by: review.by || "–",
       grade: verdict,

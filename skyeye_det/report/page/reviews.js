@@ -76,7 +76,7 @@
       score: drawn.map(() => -1),
       status: drawn.map(drawnStatus),
       valid: drawn.map(() => 0),
-      area: drawn.map(({ rings }) => surfaceOf(rings)),
+      area: drawn.map(({ rings }) => Math.abs(skyeye.surfaceOf(rings[0])) * skyeye.scene.pixel_m ** 2),
       shift_m: drawn.map(() => null),
       rings: drawn.map(({ rings }) => rings),
       lon: middles.map(([lon]) => lon),
@@ -89,14 +89,5 @@
     const texts = skyeye.scene.status_texts;
     if (!texts.includes("drawn by a reviewer")) texts.push("drawn by a reviewer");
     return texts.indexOf("drawn by a reviewer");
-  }
-
-  // m2; holes of drawn buildings are none.
-  function surfaceOf([ring]) {
-    let twice = 0;
-    for (let k = 0, j = ring.length - 2; k < ring.length; j = k, k += 2) {
-      twice += ring[j] * ring[k + 1] - ring[k] * ring[j + 1];
-    }
-    return (Math.abs(twice) / 2) * skyeye.scene.pixel_m ** 2;
   }
 })((window.skyeye = window.skyeye || {}));

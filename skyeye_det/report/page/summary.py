@@ -46,7 +46,6 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         "height": grid.height,
         "pixel_m": grid.resolution,
         "crs": run.grid.crs,
-        "transform": run.grid.transform,
         "lonlat": _lattice(grid),
         "grades": [{"key": GRADES[grade], "color": COLORS[grade]} for grade in DamageClass],
         "not_assessed_color": COLOR_NOT_ASSESSED,
