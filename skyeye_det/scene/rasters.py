@@ -181,10 +181,8 @@ def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
         if (dtype := source.dtypes[0]) not in _DTYPES:
             raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {dtype}; convert it")
         chosen = _bands(path, source, bands)
-        has_alpha, files = (
-            ColorInterp.alpha in source.colorinterp,
-            tuple(dict.fromkeys((*source.files, *source_files(path)))),
-        )
+        has_alpha = ColorInterp.alpha in source.colorinterp
+        files = tuple(dict.fromkeys((*source.files, *source_files(path))))
         return Raster(
             path, found, source.transform, source.width, source.height, chosen, dtype, has_alpha, files
         )

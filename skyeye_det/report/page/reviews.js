@@ -3,6 +3,7 @@
   "use strict";
 
   const GRADED = "grade";
+  const DRAWN = "drawn by a reviewer"; // status
   const byKey = new Map(); // "layer/id" -> the server's review
   let stamp = 0;
 
@@ -87,7 +88,7 @@
 
   function drawnStatus() {
     const texts = skyeye.scene.status_texts;
-    if (!texts.includes("drawn by a reviewer")) texts.push("drawn by a reviewer");
-    return texts.indexOf("drawn by a reviewer");
+    if (!texts.includes(DRAWN)) texts.push(DRAWN);
+    return texts.indexOf(DRAWN);
   }
 })((window.skyeye = window.skyeye || {}));
