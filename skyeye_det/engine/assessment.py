@@ -91,7 +91,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
         except BusyFolderError:
             print(f"shard {number} of {shards} is done; another writes the results")
             return None
-    print(_told(scene.shift, scene.grid.resolution))
+    print(_shift_text(scene.shift, scene.grid.resolution))
     if unreadable:
         print(f"windows that cannot be read, and are not assessed: {len(unreadable)}; {RUN} says why")
     print(f"{shown:.0%} of the scene can be seen in both images")
@@ -179,7 +179,7 @@ def _records(
     )
 
 
-def _told(shift: Shift, resolution: float) -> str:
+def _shift_text(shift: Shift, resolution: float) -> str:
     """What the windows said of the images' places."""
     if not shift.windows:
         return f"shift: ({shift.dx:.1f}, {shift.dy:.1f}) px, not estimated"

@@ -6,7 +6,7 @@ OGC 12-128r18, extension *rtree*); a connection of ``connect`` has them.
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,9 +85,10 @@ def table_columns(base: sqlite3.Connection, table: str) -> list[str]:
     return [str(name) for (name,) in base.execute("SELECT name FROM pragma_table_info(?)", (table,))]
 
 
-def create_attributes(base: sqlite3.Connection, table: str, columns: Iterable[str]) -> None:
-    """Makes a table without geometry, which a GIS lists; ``columns`` are names with types."""
-    fields = ", ".join(["fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL", *columns])
+def create_attributes(base: sqlite3.Connection, table: str, columns: Mapping[str, str]) -> None:
+    """Makes a table without geometry, which a GIS lists; ``columns``: name -> type."""
+    named = (f"{name} {kind}" for name, kind in columns.items())
+    fields = ", ".join(["fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL", *named])
     base.execute(f'CREATE TABLE "{table}" ({fields})')
     base.execute(
         "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) VALUES (?, 'attributes', ?)",

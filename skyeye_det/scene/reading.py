@@ -103,7 +103,7 @@ class SideReader:
             if seen.all():
                 break
             if _meets(bounds, transform, shape):
-                with _told(raster, window):
+                with _faults_named(raster, window):
                     pixels, inside, found = self._warped(raster, transform, shape)
                 new = inside & ~seen
                 image[:, new], blank[:, new] = pixels[:, new], found[:, new]
@@ -175,7 +175,7 @@ def _sample(raster: Raster, part: Window) -> np.ndarray:
     """Values (3, n) of a part of a file, thinly; UnreadableError where it cannot be read."""
     step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
     shape = max(int(part.height / step), 1), max(int(part.width / step), 1)
-    with _told(raster), open_raster(raster.path) as source:
+    with _faults_named(raster), open_raster(raster.path) as source:
         window = rasterio.windows.Window(part.x, part.y, part.width, part.height)
         values = source.read(list(raster.bands), window=window, out_shape=(3, *shape)).astype(np.float32)
         valid = source.dataset_mask(window=window, out_shape=shape) > 0
@@ -183,7 +183,7 @@ def _sample(raster: Raster, part: Window) -> np.ndarray:
 
 
 @contextmanager
-def _told(raster: Raster, window: Window | None = None) -> Iterator[None]:
+def _faults_named(raster: Raster, window: Window | None = None) -> Iterator[None]:
     """Names file and window where pixels cannot be read, or the file cannot be opened any more."""
     try:
         with gdal_options(raster.path):

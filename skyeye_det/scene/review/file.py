@@ -134,7 +134,7 @@ class ReviewFile:
                     base, history.Change(action, by, name, building, fid, before, review, outline=outline)
                 )
                 record = self._record(name, fid, building)
-            return self._told(name, fid, record)
+            return self._noted(name, fid, record)
 
     def draw(self, rings: Sequence[Sequence[float]], review: Review) -> Answer:
         """Adds a building that the model missed.
@@ -155,7 +155,7 @@ class ReviewFile:
                 change = (history.DRAWN, review.by, BUILDINGS, building, fid, _NOTHING, review)
                 history.keep(base, history.Change(*change, outline=outline))
                 record = self._record(BUILDINGS, fid, building)
-            return self._told(BUILDINGS, fid, record)
+            return self._noted(BUILDINGS, fid, record)
 
     def undo(self, by: str) -> Answer:
         """Takes back the last change of a reviewer that is not taken back yet.
@@ -184,7 +184,7 @@ class ReviewFile:
                 change = (history.TAKEN_BACK, by, name, building, fid, last.after, last.before, number)
                 history.keep(base, history.Change(*change, outline=last.outline))
                 record = self._record(name, fid, building)
-            return self._told(name, fid, record)
+            return self._noted(name, fid, record)
 
     def _conflict(self, name: str, fid: int, building: str) -> ConflictError:
         told = "this building was changed since you saw it; look at it, and save again"
@@ -194,7 +194,7 @@ class ReviewFile:
         found = rows.records(self._base, name, [fid], self.grid)
         return found.get(fid) or rows.record(name, building, _NOTHING, gone=True)
 
-    def _told(self, name: str, fid: int, record: Record) -> Answer:
+    def _noted(self, name: str, fid: int, record: Record) -> Answer:
         """After the commit of a change of ours, which the next poll then need not look for."""
         self._version += 1
         self._known[name, fid] = self._version, record

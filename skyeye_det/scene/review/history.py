@@ -57,7 +57,7 @@ def prepare(base: sqlite3.Connection) -> None:
     """Makes the table where it is not there yet."""
     found = table_columns(base, TABLE)
     if not found:
-        create_attributes(base, TABLE, [f"{name} {kind}" for name, kind in _FIELDS.items()])
+        create_attributes(base, TABLE, _FIELDS)
     elif lacking := set(_FIELDS) - set(found):
         raise InputError(f"{TABLE}: expected a table of {', '.join(_FIELDS)}, found none of {lacking}")
 

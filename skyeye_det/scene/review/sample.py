@@ -83,7 +83,7 @@ def draw_sample(review: ReviewFile, size: int, seed: int) -> int:
         if table_columns(base, TABLE):
             base.execute(f"DELETE FROM {TABLE}")
         else:
-            create_attributes(base, TABLE, [f"{name} {kind}" for name, kind in _FIELDS.items()])
+            create_attributes(base, TABLE, _FIELDS)
         chosen = draw(stratum, size, seed)
         base.executemany(
             f"INSERT INTO {TABLE} ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})",
