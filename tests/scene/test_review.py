@@ -15,6 +15,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.scene.graded_buildings import predicted_buildings
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, require_unreviewed
 from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
+from skyeye_det.scene.review.sample import draw_sample, sample_to_check
 from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, NO_VERDICT, UNSURE, Review
 from skyeye_det.scene.vector_file import read_layer
 
@@ -233,8 +234,11 @@ def test_beside_qgis_that_reads_reviews_are_saved_and_a_copy_of_the_file_has_the
     assert column(folder / "copy", "reviewed")[:2] == [True, True]
 
 
-def test_a_building_whose_outline_was_deleted_can_be_reviewed(file, folder, ids) -> None:
+def test_a_building_whose_outline_was_deleted_can_be_reviewed_and_checked(file, folder, ids) -> None:
     edit(folder, "UPDATE buildings SET geom = NULL WHERE building_id = ?", ids[0])
+    draw_sample(file, len(ids), 0)
+    chunks = {each["id"]: each["chunk"] for each in sample_to_check(file)["buildings"]}
+    assert (chunks[ids[0]], chunks[ids[1]]) == ("", "0_0")
     assert say(file, ids[0], UNSURE)[1]["verdict"] == UNSURE
 
 
