@@ -42,6 +42,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--area-name", metavar="COLUMN", help="names of the areas (default: their numbers)")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=(), help="beside GeoPackage")
     parser.add_argument("--decisions", metavar="FILE", help="rule, in place of the model's for assessments")
+    adaptation = "of `skyeye adapt`, from another scene of the same event"
+    parser.add_argument("--adaptation", metavar="FILE", help=adaptation)
     parser.add_argument("--crs", default=AUTO, help="of the results, in metres (default: UTM)")
     parser.add_argument("--resolution", type=float, metavar="M", help="m a pixel (default: the finer side's)")
     parser.add_argument("--bands", metavar="R,G,B", help="numbers of the bands (default: as they are called)")

@@ -149,6 +149,15 @@ def read_rule(path: str | os.PathLike[str]) -> DecisionRule:
         raise InputError(f"decisions {path}: {error}; {_MEND}") from error
 
 
+def rule_of(record: Any, place: str, mend: str) -> DecisionRule:
+    """The ``rule`` in the record of a run; InputError, which names its place, where there is none."""
+    try:
+        values = dict(record["rule"])
+        return DecisionRule(**values | {"damage_weights": tuple(values["damage_weights"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{place}: expected the rule of its results, found none; {mend}") from error
+
+
 def _reason(error: Exception) -> str:
     """What is wrong with a text, in a few words, and in which line where that is known."""
     mark = getattr(error, "problem_mark", None)

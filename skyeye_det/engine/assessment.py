@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import shapely
+from msgspec import to_builtins
 
 from skyeye_det import __version__
+from skyeye_det.decision.adaptation import FEATURES
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.models import Models, ensemble, released_files
 from skyeye_det.engine.scene_prediction import (
@@ -22,11 +24,12 @@ from skyeye_det.engine.scene_prediction import (
     known_buildings,
     scene_buildings,
 )
-from skyeye_det.errors import BusyFolderError
+from skyeye_det.errors import BusyFolderError, InputError, shown
 from skyeye_det.files import json_bytes, sole_writer, write_json
 from skyeye_det.prediction.visibility import cores
 from skyeye_det.released import released_model
 from skyeye_det.report.page.folder import discard_page, require_page_place, write_page
+from skyeye_det.scene.adapted import adapted_records
 from skyeye_det.scene.footprints import beside, remarks
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import (
@@ -37,6 +40,7 @@ from skyeye_det.scene.outputs import (
     require_unreviewed,
     write_assessment,
 )
+from skyeye_det.scene.own_answers import ANSWERS, write_own_answers
 from skyeye_det.scene.pair import Scene, estimated_shift
 from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.records import Origin, Records, building_records, footprint_records, records_in
@@ -65,6 +69,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
     with sole_writer(alone), bounded_cache():
         require_unreviewed(options.output)
         require_page_place(options.output)
+        _require_same_model(options, request, models)
         scene = _scene(request, options.skip_unreadable)
         stores = keep_scene(models, scene, options, request.footprints, _engine(options.engine))
         if left := stores.missing():
@@ -77,13 +82,19 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
                 texts = _texts(options, stores, rule, name, request)
                 origin = Origin(scene.grid, scene.shift, texts, _unreadable_ground(stores, scene.grid))
                 records, others = _records(options, request, stores, rule, origin)
+                own, records = records, _adapted(request, records, rule)
+                others = None if others is None else _adapted(request, others, rule)
                 seconds = {"predict": predicted - start, "decide": time.monotonic() - predicted}
                 found = _assessment(request, scene.shift, records, others)
                 discard_page(options.output)
                 shown, worst = write_assessment(options.output, found, stores.found, options.formats)
+                write_own_answers(options.output / ANSWERS, own, _hashes(models))
                 unreadable = {window.name: reason for window, reason in stores.unreadable().items()}
                 told = {"rule": asdict(rule), "outlines": options.outlines, "seen_share": shown}
-                told |= {"unreadable": unreadable}
+                told |= {
+                    "unreadable": unreadable,
+                    "adaptation": to_builtins(request.adaptation and request.adaptation[1]),
+                }
                 run = _run(scene, texts | told, seconds)
                 page = write_page(options.output, scene.readers(), scene.grid, run)
                 write_json(options.output / RUN, run, pretty=True)  # last: without it nothing is finished
@@ -129,6 +140,30 @@ def _scene(request: Request, skip_unreadable: bool) -> Scene:
     return scene if request.shift else replace(scene, shift=estimated_shift(scene))
 
 
+def _require_same_model(options: AssessmentOptions, request: Request, models: Models) -> None:
+    if request.adaptation is None:
+        return
+    adaptation, card = request.adaptation
+    if card.model_sha256 != _hashes(models):
+        raise InputError(
+            f"--adaptation {options.adaptation}: expected one of the model that assesses, found one of"
+            f" {shown(card.model)}; give that --model, or leave --adaptation out"
+        )
+    if adaptation.kind == FEATURES and request.footprints is not None:
+        raise InputError(
+            f"--adaptation {options.adaptation}: expected one of priors alone with --footprints, whose"
+            " buildings have no features, found one of features; label footprints, or leave it out"
+        )
+
+
+def _hashes(models: Models) -> list[str | None]:
+    return list(models.origin().get("weights_sha256", []))
+
+
+def _adapted(request: Request, records: Records, rule: DecisionRule) -> Records:
+    return adapted_records(records, request.adaptation[0], rule) if request.adaptation else records
+
+
 def _engine(name: str) -> Engine:
     if name == LOCAL:
         return keep_windows
@@ -144,6 +179,7 @@ def _texts(
     known = request.footprints.digest if request.footprints else ""
     made_of = [stores.found.digest, stores.found.images[0].sha256, asdict(rule), options.outlines, known]
     made_of += [window.name for window in stores.unreadable()]
+    made_of += [asdict(request.adaptation[0])] if request.adaptation else []
     run_id = hashlib.sha256(json_bytes(made_of)).hexdigest()[:12]
     dates = {"pre_date": options.pre_date, "post_date": options.post_date}
     return dates | {"model": name, "run_id": run_id}

@@ -6,7 +6,7 @@ OGC 12-128r18, extension *rtree*); a connection of ``connect`` has them.
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,6 +125,11 @@ def geometry_of(blob: object) -> shapely.Geometry:
     start = 8 + 8 * _ENVELOPES[kind] if kind < len(_ENVELOPES) else len(blob)
     found = shapely.from_wkb(blob[start:], on_invalid="ignore")
     return shapely.GeometryCollection() if found is None else found
+
+
+def geometries_of(blobs: Sequence[object]) -> np.ndarray:
+    """As ``geometry_of``, (N,)."""
+    return np.array([geometry_of(blob) for blob in blobs], object)
 
 
 def _is_empty(blob: object) -> int | None:

@@ -116,7 +116,7 @@ def write_assessment(
         write_layer(place, "shift", *_shift_map(found.shift, grid), grid.crs, metadata=_SHIFT_MEANING)
         write_styles(place, {BUILDINGS: damage_style()} | ({BESIDE: damage_style()} if found.beside else {}))
     write_rasters(output / RASTER, output / PROBABILITY, records, grid)
-    _write_table(output / TABLE, summary, cells)
+    write_table(output / TABLE, summary, cells)
     for name in formats:
         write_format(output / f"damage.{name}", records, grid.crs, name)
     seen = float(areas["area_m2"].sum())
@@ -149,8 +149,8 @@ def require_unreviewed(output: Path) -> None:
         )
 
 
-def _write_table(path: Path, summary: Mapping[str, np.ndarray], cells: np.ndarray) -> None:
-    """A row a cell, with its south-west corner in the grid's CRS."""
+def write_table(path: Path, summary: Mapping[str, np.ndarray], cells: np.ndarray) -> None:
+    """Writes ``summary.csv``: a row a cell, with its south-west corner in the grid's CRS."""
     corners = shapely.bounds(cells).reshape(-1, 4)[:, :2]
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)

@@ -23,7 +23,8 @@ OUTLINES = ("right-angled", "simplified", "mask")
 OUTSIDE = "outside of the images"
 """``status`` of a footprint."""
 
-_PROBABILITIES = [f"p_{grade}" for grade in terms.GRADES]
+PROBABILITIES = tuple(f"p_{grade}" for grade in terms.GRADES)
+"""Names of columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +36,13 @@ class Records:
             for footprints, whose outlines stand.
         columns: name -> values (N,).
         missing: name -> bool (N,), where a column has no value.
+        features: (N, D) float16, what the grades were read from; None: nobody kept it.
     """
 
     geometry: np.ndarray
     columns: dict[str, np.ndarray]
     missing: dict[str, np.ndarray]
+    features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.geometry)
@@ -50,6 +53,7 @@ class Records:
             self.geometry[numbers],
             {name: values[numbers] for name, values in self.columns.items()},
             {name: values[numbers] for name, values in self.missing.items()},
+            None if self.features is None else self.features[numbers],
         )
 
     @property
@@ -61,7 +65,7 @@ class Records:
     def probabilities(self) -> np.ndarray:
         """(N, 4) float64 of the assessed buildings, others 0."""
         return np.stack(
-            [np.where(self.is_assessed, self.columns[name], 0.0) for name in _PROBABILITIES], axis=1
+            [np.where(self.is_assessed, self.columns[name], 0.0) for name in PROBABILITIES], axis=1
         )
 
 
@@ -133,7 +137,7 @@ def _records(
         "building_id": np.array(places, object) if ids is None else ids,
         "damage": damage.astype(np.int32),
         "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, NOT_ASSESSED),
-        **{name: probs[:, grade] for grade, name in enumerate(_PROBABILITIES)},
+        **{name: probs[:, grade] for grade, name in enumerate(PROBABILITIES)},
         "score": buildings.scores[kept].astype(np.float64),
         "outline_from": np.array(
             ["footprint" if buildings.sources[index] == "footprint" else "model" for index in kept.tolist()],
@@ -152,14 +156,15 @@ def _records(
         "review_by": np.full(count, "", object),
         "review_note": np.full(count, "", object),
     }
-    missing = dict.fromkeys(("damage", *_PROBABILITIES), ~assessed)
+    missing = dict.fromkeys(("damage", *PROBABILITIES), ~assessed)
     missing["unosat_class"] = ~assessed | (columns["unosat_class"] == 0)
     missing["shift_m"] = np.isnan(columns["shift_m"])
     missing["score"] = np.asarray(columns["outline_from"] == "footprint")
     missing |= dict.fromkeys(("review_damage", "review_by", "review_note"), np.ones(count, np.bool_))
     for name in ("pre_date", "post_date"):
         missing[name] = np.full(count, not origin.texts[name])
-    return Records(geometry, columns, missing)
+    features = None if buildings.features is None else buildings.features[kept]
+    return Records(geometry, columns, missing, features)
 
 
 def records_in(records: Records, aoi: shapely.Geometry | None) -> Records:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import shapely
 
+from skyeye_det.decision.adaptation import Adaptation
+from skyeye_det.decision.adaptation_file import Card, read_adaptation
 from skyeye_det.dependencies import require_dask
 from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
@@ -37,6 +39,7 @@ class AssessmentOptions:
         model: name of a released model, unless ``config_file`` and ``weights`` name one of your own.
         config_file, weights, tta, opts: views and changes of the model, see ``tools/infer.py``.
         decisions: rule in place of the model's for assessments.
+        adaptation: file of ``skyeye adapt`` from another scene of the same event.
         footprints, footprint_id: file of outlines that get a record each, and its column of ids.
         aoi: file of polygons outside of which nothing is assessed.
         areas, area_name: file of polygons to count buildings in, and its column of names.
@@ -65,6 +68,7 @@ class AssessmentOptions:
     tta: list[str] | tuple[str, ...] = ()
     opts: list[str] | tuple[str, ...] = ()
     decisions: str | None = None
+    adaptation: str | None = None
     footprints: str | None = None
     footprint_id: str | None = None
     aoi: str | None = None
@@ -120,6 +124,7 @@ class Request:
         footprints: on the grid; None: buildings are found.
         areas: in the grid's CRS; None: none.
         area_names: of these.
+        adaptation: to grade by, with its card; None: none.
     """
 
     pre: Side
@@ -130,12 +135,14 @@ class Request:
     footprints: SceneFootprints | None
     areas: VectorLayer | None
     area_names: list[str]
+    adaptation: tuple[Adaptation, Card] | None = None
 
 
 def open_request(options: AssessmentOptions) -> Request:
     """Opens and checks all that an assessment reads but for the model; InputError where it cannot be used."""
     _check_engine(options)
     shift = _given_shift(options.shift)
+    adaptation = read_adaptation(Path(options.adaptation)) if options.adaptation else None
     pre = open_side("pre", list(options.pre), options.pre_crs, options.bands)
     post = open_side("post", list(options.post), options.post_crs, options.bands)
     grid = common_grid(pre, post, options.crs, options.resolution)
@@ -145,7 +152,8 @@ def open_request(options: AssessmentOptions) -> Request:
     if options.areas:
         areas = filled_layer(options.areas, grid)
     aoi = open_aoi(options.aoi, grid) if options.aoi else None
-    return Request(pre, post, grid, shift, aoi, footprints, areas, _names(areas, options.area_name))
+    names = _names(areas, options.area_name)
+    return Request(pre, post, grid, shift, aoi, footprints, areas, names, adaptation)
 
 
 def _check_engine(options: AssessmentOptions) -> None:

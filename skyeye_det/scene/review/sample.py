@@ -149,6 +149,13 @@ def sample_estimate(review: ReviewFile) -> dict[str, Any]:
     }
 
 
+def answered_in_order(base: sqlite3.Connection) -> set[int]:
+    """Numbers of the rows of the sample before the first that is open: themselves a random sample."""
+    rows = _rows(base)
+    is_open = np.append(_answers(base, rows) == OPEN, True)
+    return {row[1] for row in rows[: int(is_open.argmax())]}
+
+
 def _rows(base: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """Id, row number, stratum, its size, probabilities and their sums, in the order to check."""
     if not table_columns(base, TABLE):
