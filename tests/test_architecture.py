@@ -63,6 +63,7 @@ KNOW_TORCH = (
     "modeling.*",
 )
 TORCH_FREE_COMMANDS = (
+    "adapt",
     "check_dataset",
     "check_submission",
     "compare",

@@ -141,11 +141,9 @@ def choose(labels: Labels, features: Floats | None = None) -> Choice:
         told = f"{sampled} labels of a random sample are too few to tell; {LEAST_LABELS} are the least"
         return Choice(Adaptation(), 0.0, 0.0, 0.0, float("nan"), told)
     fits = {kind: _Fit(labels, kind, features) for kind in KINDS}
-    if not fits[FEATURES].has_direction:
-        del fits[FEATURES]
     losses = {kind: fit.held_out_losses() for kind, fit in fits.items()}
     best = NONE
-    for kind in list(fits)[1:]:
+    for kind in KINDS[1:]:
         gain, error, _ = _gain(losses[best] - losses[kind], labels.groups)
         if gain > error:
             best = kind
@@ -233,10 +231,6 @@ class _Fit:
         self._free = np.ones(len(penalties), bool)
         if kind == NONE:  # the picked labels' own offsets stay, so that kinds differ by what is kept alone
             self._free[: 1 + _TASKS] = False
-
-    @property
-    def has_direction(self) -> bool:
-        return self._basis.shape[1] > 0
 
     def held_out_losses(self) -> Floats:
         """Log loss (L,) of each label by a regression without its group."""

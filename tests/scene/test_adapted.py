@@ -1,0 +1,182 @@
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from made_assessment import boxes, grid_of, records_of, write_folder
+
+from skyeye_det.commands import adapt
+from skyeye_det.decision.adaptation import PRIOR, Adaptation
+from skyeye_det.decision.adaptation_file import read_adaptation
+from skyeye_det.decision.rule import DecisionRule
+from skyeye_det.errors import InputError
+from skyeye_det.report.page.folder import renew_page
+from skyeye_det.scene.adapted import ADAPTATION, adapted_records
+from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER
+from skyeye_det.scene.own_answers import ANSWERS, read_own_answers, write_own_answers
+from skyeye_det.scene.records import PROBABILITIES, Records
+from skyeye_det.scene.review import ReviewFile
+from skyeye_det.scene.review_sample import draw_sample, sample_to_check
+from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, UNSURE, Review
+
+COUNT = 300
+RULE = DecisionRule(purpose="assessment", damage_weights=(1.0, 1.0, 1.0, 1.5))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return made(tmp_path / "scene", COUNT)
+
+
+def made(folder: Path, count: int) -> Path:
+    grid = grid_of(400, 20 * (count // 20 + 1))
+    left, top = 20 * (np.arange(count) % 20), 20 * (np.arange(count) // 20)
+    found = records_of(boxes(np.column_stack([left, top, left + 10, top + 10]), grid))
+    features = np.random.default_rng(1).normal(size=(count, 4)).astype(np.float16)
+    found = replace(found, features=features)
+    write_folder(folder, grid, found, rule=asdict(RULE))
+    write_own_answers(folder / ANSWERS, found, ["ab"])
+    renew_page(folder)
+    return folder
+
+
+def label(folder: Path, count: int, sample: bool = True) -> None:
+    """Says of ``count`` buildings that they are destroyed, and of some that nobody can tell."""
+    with closing(ReviewFile(folder)) as file:
+        if sample:
+            draw_sample(file, max(count, 20), 0)
+            drawn = sample_to_check(file)
+            ids = [each["id"] for each in drawn["buildings"]] if drawn else []
+        else:
+            ids = [f"b{k:06x}" for k in range(COUNT) if k % 10 != 9]
+        for number, each in enumerate(ids[:count]):
+            verdict = {1: UNSURE, 2: FALSE_BUILDING}.get(number, GRADE)
+            damage = 3 if verdict == GRADE else None
+            file.review(0, each, Review.of(verdict, damage, "Ann", ""), "Ann", None)
+
+
+def rows(folder: Path, layer: str = "buildings") -> dict[str, np.ndarray]:
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as base:
+        found = base.execute(f"SELECT * FROM {layer} ORDER BY fid")
+        names = [each[0] for each in found.description]
+        return dict(zip(names, map(np.array, zip(*found.fetchall(), strict=True)), strict=True))
+
+
+def probabilities(found: dict[str, np.ndarray], raw: str = "") -> np.ndarray:
+    return np.stack([found[f"{raw}{name}"].astype(float) for name in PROBABILITIES], axis=1)
+
+
+def test_all_buildings_are_graded_anew_and_reviews_and_raw_answers_stay(folder, capsys) -> None:
+    label(folder, 40)
+    before = rows(folder)
+    adapt.main([str(folder)])
+    told = capsys.readouterr().out
+    assert "38 labels, 38 of them of the random sample; adapted" in told
+    assert "90 % interval" in told
+    after = rows(folder)
+    for name in ("reviewed", "review_damage", "review_by", "review_note", "building_id", "geom", "status"):
+        assert after[name].tolist() == before[name].tolist()
+    seen = before["status"] == "assessed"
+    probs = probabilities(after)[seen]
+    assert probs.sum(axis=1) == pytest.approx(1)
+    assert probs[:, 3].mean() > probabilities(before)[seen, 3].mean() + 0.3
+    assert after["damage"][seen].tolist() == (probs * RULE.damage_weights).argmax(axis=1).tolist()
+    assert set(after["damage_label"][after["damage"] == 3]) == {"destroyed"}
+    assert probabilities(after, "raw_")[seen] == pytest.approx(probabilities(before)[seen], abs=1e-6)
+    for name in ("damage", *PROBABILITIES, *(f"raw_{each}" for each in PROBABILITIES)):
+        assert set(after[name][~seen]) == {None}
+    assert set(after["damage_label"][~seen]) == set(before["damage_label"][~seen])
+    assert rows(folder, "summary_grid")["destroyed_expected"].sum() == pytest.approx(probs[:, 3].sum())
+    with rasterio.open(folder / RASTER) as raster:
+        assert set(np.unique(raster.read(1))) - {0} == {*(1 + after["damage"][seen].astype(int)), 255}
+    assert (folder / PROBABILITY).is_file()
+    meta = (folder / "report" / "meta.js").read_text()
+    assert json.loads(meta[meta.index("{") : meta.rindex("}") + 1])["counts"][3]["expected"] == pytest.approx(
+        probs[:, 3].sum()
+    )
+
+
+def test_a_second_time_begins_at_the_models_own_answers(folder, capsys) -> None:
+    label(folder, 40)
+    adapt.main([str(folder), "--event", "a storm"])
+    first = rows(folder)
+    adaptation, card = read_adaptation(folder / ADAPTATION)
+    assert (card.event, card.labels, card.sampled, card.model_sha256) == ("a storm", 38, 38, ["ab"])
+    adapt.main([str(folder)])
+    assert probabilities(rows(folder)) == pytest.approx(probabilities(first), nan_ok=True)
+    own = read_own_answers(folder / ANSWERS)
+    seen = own.damage >= 0
+    assert adaptation.apply(own.probs, own.features)[seen] == pytest.approx(probabilities(first)[seen])
+    adapt.main([str(folder), "--undo"])
+    back = rows(folder)
+    assert back["damage"][seen].tolist() == own.damage[seen].tolist()
+    assert probabilities(back)[seen] == pytest.approx(own.probs[seen])
+    assert not (folder / ADAPTATION).exists()
+
+
+@pytest.mark.parametrize(("count", "sample"), [(0, False), (8, True), (40, False)])
+def test_few_or_picked_labels_change_nothing(folder, capsys, count: int, sample: bool) -> None:
+    label(folder, count, sample)
+    before = rows(folder)
+    adapt.main([str(folder)])
+    assert "nothing is changed" in capsys.readouterr().out
+    after = rows(folder)
+    assert after["damage"].tolist() == before["damage"].tolist()
+    assert probabilities(after) == pytest.approx(probabilities(before), nan_ok=True, abs=1e-6)
+
+
+def test_answers_out_of_the_samples_order_count_as_picked(folder, capsys) -> None:
+    label(folder, 40)
+    with closing(ReviewFile(folder)) as file:
+        drawn = sample_to_check(file)
+        assert drawn
+        first = drawn["buildings"][0]["id"]
+        file.review(0, first, Review(), "Ann", Review.of(GRADE, 3, "Ann", "").lock)
+    adapt.main([str(folder)])
+    assert "37 labels, 0 of them of the random sample; nothing is changed" in capsys.readouterr().out
+
+
+def test_an_empty_scene_stays_empty(tmp_path, capsys) -> None:
+    adapt.main([str(made(tmp_path / "scene", 0))])
+    assert "0 labels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damaged", ["missing", "text", "short", "nan", "other"])
+def test_answers_that_cannot_be_used_are_refused_and_nothing_is_written(folder, damaged: str) -> None:
+    path = folder / ANSWERS
+    own = dict(np.load(path))
+    if damaged == "missing":
+        path.unlink()
+    elif damaged == "text":
+        path.write_bytes(b"no archive")
+    else:
+        own["probs"] = own["probs"][:5] if damaged == "short" else own["probs"]
+        if damaged == "nan":
+            own["features"][0] = np.nan
+        if damaged == "other":
+            own["texts"] = np.frombuffer(own["texts"].tobytes().replace(b'"b0', b'"c0'), np.uint8)
+        with path.open("wb") as file:
+            np.savez(file, **own)
+    before = (folder / GEOPACKAGE).read_bytes()
+    with pytest.raises(InputError, match=r"expected the (model's own answers|buildings)"):
+        adapt.main([str(folder)])
+    if damaged != "other":
+        assert (folder / GEOPACKAGE).read_bytes() == before
+
+
+def test_records_are_adapted_before_they_are_written() -> None:
+    grid = grid_of(400, 400)
+    found: Records = records_of(boxes(np.array([[0, 0, 9, 9]] * 20), grid))
+    words = {"damage_gra": np.full(20, "Not Analysed", object), "unosat_class": np.zeros(20, np.int32)}
+    found = replace(found, columns=found.columns | words)
+    after = adapted_records(found, Adaptation(PRIOR, 1.0, (9.0, 9.0, 9.0)), RULE)
+    seen = found.is_assessed
+    assert set(after.columns["damage"][seen]) == {3}
+    assert set(after.columns["damage_gra"]) == {"Destroyed", "Not Analysed"}
+    assert after.missing["damage"].tolist() == (~seen).tolist()
+    assert after.missing["raw_p_minor"].tolist() == (~seen).tolist()
+    assert after.columns["raw_p_minor"][seen].tolist() == found.columns["p_minor"][seen].tolist()
