@@ -1,0 +1,252 @@
+#!/usr/bin/env python
+"""Compares ways to adapt a model to an event that it has not learnt from, by how many labels there are.
+
+    python tools/benchmark/adaptation.py --event michael PREDICTIONS XBD_ROOT --csv table.csv
+
+--event, which can be given again, names a folder of tools/infer.py and the root with its labels. are drawn from one half of an event's tiles and judged on the other, 20 times. Each line of the table is a
+number of labels, a way to draw them and a method: mean, 5th and 95th percentile over the draws.
+
+Draws: random; balanced, suggested: half of the labels at random, 10 at least, the others by their true
+grades, or uncertain, unlike those labelled and spread over the tiles: these count as picked. Methods: none;
+prior; features (held to the model); adapt (which of these `skyeye adapt` chooses); probe (the regression on
+features, without the model's answer); neighbours (five, and the model's answer as a sixth). All buildings
+that were found and have a true grade count; grades are those of the rule.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from skyeye_det.arguments import named_path, positive
+from skyeye_det.decision.adaptation import (
+    FEATURES,
+    LEAST_LABELS,
+    NONE,
+    PRIOR,
+    Adaptation,
+    Labels,
+    choose,
+    fit,
+)
+from skyeye_det.decision.calibration import Reliability
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, decide_image, recorded_rule
+from skyeye_det.decision.rule import DecisionRule, read_rule
+from skyeye_det.errors import InputError, run_command
+from skyeye_det.evaluation.buildings import damage_figures, match, overlaps_of_masks, rank
+from skyeye_det.evaluation.truth import TrueBuildings, tiles_from_labels
+from skyeye_det.files import whole_file
+from skyeye_det.prediction.masks import encode_crop
+from skyeye_det.prediction.store import PredictionStore
+
+COUNTS = (10, 30, 100, 300)
+DRAWS = ("random", "balanced", "suggested")
+GROUPS = 8
+NEIGHBOURS = 5
+FIGURES = ("log_loss", "ece", "totals_error", "macro_f1", "harmonic_f1")
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """N found buildings of an event, with their true grades.
+
+    Attributes:
+        name: of the event.
+        probs: (N, 4), calibrated.
+        features: (N, D).
+        grades: (N,), 0..3.
+        tiles: (N,), number of the tile of each.
+        rule: for grades.
+    """
+
+    name: str
+    probs: np.ndarray
+    features: np.ndarray
+    grades: np.ndarray
+    tiles: np.ndarray
+    rule: DecisionRule
+
+
+def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Event:
+    """Finds the true building of each predicted one."""
+    store = PredictionStore.read(folder / PREDICTIONS_FOLDER)
+    rule = read_rule(decisions) if decisions else recorded_rule(folder)
+    tiles = {tile.scene: tile for tile in tiles_from_labels(root)}
+    parts = []
+    for number, image in enumerate(store.images):
+        _, buildings = tiles[image.scene].read()
+        found, shape = decide_image(store, image, rule), (image.height, image.width)
+        true = TrueBuildings.of(buildings or (), shape)
+        masks = [encode_crop(*each, shape) for each in found.masks]
+        areas = np.array([each[1].sum() for each in found.masks], np.int64)
+        orders = (
+            rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage),
+            rank(-found.scores, areas, found.damage),
+        )
+        hits, by = match(overlaps_of_masks(true.run_lengths(), masks), *orders)
+        graded = true.damage[hits] >= 0
+        hits, by = hits[graded], by[graded]
+        if len(by):
+            if found.features is None:
+                raise InputError(f"{folder}: expected predictions with features, found none; predict again")
+            parts.append(
+                (
+                    found.damage_probs[by],
+                    found.features[by],
+                    true.damage[hits],
+                    np.full(len(by), number),
+                )
+            )
+    if len(parts) < 2:
+        raise InputError(f"{folder}: expected found buildings on two tiles or more, found {len(parts)}")
+    probs, features, grades, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Event(name, probs, features, grades, numbers, rule)
+
+
+def drawn(how: str, event: Event, there: np.ndarray, count: int, generator: np.random.Generator) -> Labels:
+    """Draws labels among the buildings ``there``."""
+    order = generator.permutation(there)
+    sampled = count if how == "random" else max(count // 2, LEAST_LABELS)
+    chosen = order[:sampled].tolist()
+    if how == "balanced":
+        chosen += _balanced(event, chosen, order[sampled:], count)
+    elif how == "suggested":
+        chosen += _suggested(event, chosen, order[sampled:], count)
+    groups = generator.permutation(int(event.tiles.max()) + 1)[event.tiles[chosen]] % GROUPS
+    is_sampled = np.arange(len(chosen)) < sampled
+    return Labels(event.probs[chosen], event.grades[chosen], groups, is_sampled, event.features[chosen])
+
+
+def _balanced(event: Event, chosen: list[int], others: np.ndarray, count: int) -> list[int]:
+    """Of the grade that has the fewest labels, as long as there are others of it."""
+    left = {grade: others[event.grades[others] == grade].tolist() for grade in range(4)}
+    sizes = np.bincount(event.grades[chosen], minlength=4)
+    found: list[int] = []
+    while len(chosen) + len(found) < count and any(left.values()):
+        grade = min((each for each in left if left[each]), key=lambda each: sizes[each])
+        found.append(left[grade].pop())
+        sizes[grade] += 1
+    return found
+
+
+def _suggested(event: Event, chosen: list[int], others: np.ndarray, count: int) -> list[int]:
+    """The most entropy times distance to the nearest label, twice of it in a tile without one."""
+    probs = np.maximum(event.probs[others], 1e-9)
+    entropy = -(probs * np.log(probs)).sum(axis=1)
+    features = event.features[others].astype(np.float32)
+    away, fresh = np.full(len(others), np.inf), np.full(len(others), 2.0)
+
+    def note(building: int) -> None:
+        distance = np.linalg.norm(features - event.features[building].astype(np.float32), axis=1)
+        np.minimum(away, distance, out=away)
+        fresh[event.tiles[others] == event.tiles[building]] = 1
+
+    for building in chosen:
+        note(building)
+    found: list[int] = []
+    while len(chosen) + len(found) < min(count, len(chosen) + len(others)):
+        building = int(others[(entropy * away * fresh).argmax()])
+        note(building)
+        found.append(building)
+    return found
+
+
+def methods(event: Event, labels: Labels) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Name -> probabilities (K, 4) of buildings' numbers (K,)."""
+
+    def by(adaptation: Adaptation) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda numbers: adaptation.apply(event.probs[numbers], event.features[numbers])
+
+    uniform = np.full_like(labels.probs, 0.25)
+    probe = fit(FEATURES, replace(labels, probs=uniform), event.features)
+
+    def probed(numbers: np.ndarray) -> np.ndarray:
+        return probe.apply(np.full((len(numbers), 4), 0.25), event.features[numbers])
+
+    def neighbours(numbers: np.ndarray) -> np.ndarray:
+        assert labels.features is not None
+        known, others = labels.features.astype(np.float32), event.features[numbers].astype(np.float32)
+        away = (others**2).sum(axis=1)[:, None] - 2 * others @ known.T + (known**2).sum(axis=1)
+        nearest = np.argsort(away, axis=1)[:, :NEIGHBOURS]
+        votes = np.eye(4)[labels.grades][nearest].sum(axis=1) + event.probs[numbers]
+        return votes / votes.sum(axis=1, keepdims=True)
+
+    return {
+        "none": by(Adaptation()),
+        "prior": by(fit(PRIOR, labels, event.features)),
+        "features": by(fit(FEATURES, labels, event.features)),
+        "adapt": by(choose(labels, event.features).adaptation),
+        "probe": probed,
+        "neighbours": neighbours,
+    }
+
+
+def judged(event: Event, numbers: np.ndarray, probs: np.ndarray) -> list[float]:
+    """``FIGURES``; the error of the totals is the sum of the grades' differences a building."""
+    grades = event.grades[numbers]
+    report = Reliability.of(probs, grades).report()
+    found = (probs * np.asarray(event.rule.damage_weights)).argmax(axis=1)
+    confusion = np.zeros((4, 4), np.int64)
+    np.add.at(confusion, (grades, found), 1)
+    damage = damage_figures(confusion)
+    totals = np.abs(probs.sum(axis=0) - np.bincount(grades, minlength=4)).sum() / len(grades)
+    return [report["nll"], report["ece"], float(totals), damage["macro_f1"], damage["harmonic_f1"]]
+
+
+def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
+    """Rows of the table."""
+    for how in DRAWS:
+        for count in COUNTS:
+            figures: dict[str, list[list[float]]] = {}
+            for seed in range(draws):
+                generator = np.random.default_rng(seed)
+                tiles = generator.permutation(np.unique(event.tiles))
+                is_first = np.isin(event.tiles, tiles[: len(tiles) // 2])
+                there, others = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+                if len(there) < count:
+                    continue
+                labels = drawn(how, event, there, count, generator)
+                for name, answer in methods(event, labels).items():
+                    figures.setdefault(name, []).append(judged(event, others, answer(others)))
+            for name, rows in figures.items():
+                values = np.array(rows)
+                changed = values - np.array(figures[NONE])
+                row: dict[str, object] = {"event": event.name, "drawn": how, "labels": count, "method": name}
+                row["draws"] = len(rows)
+                for each, column, change in zip(FIGURES, values.T, changed.T, strict=True):
+                    low, high = np.nanpercentile(column, [5, 95])
+                    row |= {each: f"{np.nanmean(column):.4f}", f"{each}_low": f"{low:.4f}"}
+                    row |= {f"{each}_high": f"{high:.4f}", f"{each}_change": f"{np.nanmean(change):.4f}"}
+                yield row
+
+
+def main() -> None:
+    """Reads the events, and writes and prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--event", nargs=3, action="append", required=True, metavar=("NAME", "PREDICTIONS", "XBD_ROOT"))
+    add("--decisions", metavar="FILE", help="rule (default: the one of each folder's results)")
+    add("--draws", type=positive, default=20, help="of labels (default: 20)")
+    add("--csv", type=named_path, required=True, metavar="FILE", help="where the table goes")
+    given = parser.parse_args()
+    with whole_file(given.csv) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = None
+        for name, folder, root in given.event:
+            event = read_event(name, Path(folder), Path(root), given.decisions)
+            print(f"{name}: {len(event.grades)} buildings, {np.bincount(event.grades, minlength=4).tolist()}")
+            for row in study(event, given.draws):
+                writer = writer or csv.DictWriter(file, list(row))
+                if not file.tell():
+                    writer.writeheader()
+                writer.writerow(row)
+                told = "  ".join(f"{figure} {row[figure]}" for figure in FIGURES)
+                print(f"{row['drawn']:10}{row['labels']:>4} {row['method']:11}{told}", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)
