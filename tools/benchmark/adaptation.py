@@ -3,8 +3,9 @@
 
     python tools/benchmark/adaptation.py --event michael PREDICTIONS XBD_ROOT --csv table.csv
 
---event, which can be given again, names a folder of tools/infer.py and the root with its labels. are drawn from one half of an event's tiles and judged on the other, 20 times. Each line of the table is a
-number of labels, a way to draw them and a method: mean, 5th and 95th percentile over the draws.
+--event, which can be given again, names a folder of tools/infer.py and the root with its labels. Labels are
+drawn from one half of an event's tiles and judged on the other, 20 times. Each line of the table is a number
+of labels, a way to draw them and a method: mean, 5th and 95th percentile over the draws.
 
 Draws: random; balanced, suggested: half of the labels at random, 10 at least, the others by their true
 grades, or uncertain, unlike those labelled and spread over the tiles: these count as picked. Methods: none;
