@@ -30,9 +30,9 @@ from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE
 from skyeye_det.scene.own_answers import ANSWERS, OwnAnswers, read_own_answers
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.records import PROBABILITIES, Records
-from skyeye_det.scene.review_rows import prepare, reviewed_states
-from skyeye_det.scene.review_sample import answered_in_order
-from skyeye_det.scene.review_state import GRADE
+from skyeye_det.scene.review.rows import prepare, reviewed_states
+from skyeye_det.scene.review.sample import answered_in_order
+from skyeye_det.scene.review.state import GRADE
 from skyeye_det.scene.run_record import Run
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, summary_table
 

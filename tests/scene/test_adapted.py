@@ -19,9 +19,9 @@ from skyeye_det.scene.adapted import ADAPTATION, adapted_records
 from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER
 from skyeye_det.scene.own_answers import ANSWERS, read_own_answers, write_own_answers
 from skyeye_det.scene.records import PROBABILITIES, Records
-from skyeye_det.scene.review import ReviewFile
-from skyeye_det.scene.review_sample import draw_sample, sample_to_check
-from skyeye_det.scene.review_state import FALSE_BUILDING, GRADE, UNSURE, Review
+from skyeye_det.scene.review.file import ReviewFile
+from skyeye_det.scene.review.sample import draw_sample, sample_to_check
+from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
 
 COUNT = 300
 RULE = DecisionRule(purpose="assessment", damage_weights=(1.0, 1.0, 1.0, 1.5))
