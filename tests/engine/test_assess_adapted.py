@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from assess_runs import layer, run
 from scenes import CORNER, write_polygons
 
@@ -55,9 +56,8 @@ def test_an_adaptation_that_does_not_fit_is_refused(pair, rule, weights, tmp_pat
     other = adaptation(tmp_path / "a.json", Adaptation(PRIOR, 1.0, (1.0, 1.0, 1.0)), ["other"])
     with pytest.raises(InputError, match="expected one of the model that assesses"):
         run(pair, tmp_path / "out", weights, rule, "--adaptation", other)
-    box = write_polygons(
-        tmp_path / "f.gpkg", (CORNER[0] + 50, CORNER[1] - 70, CORNER[0] + 70, CORNER[1] - 50)
-    )
+    place = shapely.box(CORNER[0] + 50, CORNER[1] - 70, CORNER[0] + 70, CORNER[1] - 50)
+    box = write_polygons(tmp_path / "f.gpkg", place)
     plain = tmp_path / "plain"
     run(pair, plain, weights, rule, "--footprints", box)
     own = read_own_answers(plain / ANSWERS)
