@@ -123,10 +123,13 @@ def test_degenerate_labels_give_finite_answers(kind: str) -> None:
     one_grade = replace(labels, grades=np.full(40, 3))
     sure = replace(labels, probs=np.eye(4)[labels.grades[::-1]])
     equal = replace(labels, features=np.ones((40, 8), np.float16))
+    reversed_order = replace(labels, grades=3 - labels.probs.argmax(axis=1))
     together = replace(labels, groups=np.zeros(40, np.int64))
-    for each in (one_grade, sure, equal, together):
+    for each in (one_grade, sure, equal, reversed_order, together):
         shown = features if each is not equal else np.ones_like(features)
-        found = fit(kind, each, shown).apply(labels.probs, features)
+        made = fit(kind, each, shown)
+        assert made.slope > 0
+        found = made.apply(labels.probs, features)
         assert np.isfinite(found).all()
         assert found.sum(axis=1) == pytest.approx(1)
         assert (found >= 0).all()

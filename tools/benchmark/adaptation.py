@@ -4,8 +4,9 @@
     python tools/benchmark/adaptation.py --event michael PREDICTIONS XBD_ROOT --csv table.csv
 
 --event, which can be given again, names a folder of tools/infer.py and the root with its labels. Labels are
-drawn from one half of an event's tiles and judged on the other, 20 times. Each line of the table is a number
-of labels, a way to draw them and a method: mean, 5th and 95th percentile over the draws.
+drawn from one half of an event's tiles and judged on the other, 20 times; and, as `skyeye review --sample`
+draws them, from all tiles, judged on all other buildings. Each line of the table is such a place of
+judgement, a way to draw, a number of labels and a method: mean, 5th and 95th percentile over the draws.
 
 Draws: random; balanced, suggested: half of the labels at random, 10 at least, the others by their true
 grades, or uncertain, unlike those labelled and spread over the tiles: these count as picked. Methods: none;
@@ -16,6 +17,7 @@ that were found and have a true grade count; grades are those of the rule.
 
 import argparse
 import csv
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +47,9 @@ from skyeye_det.prediction.store import PredictionStore
 
 COUNTS = (10, 30, 100, 300)
 DRAWS = ("random", "balanced", "suggested")
+TILES, BUILDINGS = JUDGED = ("tiles", "buildings")
+"""Judged on other tiles, or on other buildings of the same tiles too."""
+
 GROUPS = 8
 NEIGHBOURS = 5
 FIGURES = ("log_loss", "ece", "totals_error", "macro_f1", "harmonic_f1")
@@ -107,8 +112,10 @@ def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Ev
     return Event(name, probs, features, grades, numbers, rule)
 
 
-def drawn(how: str, event: Event, there: np.ndarray, count: int, generator: np.random.Generator) -> Labels:
-    """Draws labels among the buildings ``there``."""
+def drawn(
+    how: str, event: Event, there: np.ndarray, count: int, generator: np.random.Generator
+) -> tuple[Labels, list[int]]:
+    """Draws labels among the buildings ``there``; gives their numbers too."""
     order = generator.permutation(there)
     sampled = count if how == "random" else max(count // 2, LEAST_LABELS)
     chosen = order[:sampled].tolist()
@@ -118,7 +125,8 @@ def drawn(how: str, event: Event, there: np.ndarray, count: int, generator: np.r
         chosen += _suggested(event, chosen, order[sampled:], count)
     groups = generator.permutation(int(event.tiles.max()) + 1)[event.tiles[chosen]] % GROUPS
     is_sampled = np.arange(len(chosen)) < sampled
-    return Labels(event.probs[chosen], event.grades[chosen], groups, is_sampled, event.features[chosen])
+    labels = Labels(event.probs[chosen], event.grades[chosen], groups, is_sampled, event.features[chosen])
+    return labels, chosen
 
 
 def _balanced(event: Event, chosen: list[int], others: np.ndarray, count: int) -> list[int]:
@@ -199,29 +207,31 @@ def judged(event: Event, numbers: np.ndarray, probs: np.ndarray) -> list[float]:
 
 def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
     """Rows of the table."""
-    for how in DRAWS:
-        for count in COUNTS:
-            figures: dict[str, list[list[float]]] = {}
-            for seed in range(draws):
-                generator = np.random.default_rng(seed)
-                tiles = generator.permutation(np.unique(event.tiles))
-                is_first = np.isin(event.tiles, tiles[: len(tiles) // 2])
-                there, others = np.flatnonzero(is_first), np.flatnonzero(~is_first)
-                if len(there) < count:
-                    continue
-                labels = drawn(how, event, there, count, generator)
-                for name, answer in methods(event, labels).items():
-                    figures.setdefault(name, []).append(judged(event, others, answer(others)))
-            for name, rows in figures.items():
-                values = np.array(rows)
-                changed = values - np.array(figures[NONE])
-                row: dict[str, object] = {"event": event.name, "drawn": how, "labels": count, "method": name}
-                row["draws"] = len(rows)
-                for each, column, change in zip(FIGURES, values.T, changed.T, strict=True):
-                    low, high = np.nanpercentile(column, [5, 95])
-                    row |= {each: f"{np.nanmean(column):.4f}", f"{each}_low": f"{low:.4f}"}
-                    row |= {f"{each}_high": f"{high:.4f}", f"{each}_change": f"{np.nanmean(change):.4f}"}
-                yield row
+    for judged_on, how, count in itertools.product(JUDGED, DRAWS, COUNTS):
+        figures: dict[str, list[list[float]]] = {}
+        for seed in range(draws):
+            generator = np.random.default_rng(seed)
+            tiles = generator.permutation(np.unique(event.tiles))
+            some = tiles if judged_on == BUILDINGS else tiles[: len(tiles) // 2]
+            is_open = np.isin(event.tiles, some)
+            if is_open.sum() < count + LEAST_LABELS:
+                continue
+            labels, chosen = drawn(how, event, np.flatnonzero(is_open), count, generator)
+            others = np.flatnonzero(~is_open)
+            if judged_on == BUILDINGS:
+                others = np.setdiff1d(np.arange(len(event.grades)), chosen)
+            for name, answer in methods(event, labels).items():
+                figures.setdefault(name, []).append(judged(event, others, answer(others)))
+        for name, rows in figures.items():
+            values = np.array(rows)
+            changed = values - np.array(figures[NONE])
+            row: dict[str, object] = {"event": event.name, "judged_on": judged_on, "drawn": how}
+            row |= {"labels": count, "method": name, "draws": len(rows)}
+            for each, column, change in zip(FIGURES, values.T, changed.T, strict=True):
+                low, high = np.nanpercentile(column, [5, 95])
+                row |= {each: f"{np.nanmean(column):.4f}", f"{each}_low": f"{low:.4f}"}
+                row |= {f"{each}_high": f"{high:.4f}", f"{each}_change": f"{np.nanmean(change):.4f}"}
+            yield row
 
 
 def main() -> None:
@@ -246,7 +256,10 @@ def main() -> None:
                     writer.writeheader()
                 writer.writerow(row)
                 told = "  ".join(f"{figure} {row[figure]}" for figure in FIGURES)
-                print(f"{row['drawn']:10}{row['labels']:>4} {row['method']:11}{told}", flush=True)
+                print(
+                    f"{row['judged_on']:10}{row['drawn']:10}{row['labels']:>4} {row['method']:11}{told}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
