@@ -18,6 +18,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
+from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import (
     connect,
@@ -114,20 +115,20 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
         )
         write_adaptation(folder / ADAPTATION, adaptation, card)
     told = [_told(labels, choice), summary_table(records)]
-    if stale := [each.name for each in sorted(folder.glob("damage.*")) if each.suffix in _OTHER_FORMATS]:
+    others = [f"damage.{name}" for name in FORMATS]
+    if stale := [name for name in others if (folder / name).is_file()]:
         told.append(f"note: {', '.join(stale)} still show the grades of `skyeye assess`")
     return "\n".join(told)
 
 
-_UNDONE = Choice(Adaptation(), 0.0, 0.0, 0.0, float("nan"), "the model's own answers are back")
-_OTHER_FORMATS = (".geojson", ".fgb", ".parquet", ".kml", ".shp")
+_UNDONE = Choice(Adaptation(), 0.0, 0.0, 0.0, float("nan"), "so it was asked")
 
 
 def _told(labels: Labels, choice: Choice) -> str:
     kind = choice.adaptation.kind
     many = f"{len(labels)} labels, {int(labels.is_sampled.sum())} of them of the random sample"
     if kind == NONE:
-        return f"{many}; nothing is changed: {choice.reason}"
+        return f"{many}; the model's own grades stand: {choice.reason}"
     what = "another prior and temperature" if kind == KINDS[1] else "prior, temperature and features"
     share = [100 * value / choice.loss for value in (choice.gain, choice.low, choice.high)]
     return (

@@ -53,7 +53,7 @@ def write_own_answers(path: Path, records: Records, model_sha256: Sequence[str |
             ),
             probs=np.where(assessed[:, None], records.probabilities, np.nan).astype(np.float32),
             damage=np.where(assessed, records.columns["damage"], IGNORE_DAMAGE).astype(np.int8),
-            features=features.astype(np.float16),
+            features=np.nan_to_num(features.astype(np.float16)),
         )
 
 
