@@ -12,9 +12,11 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
 from skyeye_det.arguments import command_parser, named_path
+from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
 from skyeye_det.report.page.folder import renew_page, require_page_place
 from skyeye_det.scene.adapted import adapt_folder
+from skyeye_det.scene.outputs import RUN
 
 
 def main(arguments: list[str]) -> None:
@@ -24,6 +26,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--event", default="", help="name for the card of the adaptation (default: DIR's)")
     parser.add_argument("--undo", action="store_true", help="bring the model's own grades back instead")
     args = parser.parse_args(arguments)
+    if not (args.folder / RUN).is_file():
+        raise InputError(
+            f"{args.folder / RUN}: expected the record of an assessment, found no such file; give the folder of"
+            " a finished `skyeye assess`"
+        )
     with sole_writer(args.folder):
         require_page_place(args.folder)
         print(adapt_folder(args.folder, args.event, args.undo))

@@ -147,6 +147,12 @@ def test_an_empty_scene_stays_empty(tmp_path, capsys) -> None:
     assert "0 labels" in capsys.readouterr().out
 
 
+def test_a_folder_without_an_assessment_is_refused_and_not_made(tmp_path) -> None:
+    with pytest.raises(InputError, match="expected the record of an assessment"):
+        adapt.main([str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("damaged", ["missing", "text", "short", "nan", "other"])
 def test_answers_that_cannot_be_used_are_refused_and_nothing_is_written(folder, damaged: str) -> None:
     path = folder / ANSWERS
