@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     if not (args.folder / RUN).is_file():
         raise InputError(
-            f"{args.folder / RUN}: expected the record of an assessment, found no such file; give the folder of"
-            " a finished `skyeye assess`"
+            f"{args.folder / RUN}: expected the record of an assessment, found no such file; give the folder"
+            " of a finished `skyeye assess`"
         )
     with sole_writer(args.folder):
         require_page_place(args.folder)
