@@ -23,6 +23,15 @@ def package_modules() -> dict[str, Path]:
     return {module_name(path): path for path in sorted((ROOT / PACKAGE).rglob("*.py"))}
 
 
+@cache
+def known_modules() -> dict[str, Path]:
+    """Those of the package, and those that tests share."""
+    shared = (
+        path for path in (ROOT / "tests").rglob("*.py") if not path.stem.startswith(("test_", "conftest"))
+    )
+    return package_modules() | {path.stem: path for path in shared}
+
+
 def _is_type_checking(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
@@ -84,8 +93,8 @@ def loaded_packages(path: Path, *, inside_functions: bool = False) -> frozenset[
     while todo:
         name = todo.pop()
         seen.add(name)
-        if name in package_modules():
-            todo |= imports(package_modules()[name], inside_functions=False) - seen
+        if name in known_modules():
+            todo |= imports(known_modules()[name], inside_functions=False) - seen
     return frozenset(name.split(".")[0] for name in seen)
 
 

@@ -54,6 +54,17 @@ def test_the_address_opens_the_page_and_its_cookie_the_files(server: Server) -> 
     assert server.ask("GET", "/api/reviews?since=0", token=None, Cookie=shown)[0] == 403
 
 
+@pytest.mark.parametrize(
+    "program",
+    ["alert(1)", "skyeye.meta({});alert(1);//{}", "skyeye.meta(alert(1));", "skyeye.meta({}, `${1}`);"],
+)
+def test_a_program_in_a_stranger_s_folder_is_not_served(server: Server, folder: Path, program: str) -> None:
+    cookie = server.ask("GET", f"/?token={server.token}", token=None)[2]["set-cookie"].partition(";")[0]
+    for text, status in ((program, 404), ('skyeye.ids("zz",{"a);alert(1":"1_1"});\n', 200)):
+        (folder / "report" / "ids" / "zz.js").write_text(text)
+        assert server.ask("GET", "/ids/zz.js", token=None, Cookie=cookie)[0] == status
+
+
 def test_a_review_is_saved_told_refused_to_a_second_and_taken_back(server: Server, folder, ids) -> None:
     version = server.call("GET", "/api/reviews?since=0")[1]["version"]
     script = "<script>alert(1)</script> & \u202e \U0001f3da"

@@ -1,7 +1,10 @@
 """Data that the page reads by <script>, since a page from disk may not fetch."""
 
+import re
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from skyeye_det.files import json_bytes, write_bytes
 
@@ -21,6 +24,18 @@ def write_call(path: Path, function: str, *arguments: Any) -> None:
         InputError: the file cannot be written.
     """
     write_bytes(path, f"skyeye.{function}(".encode() + b",".join(map(safe_json, arguments)) + b");\n")
+
+
+_CALL = re.compile(rb"skyeye\.[a-z]+\((.*)\);\n?", re.DOTALL)
+
+
+def is_call(content: bytes) -> bool:
+    """Whether a file hands JSON to the page and does nothing else, as those of ``write_call``."""
+    found = _CALL.fullmatch(content)
+    try:
+        return found is not None and msgspec.json.decode(b"[%b]" % found[1]) is not None
+    except msgspec.DecodeError:
+        return False
 
 
 def safe_json(value: Any) -> bytes:

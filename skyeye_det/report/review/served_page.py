@@ -5,8 +5,10 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from skyeye_det.files import read_bytes
 from skyeye_det.report.page.document import SERVER_SCRIPT, index_html
 from skyeye_det.report.page.folder import PAGE
+from skyeye_det.report.page.script_files import is_call
 
 _SERVER_MARK = "<!--server-->"
 """In the page, where the server says that it is there."""
@@ -37,6 +39,8 @@ class ServedPage:
         if path == self._folder / PAGE:  # our own, whoever made the folder
             text = index_html().decode().replace(_SERVER_MARK, f"<script>{SERVER_SCRIPT}</script>", 1)
             return Response(text, media_type=_KINDS[".html"], headers=_NO_FRAME)
+        if path.suffix == ".js" and not is_call(read_bytes(path)):  # a stranger's folder may hold programs
+            return PlainTextResponse("no data of the page", 404)
         return FileResponse(path, media_type=_KINDS[path.suffix])
 
     def _file(self, name: str) -> Path | None:
