@@ -7,8 +7,9 @@ besides. With P(y > k) the model's, k = 0..2, an adapted one is
     logit Q(y > k) = slope * logit P(y > k) + offsets[k] + features @ direction - center
 
 (proportional odds, McCullagh 1980; the penalty towards the source is that of adaptive SVMs, Yang et al.
-2007). Which answer holds is chosen by cross-validation of the log loss over groups of labels that lie
-together; a freer one only where it is better by more than a standard error.
+2007). Which answer holds is chosen by cross-validation of the log loss over groups of labels; a freer one
+only where it is better by more than a standard error. For the scene that a sample was drawn from, groups are
+at random; for other scenes, of neighbours, since those lie elsewhere.
 
 Labels that people or a suggestion picked say nothing of how frequent grades are. They get offsets of their
 own, which are thrown away; the others are set by labels of a probability sample alone. Without such a sample
@@ -42,7 +43,7 @@ Chosen coarsely, on two events that were left out of training: hurricanes Michae
 """
 
 _FLATTEST = 0.1
-_STEPS, _ROUNDS, _SUBSET = 30, 3, 5000
+_STEPS, _SUBSET = 30, 5000
 
 _T95 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86)
 """95th percentile of Student's t for 1, 2, ... degrees of freedom; beyond, the last."""
@@ -98,7 +99,7 @@ class Labels:
     Attributes:
         probs: (L, 4), the model's.
         grades: (L,), true, 0..3.
-        groups: (L,), of labels that lie together, see ``groups_in_place``.
+        groups: (L,), that are left out together: see ``label_groups``.
         is_sampled: bool (L,), whether a label is of a probability sample.
         features: (L, D); None: not kept.
     """
@@ -164,19 +165,6 @@ def choose(labels: Labels, features: Floats | None = None) -> Choice:
 def fit(kind: str, labels: Labels, features: Floats | None = None) -> Adaptation:
     """An adaptation of a kind, whether it helps or not; arguments as of ``choose``."""
     return _Fit(labels, kind, features).adaptation()
-
-
-def groups_in_place(places: Floats) -> Ints:
-    """Groups of neighbours (N,), up to eight of equal size: halved along the longer side again and again."""
-    groups = np.zeros(len(places), np.int64)
-    for _ in range(_ROUNDS):
-        halves = groups * 2
-        for group in np.unique(groups):
-            there = np.flatnonzero(groups == group)
-            along = places[there, np.ptp(places[there], axis=0).argmax()]
-            halves[there[np.argsort(along, kind="stable")[len(there) // 2 :]]] += 1
-        groups = halves
-    return groups
 
 
 def exceeding_logits(probs: Floats) -> Floats:

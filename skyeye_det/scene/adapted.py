@@ -11,8 +11,16 @@ import shapely
 
 from skyeye_det import __version__
 from skyeye_det.damage import IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE, DamageClass
-from skyeye_det.decision.adaptation import KINDS, NONE, Adaptation, Choice, Labels, choose, groups_in_place
+from skyeye_det.decision.adaptation import (
+    KINDS,
+    NONE,
+    Adaptation,
+    Choice,
+    Labels,
+    choose,
+)
 from skyeye_det.decision.adaptation_file import Card, write_adaptation
+from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.decision.rule import DecisionRule, rule_of
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
@@ -90,15 +98,17 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
     with closing(connect(path)) as base, transaction(base, path):
         prepare(base)
         rows = _rows(base, path, answers)
-        labels = _labels(base, rows, answers)
-        choice = _UNDONE if undo else choose(labels, answers.features[answers.damage >= 0])
-        adaptation = choice.adaptation
-        records = _updated(base, rows, answers, adaptation, rule)
+        labels, places = _labels(base, rows, answers)
+        features = answers.features[answers.damage >= 0]
+        choice = _UNDONE if undo else choose(labels, features)
+        # Elsewhere, buildings are not those that the sample was drawn from: neighbours are left out together.
+        elsewhere = _UNDONE if undo else choose(replace(labels, groups=places), features)
+        records = _updated(base, rows, answers, choice.adaptation, rule)
         cells = _count_anew(base, records)
     write_rasters(folder / RASTER, folder / PROBABILITY, records, run.on_grid())
     if cells is not None:
         write_table(folder / TABLE, area_columns(records, cells[1]), cells[0])
-    if adaptation.kind == NONE:
+    if elsewhere.adaptation.kind == NONE:
         (folder / ADAPTATION).unlink(missing_ok=True)
     else:
         sampled = int(labels.is_sampled.sum())
@@ -106,15 +116,17 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
             event=event or folder.resolve().name.encode(errors="replace").decode(),
             labels=len(labels),
             sampled=sampled,
-            gain=choice.gain,
-            low=choice.low,
-            high=choice.high,
+            gain=elsewhere.gain,
+            low=elsewhere.low,
+            high=elsewhere.high,
             model=run.model,
             model_sha256=answers.model_sha256,
             skyeye_det=__version__,
         )
-        write_adaptation(folder / ADAPTATION, adaptation, card)
+        write_adaptation(folder / ADAPTATION, elsewhere.adaptation, card)
     told = [_told(labels, choice), summary_table(records)]
+    if choice.adaptation.kind != elsewhere.adaptation.kind == NONE:
+        told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
     others = [f"damage.{name}" for name in FORMATS]
     if stale := [name for name in others if (folder / name).is_file()]:
         told.append(f"note: {', '.join(stale)} still show the grades of `skyeye assess`")
@@ -160,8 +172,8 @@ def _rows(base: sqlite3.Connection, path: Path, answers: OwnAnswers) -> _Rows:
     return _Rows(fids, fids - 1, geometries_of([row[3] for row in known]))
 
 
-def _labels(base: sqlite3.Connection, rows: _Rows, answers: OwnAnswers) -> Labels:
-    """Of the buildings that have a grade of the model and one of a person."""
+def _labels(base: sqlite3.Connection, rows: _Rows, answers: OwnAnswers) -> tuple[Labels, np.ndarray]:
+    """Of the buildings that have a grade of the model and one of a person; and their groups in place."""
     sampled = answered_in_order(base)
     reviews = reviewed_states(base, BUILDINGS)
     chosen = [
@@ -170,15 +182,15 @@ def _labels(base: sqlite3.Connection, rows: _Rows, answers: OwnAnswers) -> Label
         if fid in reviews and reviews[fid].verdict == GRADE and answers.damage[number] >= 0
     ]
     fids, numbers = rows.fids[chosen], rows.numbers[chosen]
-    return Labels(
+    points = shapely.get_coordinates(shapely.centroid(rows.geometry[chosen])).reshape(-1, 2)
+    labels = Labels(
         probs=answers.probs[numbers],
         grades=np.array([int(reviews[fid].damage) for fid in fids.tolist()], np.int64),
-        groups=groups_in_place(shapely.get_coordinates(shapely.centroid(rows.geometry[chosen])))
-        if chosen
-        else np.zeros(0, np.int64),
+        groups=random_groups(len(chosen)),
         is_sampled=np.isin(fids, list(sampled)),
         features=answers.features[numbers],
     )
+    return labels, groups_in_place(points)
 
 
 def _graded(

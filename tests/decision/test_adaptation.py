@@ -14,9 +14,9 @@ from skyeye_det.decision.adaptation import (
     choose,
     exceeding_logits,
     fit,
-    groups_in_place,
 )
 from skyeye_det.decision.adaptation_file import Card, read_adaptation, write_adaptation
+from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.errors import InputError
 
 CARD = Card(
@@ -152,6 +152,7 @@ def test_groups_are_of_neighbours() -> None:
     assert np.bincount(groups).tolist() == [50] * 8
     assert max(np.ptp(places[groups == each, 0]) for each in range(8)) < 2
     assert groups_in_place(places[:3]).tolist() != [0, 0, 0]
+    assert np.bincount(random_groups(16)).tolist() == [2] * 8
 
 
 def test_a_file_of_an_adaptation_comes_back(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from skyeye_det.decision.adaptation import (
     fit,
 )
 from skyeye_det.decision.calibration import Reliability
+from skyeye_det.decision.label_groups import random_groups
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, decide_image, recorded_rule
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.errors import InputError, run_command
@@ -113,7 +114,7 @@ def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Ev
 
 
 def drawn(
-    how: str, event: Event, there: np.ndarray, count: int, generator: np.random.Generator
+    how: str, judged_on: str, event: Event, there: np.ndarray, count: int, generator: np.random.Generator
 ) -> tuple[Labels, list[int]]:
     """Draws labels among the buildings ``there``; gives their numbers too."""
     order = generator.permutation(there)
@@ -123,7 +124,9 @@ def drawn(
         chosen += _balanced(event, chosen, order[sampled:], count)
     elif how == "suggested":
         chosen += _suggested(event, chosen, order[sampled:], count)
-    groups = generator.permutation(int(event.tiles.max()) + 1)[event.tiles[chosen]] % GROUPS
+    groups = random_groups(len(chosen))
+    if judged_on == TILES:  # whole tiles are left out
+        groups = generator.permutation(int(event.tiles.max()) + 1)[event.tiles[chosen]] % GROUPS
     is_sampled = np.arange(len(chosen)) < sampled
     labels = Labels(event.probs[chosen], event.grades[chosen], groups, is_sampled, event.features[chosen])
     return labels, chosen
@@ -216,7 +219,7 @@ def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
             is_open = np.isin(event.tiles, some)
             if is_open.sum() < count + LEAST_LABELS:
                 continue
-            labels, chosen = drawn(how, event, np.flatnonzero(is_open), count, generator)
+            labels, chosen = drawn(how, judged_on, event, np.flatnonzero(is_open), count, generator)
             others = np.flatnonzero(~is_open)
             if judged_on == BUILDINGS:
                 others = np.setdiff1d(np.arange(len(event.grades)), chosen)
