@@ -6,8 +6,8 @@
 DIR is the folder of `skyeye assess`. What is fitted, another prior or more, is chosen on labels that it was
 not fitted to; where nothing does better, the model's own grades stand. Ten labels of the random sample are
 the least: labels that somebody picked do not tell how frequent grades are. Reviews stay; the model's own
-probabilities stay in the columns raw_p_*. DIR/adaptation.json serves other scenes of the same event by
-`skyeye assess --adaptation FILE`.
+probabilities stay in the columns raw_p_*. Where the labels tell that it helps in other places too,
+DIR/adaptation.json serves other scenes of the same event by `skyeye assess --adaptation FILE`.
 Exit codes: 0 done, 2 wrong input, 130 interrupted, 143 terminated.
 """
 
