@@ -80,6 +80,7 @@ def _serve(review: ReviewFile, page: Path, door: socket.socket) -> None:
         timeout_graceful_shutdown=_LAST_CALLS,
     )
     _Server(settings, f"open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)").run([door])
+    raise KeyboardInterrupt  # uvicorn's own is lost where a shell has told its background jobs to ignore it
 
 
 def _renew(folder: Path) -> None:
