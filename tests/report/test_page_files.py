@@ -190,6 +190,18 @@ def test_a_folder_that_is_no_page_is_left_alone(tmp_path: Path) -> None:
     assert mine.is_dir()
 
 
+def test_a_page_whose_parts_are_links_is_not_written_through_them(tmp_path: Path) -> None:
+    output, mine = tmp_path / "out", tmp_path / "mine"
+    renew_page(write_folder(output, GRID, records_of(scattered(1, GRID))))
+    mine.mkdir()
+    (mine / "mine.js").touch()
+    (output / "report" / "chunks").rename(tmp_path / "old")
+    (output / "report" / "chunks").symlink_to(mine)
+    with pytest.raises(InputError, match=r"report.chunks: expected a file or folder of a page, found a link"):
+        renew_page(output)
+    assert [path.name for path in mine.iterdir()] == ["mine.js"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -72,12 +72,17 @@ def renew_page(output: Path) -> None:
 
 
 def require_page_place(output: Path) -> None:
-    """Raises InputError where something else is in the place of the page, which a new one would replace."""
+    """Raises InputError where something else is in the place of the page, or links lead out of it."""
     place = output / REPORT
     if place.is_symlink() or (place.exists() and not (place / _META).is_file()):
         raise InputError(
             f"{place}: expected the page of an earlier run, or nothing, found something else; move it away,"
             " or choose another --output"
+        )
+    # Its files would be written, and old chunks removed, where the link leads.
+    if links := sorted(path.name for path in place.glob("*") if path.is_symlink()):
+        raise InputError(
+            f"{place / links[0]}: expected a file or folder of a page, found a link; move {place} away"
         )
 
 
