@@ -6,11 +6,11 @@ import msgspec
 import shapely
 from affine import Affine
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
 from skyeye_det.errors import InputError
 from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.vector_file import crs_of_file
 
 _LARGEST = 1 << 18
 """px of a side: 100 km."""
@@ -82,4 +82,4 @@ class Run(msgspec.Struct):
     def on_grid(self) -> Grid:
         """The scene's grid."""
         grid = self.grid
-        return Grid(CRS.from_user_input(grid.crs), Affine(*grid.transform), grid.width, grid.height)
+        return Grid(crs_of_file(grid.crs), Affine(*grid.transform), grid.width, grid.height)

@@ -1,7 +1,9 @@
 """Layers of polygons with columns, of any vector file that GDAL reads or writes, in any projection."""
 
+import re
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ NO_NAME = "(no name)"
 _LISTED = 12
 _START = 1024  # bytes
 _VIRTUAL = b"<OGRVRTDataSource"
+_SQLITE = b"SQLite format 3"
+_CRS_TEXT = re.compile(r"\w+:\w+$|\w+\s*\[")
+_NUMERIC = re.compile(r"INT|REAL|DOUBLE|FLOAT|BOOL", re.IGNORECASE)
 _AREAL = (
     shapely.GeometryType.POLYGON,
     shapely.GeometryType.MULTIPOLYGON,
@@ -122,6 +127,10 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
             raise InputError(f"{path}: expected polygons, found no layer with a geometry")
         layer = preferred if preferred in layers else layers[0]
         meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, force_2d=True)
+        numbers = [
+            name for name, each in zip(meta["fields"].tolist(), values, strict=True) if each.dtype != object
+        ]
+        _require_numbers(path, str(layer), numbers)
     except _FAULTS as error:
         raise InputError(
             f"{path}: expected a vector file, such as a GeoPackage, GeoJSON or shapefile, found none that can"
@@ -242,6 +251,33 @@ def bounds_text(bounds: np.ndarray) -> str:
     return f"({', '.join(f'{value:.{digits}f}' for value in bounds.tolist())})"
 
 
+def crs_of_file(text: str) -> CRS:
+    """A CRS that a file names; CRSError where it is none. GDAL would also read files, and ask addresses."""
+    if not _CRS_TEXT.match(text):
+        raise CRSError("expected a code such as EPSG:32615, or WKT")
+    return CRS.from_user_input(text)
+
+
+def _require_numbers(path: Path, layer: str, names: list[str]) -> None:
+    """Raises InputError where SQLite keeps texts in a column of numbers, which GDAL reads as 0: no damage."""
+    if not path.is_file() or not _start(path).startswith(_SQLITE):
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+            kinds = base.execute("SELECT name, type FROM pragma_table_info(?)", (layer,)).fetchall()
+            for name in [name for name, kind in kinds if name in names and _NUMERIC.search(kind)]:
+                column, table = (each.replace('"', '""') for each in (name, layer))
+                kind = f'typeof("{column}")'
+                sql = f'SELECT rowid, "{column}" FROM "{table}" WHERE {kind} IN (?, ?)'
+                if found := base.execute(f"{sql} LIMIT 1", ("text", "blob")).fetchone():
+                    raise InputError(
+                        f"{path}: {layer}: column {shown(name)}: expected numbers or null, found"
+                        f" {shown(repr(found[1]))} in row {found[0]}; correct it in a GIS"
+                    )
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: expected a sound file, found another ({error})") from error
+
+
 def _start(path: Path) -> bytes:
     with open_plain(path) as file:
         return file.read(_START)
@@ -250,7 +286,7 @@ def _start(path: Path) -> bytes:
 def _crs(path: Path, text: str | None) -> CRS:
     try:
         if text:
-            return CRS.from_user_input(text)
+            return crs_of_file(text)
     except CRSError as error:
         raise InputError(f"{path}: expected a CRS that is known, found {shown(text)}") from error
     raise InputError(

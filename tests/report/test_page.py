@@ -13,6 +13,7 @@ import pytest
 import shapely
 from made_assessment import boxes, grid_of, records_of, scattered, write_folder
 
+from skyeye_det.errors import InputError
 from skyeye_det.report.page.buildings import CHUNK, UNCERTAIN, id_file
 from skyeye_det.report.page.folder import renew_page
 
@@ -196,3 +197,14 @@ def test_footprints_off_the_grid_count_and_are_not_drawn(tmp_path: Path) -> None
     assert told["buildings"] == 4
     assert {name: told["chunks"].get(name) for name in ("-1_0", "0_0")} == {"-1_0": 1, "0_0": 1}
     assert sum(told["chunks"].values()) == 3
+
+
+@pytest.mark.parametrize("column", ["damage", "review_damage", "p_no_damage"])
+def test_a_text_in_the_place_of_a_number_is_refused_and_not_shown_as_no_damage(tmp_path, column) -> None:
+    folder = write_folder(tmp_path, GRID, records_of(scattered(3, GRID)))
+    with closing(sqlite3.connect(folder / "damage.gpkg")) as base, base:
+        for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            base.execute(f'DROP TRIGGER "{name}"')  # they call functions that sqlite3 lacks
+        base.execute(f"UPDATE buildings SET {column} = 'destroyed' WHERE fid = 2")
+    with pytest.raises(InputError, match=f"column .?{column}.*expected numbers or null.*destroyed.*row 2"):
+        renew_page(folder)

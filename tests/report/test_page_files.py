@@ -210,6 +210,7 @@ def test_a_page_whose_parts_are_links_is_not_written_through_them(tmp_path: Path
         {"shift": {}},
         {"inputs": []},
         {"grid": {"crs": "moon"}},
+        {"grid": {"crs": str(Path(__file__))}},
         {"grid": {"width": 0}},
         {"grid": {"height": 10**9}},
         {"grid": {"transform": [0.5, 0, 1e300, 0, -0.5, 0]}},
