@@ -1,9 +1,8 @@
 """Layers of polygons with columns, of any vector file that GDAL reads or writes, in any projection."""
 
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import open_plain, whole_file
+from skyeye_det.scene.number_columns import require_numbers
 
 _FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
 NO_NAME = "(no name)"
@@ -27,9 +27,7 @@ NO_NAME = "(no name)"
 _LISTED = 12
 _START = 1024  # bytes
 _VIRTUAL = b"<OGRVRTDataSource"
-_SQLITE = b"SQLite format 3"
 _CRS_TEXT = re.compile(r"\w+:\w+$|\w+\s*\[")
-_NUMERIC = re.compile(r"INT|REAL|DOUBLE|FLOAT|BOOL", re.IGNORECASE)
 _AREAL = (
     shapely.GeometryType.POLYGON,
     shapely.GeometryType.MULTIPOLYGON,
@@ -130,7 +128,7 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
         numbers = [
             name for name, each in zip(meta["fields"].tolist(), values, strict=True) if each.dtype != object
         ]
-        _require_numbers(path, str(layer), numbers)
+        require_numbers(path, str(layer), numbers)
     except _FAULTS as error:
         raise InputError(
             f"{path}: expected a vector file, such as a GeoPackage, GeoJSON or shapefile, found none that can"
@@ -256,26 +254,6 @@ def crs_of_file(text: str) -> CRS:
     if not _CRS_TEXT.match(text):
         raise CRSError("expected a code such as EPSG:32615, or WKT")
     return CRS.from_user_input(text)
-
-
-def _require_numbers(path: Path, layer: str, names: list[str]) -> None:
-    """Raises InputError where SQLite keeps texts in a column of numbers, which GDAL reads as 0: no damage."""
-    if not path.is_file() or not _start(path).startswith(_SQLITE):
-        return
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
-            kinds = base.execute("SELECT name, type FROM pragma_table_info(?)", (layer,)).fetchall()
-            for name in [name for name, kind in kinds if name in names and _NUMERIC.search(kind)]:
-                column, table = (each.replace('"', '""') for each in (name, layer))
-                kind = f'typeof("{column}")'
-                sql = f'SELECT rowid, "{column}" FROM "{table}" WHERE {kind} IN (?, ?)'
-                if found := base.execute(f"{sql} LIMIT 1", ("text", "blob")).fetchone():
-                    raise InputError(
-                        f"{path}: {layer}: column {shown(name)}: expected numbers or null, found"
-                        f" {shown(repr(found[1]))} in row {found[0]}; correct it in a GIS"
-                    )
-    except sqlite3.Error as error:
-        raise InputError(f"{path}: expected a sound file, found another ({error})") from error
 
 
 def _start(path: Path) -> bytes:
