@@ -1,8 +1,12 @@
 """The page and the calls of ``skyeye review``."""
 
 import json
+import os
 import signal
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -154,6 +158,16 @@ def test_it_ends_at_an_interrupt(tmp_path: Path) -> None:
         assert server.running.wait(20) == 130
         assert server.running.stderr
         assert server.running.stderr.read().splitlines()[-1] == "interrupted"
+
+
+def test_a_page_that_is_newer_than_its_buildings_and_shows_others_is_written_anew(tmp_path: Path) -> None:
+    ids = write_assessment(tmp_path, 3, page=True)
+    with closing(sqlite3.connect(tmp_path / "damage.gpkg")) as base, base:
+        base.execute("DELETE FROM buildings WHERE building_id = ?", (ids[0],))
+    later = time.time() + 60
+    os.utime(tmp_path / "report" / "index.html", (later, later))
+    with served(tmp_path):
+        assert ids[0] not in (tmp_path / "report" / "chunks" / "0_0.js").read_text()
 
 
 def test_the_page_on_disk_has_what_was_reviewed_when_the_server_ends(tmp_path: Path) -> None:

@@ -24,8 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "secret.html").write_text(SECRET)
     (root / "out" / "secret.js").write_text(SECRET)
     page = root / "out" / "report"
-    (page / "link.html").symlink_to(root / "secret.html")
-    (page / "links").symlink_to(root)
     (page / "tiles").mkdir()
     (page / "notes.txt").write_text(SECRET)
     (page / "folder.js").mkdir()
@@ -34,8 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    with served(folder) as found:
+    with served(folder) as found:  # links that were there before, it refuses
+        (folder / "report" / "link.html").symlink_to(folder.parent / "secret.html")
+        (folder / "report" / "links").symlink_to(folder.parent)
         yield found
+        for name in ("link.html", "links"):
+            (folder / "report" / name).unlink()
 
 
 def hostile(generator: random.Random, server: Server, building: str) -> tuple[str, str, bytes | None, dict]:

@@ -97,6 +97,13 @@ def test_unknown_buildings_are_named(file, ids) -> None:
             say(file, building, UNSURE, layer=layer)
 
 
+def test_one_of_two_parts_that_share_an_id_is_not_reviewed_for_the_other(file, folder, ids) -> None:
+    edit(folder, "UPDATE buildings SET building_id = ? WHERE building_id = ?", ids[0], ids[1])
+    with pytest.raises(InputError, match="expected an id of its own for every building, found 2 with"):
+        say(file, ids[0], GRADE, 3)
+    assert not any(column(folder, "reviewed"))
+
+
 def test_changes_are_told_once_whoever_made_them(file, folder, ids) -> None:
     assert file.changes(0) == (0, [])
     version, record = say(file, ids[5], GRADE, 2)

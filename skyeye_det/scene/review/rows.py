@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.decision.buildings import NOT_ASSESSED
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
 from skyeye_det.scene.grid import Grid
@@ -50,9 +50,14 @@ def prepare(base: sqlite3.Connection) -> list[str]:
 
 
 def find(base: sqlite3.Connection, name: str, building: str) -> int | None:
-    """The row of a building, by its id."""
-    sql = f'SELECT min(fid) FROM "{name}" WHERE building_id = ?'
-    (fid,) = base.execute(sql, (building,)).fetchone()
+    """The row of a building, by its id; InputError where several have it, as after a split in QGIS."""
+    sql = f'SELECT min(fid), count(*) FROM "{name}" WHERE building_id = ?'
+    fid, count = base.execute(sql, (building,)).fetchone()
+    if count > 1:
+        raise InputError(
+            f"{name}: expected an id of its own for every building, found {count} with {shown(building)};"
+            " give the parts other values of building_id in QGIS"
+        )
     return None if fid is None else int(fid)
 
 
@@ -147,7 +152,7 @@ def records(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) ->
     for fid in fids:
         for building, source, blob, *values in base.execute(sql, (fid,)):
             rings = rings_in_px(geometry_of(blob), grid) if source == _SOURCE else None
-            told[fid] = record(name, str(building), Review.of_row(values), rings)
+            told[fid] = record(name, str(building or ""), Review.of_row(values), rings)
     return told
 
 
