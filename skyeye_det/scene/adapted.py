@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from skyeye_det import __version__
-from skyeye_det.damage import IGNORE_DAMAGE, SUBTYPE_BY_DAMAGE, DamageClass
+from skyeye_det.damage import IGNORE_DAMAGE
 from skyeye_det.decision.adaptation import (
     KINDS,
     NONE,
@@ -25,7 +25,6 @@ from skyeye_det.decision.rule import DecisionRule, rule_of
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
 from skyeye_det.prediction.visibility import ASSESSED
-from skyeye_det.scene import terms
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import (
@@ -38,7 +37,7 @@ from skyeye_det.scene.geopackage_editing import (
 from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE, write_table
 from skyeye_det.scene.own_answers import ANSWERS, OwnAnswers, read_own_answers
 from skyeye_det.scene.rasterize import write_rasters
-from skyeye_det.scene.records import PROBABILITIES, Records
+from skyeye_det.scene.records import PROBABILITIES, Records, grade_columns
 from skyeye_det.scene.review.rows import prepare, reviewed_states
 from skyeye_det.scene.review.sample import answered_in_order
 from skyeye_det.scene.review.state import GRADE
@@ -58,14 +57,7 @@ def adapted_records(records: Records, adaptation: Adaptation, rule: DecisionRule
     damage = np.where(assessed, damage, IGNORE_DAMAGE)
     values = {name: np.where(assessed, probs[:, grade], 0.0) for grade, name in enumerate(PROBABILITIES)}
     values |= {name: raw[:, grade] for grade, name in enumerate(_RAW)}
-    words = [_words(grade) for grade in damage.tolist()]
-    columns = {
-        "damage": damage.astype(np.int32),
-        "unosat_class": np.array([unosat or 0 for *_, unosat in words], np.int32),
-    }
-    texts = {"damage_label": [label for label, _, _ in words], "damage_gra": [gra for _, gra, _ in words]}
-    for name, column in texts.items():
-        columns[name] = np.where(assessed, np.array(column, object), records.columns[name])
+    columns = grade_columns(damage, assessed)
     missing = dict.fromkeys(_RAW, ~assessed) | {"unosat_class": columns["unosat_class"] == 0}
     return replace(
         records,
@@ -213,13 +205,6 @@ def _graded(
     return probs, (probs * np.asarray(rule.damage_weights)).argmax(axis=1)
 
 
-def _words(grade: int) -> tuple[str, str, int | None]:
-    if grade == IGNORE_DAMAGE:
-        return "", "", None
-    known = DamageClass(grade)
-    return SUBTYPE_BY_DAMAGE[known], terms.COPERNICUS[known], terms.UNOSAT.get(known)
-
-
 def _updated(
     base: sqlite3.Connection, rows: _Rows, answers: OwnAnswers, adaptation: Adaptation, rule: DecisionRule
 ) -> Records:
@@ -233,16 +218,16 @@ def _updated(
     assessed = own >= 0
     damage = np.where(assessed, damage, IGNORE_DAMAGE)
     names = [name for name in _CHANGED if name in there or name in _RAW]
+    grades = grade_columns(damage[assessed], assessed[assessed])
     values = [
-        dict(zip(_CHANGED, (grade, label, *new, gra, unosat, *old), strict=True)) | {"fid": fid}
-        for fid, grade, new, old in zip(
+        dict(zip(_CHANGED, (grade, label, *new, gra, unosat or None, *old), strict=True)) | {"fid": fid}
+        for fid, grade, label, gra, unosat, new, old in zip(
             rows.fids[assessed].tolist(),
-            damage[assessed].tolist(),
+            *(each.tolist() for each in grades.values()),
             probs[assessed].tolist(),
             raw[assessed].tolist(),
             strict=True,
         )
-        for label, gra, unosat in [_words(grade)]
     ]
     pairs = ", ".join(f"{name} = :{name}" for name in names)
     base.executemany(f'UPDATE "{BUILDINGS}" SET {pairs} WHERE fid = :fid', values)

@@ -130,13 +130,12 @@ def _records(
     assessed = np.asarray(status == ASSESSED)
     status[~assessed & (status != OUTSIDE) & shapely.intersects(geometry, origin.unreadable)] = UNREADABLE
     seen = np.ones((len(buildings), 3)) if buildings.seen is None else buildings.seen
-    damage = buildings.damage[kept]
+    grades = grade_columns(buildings.damage[kept], assessed)
     probs = buildings.damage_probs[kept].astype(np.float64)
     places = _place_ids(shapely.get_x(points), shapely.get_y(points), grid)
     columns: dict[str, np.ndarray] = {
         "building_id": np.array(places, object) if ids is None else ids,
-        "damage": damage.astype(np.int32),
-        "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, NOT_ASSESSED),
+        **{name: grades[name] for name in ("damage", "damage_label")},
         **{name: probs[:, grade] for grade, name in enumerate(PROBABILITIES)},
         "score": buildings.scores[kept].astype(np.float64),
         "outline_from": np.array(
@@ -148,8 +147,7 @@ def _records(
         "area_m2": shapely.area(geometry),
         "shift_m": _residuals(origin.shift, buildings.boxes[kept], grid),
         **{name: np.full(count, origin.texts[name], object) for name in ("pre_date", "post_date")},
-        "damage_gra": _words(damage, assessed, terms.COPERNICUS, terms.COPERNICUS_NOT_ASSESSED),
-        "unosat_class": np.array([terms.UNOSAT.get(each, 0) for each in damage.tolist()], np.int32),
+        **{name: grades[name] for name in ("damage_gra", "unosat_class")},
         **{name: np.full(count, origin.texts[name], object) for name in ("model", "run_id")},
         "reviewed": np.zeros(count, np.bool_),
         "review_damage": np.zeros(count, np.int32),
@@ -173,6 +171,16 @@ def records_in(records: Records, aoi: shapely.Geometry | None) -> Records:
         return records
     shapely.prepare(aoi)
     return records.of(shapely.intersects(aoi, middles(records.geometry)))
+
+
+def grade_columns(damage: np.ndarray, assessed: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns that say a grade, by damage (N,) and bool (N,); ``unosat_class`` is 0 where it has none."""
+    return {
+        "damage": damage.astype(np.int32),
+        "damage_label": _words(damage, assessed, SUBTYPE_BY_DAMAGE, NOT_ASSESSED),
+        "damage_gra": _words(damage, assessed, terms.COPERNICUS, terms.COPERNICUS_NOT_ASSESSED),
+        "unosat_class": np.array([terms.UNOSAT.get(each, 0) for each in damage.tolist()], np.int32),
+    }
 
 
 def _words(damage: np.ndarray, assessed: np.ndarray, words: dict, otherwise: str) -> np.ndarray:
