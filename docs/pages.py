@@ -1,6 +1,6 @@
 """What the documentation takes from the code and from measurements, so that each fact stands in one place.
 
-    python docs/pages.py     # writes the tables of docs/results.csv and docs/figures.csv into the pages
+    python docs/pages.py     # writes the tables of docs/*.csv into the pages
 
 MkDocs (``mkdocs.yml``) calls the hooks at the end, for the pages that are made: of files outside ``docs/``,
 commands from their parsers, faults from their kinds, the Python interface from docstrings.
@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,40 @@ def figures_table(name: str) -> str:
     return _table(["what", "figure", "beside it", "bar"], lines)
 
 
+def adaptation_table(row_is: str, **chosen: str) -> str:
+    """Changes of the log loss, in percent, and of the macro F1: ``chosen`` rows of ``adaptation.csv``.
+
+    Args:
+        row_is: column whose values are the rows.
+        chosen: column -> value.
+    """
+    rows = [
+        row for row in _rows("adaptation.csv") if chosen.items() <= row.items() and row["method"] != "none"
+    ]
+    places = dict.fromkeys((row["event"], row["judged_on"]) for row in rows)
+    cells: dict[str, dict[tuple[str, str], str]] = {}
+    for row in rows:
+        change = float(row["log_loss_change"])
+        percent = 100 * change / (float(row["log_loss"]) - change)
+        told = f"{percent:+.0f}%, {float(row['macro_f1_change']):+.3f}"
+        cells.setdefault(row[row_is], {})[row["event"], row["judged_on"]] = told
+    head = [row_is, *(f"{event}, other {judged}" for event, judged in places)]
+    return _table(
+        head, [[name, *(found.get(place, "") for place in places)] for name, found in cells.items()]
+    )
+
+
 def with_tables(text: str) -> str:
     """A page with its tables made anew, between ``<!-- table NAME -->`` and ``<!-- end -->``."""
+    made_otherwise = {
+        "results": results_table,
+        "adapt": partial(adaptation_table, "labels", drawn="random", method="adapt"),
+        "methods": partial(adaptation_table, "method", drawn="random", labels="100"),
+    }
 
     def made(found: re.Match[str]) -> str:
         name = found[2]
-        return found[1] + (results_table() if name == "results" else figures_table(name)) + found[3]
+        return found[1] + made_otherwise.get(name, partial(figures_table, name))() + found[3]
 
     return _MARKED.sub(made, text)
 

@@ -241,15 +241,15 @@ def _intervals(frame: _Frame, found: _Totals, seen: Ints) -> list[Estimated]:
     rows = []
     for value, variance, share, least in zip(*found, seen.tolist(), strict=True):
         answers = share * (1 - share) * total**2 / max(variance, 1e-9)
-        low, high = _wilson(min(max(value / total, 0.0), 1.0), answers)
+        low, high = wilson(min(max(value / total, 0.0), 1.0), answers)
         ends = [value, min(low * total, value), max(high * total, value)]
         ends = np.clip(ends, least, total - (seen.sum() - least))
         rows.append(Estimated(*ends.tolist()))
     return rows
 
 
-def _wilson(share: float, answers: float) -> tuple[float, float]:
-    """Wilson's interval (1927) of a share, 0..1."""
+def wilson(share: float, answers: float) -> tuple[float, float]:
+    """Wilson's 90 % interval (1927) of a share, 0..1, of so many ``answers``."""
     z = _DEVIATIONS
     middle = (share + z**2 / 2 / answers) / (1 + z**2 / answers)
     half = z / (1 + z**2 / answers) * (share * (1 - share) / answers + z**2 / 4 / answers**2) ** 0.5

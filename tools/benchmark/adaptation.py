@@ -19,11 +19,12 @@ import argparse
 import csv
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from events import Event, read_event
 from skyeye_det.arguments import named_path, positive
 from skyeye_det.decision.adaptation import (
     FEATURES,
@@ -37,14 +38,9 @@ from skyeye_det.decision.adaptation import (
 )
 from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.label_groups import random_groups
-from skyeye_det.decision.results import PREDICTIONS_FOLDER, decide_image, recorded_rule
-from skyeye_det.decision.rule import DecisionRule, read_rule
-from skyeye_det.errors import InputError, run_command
-from skyeye_det.evaluation.buildings import damage_figures, match, overlaps_of_masks, rank
-from skyeye_det.evaluation.truth import TrueBuildings, tiles_from_labels
+from skyeye_det.errors import run_command
+from skyeye_det.evaluation.buildings import damage_figures
 from skyeye_det.files import whole_file
-from skyeye_det.prediction.masks import encode_crop
-from skyeye_det.prediction.store import PredictionStore
 
 COUNTS = (10, 30, 100, 300)
 DRAWS = ("random", "balanced", "suggested")
@@ -54,63 +50,6 @@ TILES, BUILDINGS = JUDGED = ("tiles", "buildings")
 GROUPS = 8
 NEIGHBOURS = 5
 FIGURES = ("log_loss", "ece", "totals_error", "macro_f1", "harmonic_f1")
-
-
-@dataclass(frozen=True, eq=False)
-class Event:
-    """N found buildings of an event, with their true grades.
-
-    Attributes:
-        name: of the event.
-        probs: (N, 4), calibrated.
-        features: (N, D).
-        grades: (N,), 0..3.
-        tiles: (N,), number of the tile of each.
-        rule: for grades.
-    """
-
-    name: str
-    probs: np.ndarray
-    features: np.ndarray
-    grades: np.ndarray
-    tiles: np.ndarray
-    rule: DecisionRule
-
-
-def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Event:
-    """Finds the true building of each predicted one."""
-    store = PredictionStore.read(folder / PREDICTIONS_FOLDER)
-    rule = read_rule(decisions) if decisions else recorded_rule(folder)
-    tiles = {tile.scene: tile for tile in tiles_from_labels(root)}
-    parts = []
-    for number, image in enumerate(store.images):
-        _, buildings = tiles[image.scene].read()
-        found, shape = decide_image(store, image, rule), (image.height, image.width)
-        true = TrueBuildings.of(buildings or (), shape)
-        masks = [encode_crop(*each, shape) for each in found.masks]
-        areas = np.array([each[1].sum() for each in found.masks], np.int64)
-        orders = (
-            rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage),
-            rank(-found.scores, areas, found.damage),
-        )
-        hits, by = match(overlaps_of_masks(true.run_lengths(), masks), *orders)
-        graded = true.damage[hits] >= 0
-        hits, by = hits[graded], by[graded]
-        if len(by):
-            if found.features is None:
-                raise InputError(f"{folder}: expected predictions with features, found none; predict again")
-            parts.append(
-                (
-                    found.damage_probs[by],
-                    found.features[by],
-                    true.damage[hits],
-                    np.full(len(by), number),
-                )
-            )
-    if len(parts) < 2:
-        raise InputError(f"{folder}: expected found buildings on two tiles or more, found {len(parts)}")
-    probs, features, grades, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return Event(name, probs, features, grades, numbers, rule)
 
 
 def drawn(
@@ -251,7 +190,7 @@ def main() -> None:
     with whole_file(given.csv) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = None
         for name, folder, root in given.event:
-            event = read_event(name, Path(folder), Path(root), given.decisions)
+            event = read_event(name, Path(folder), Path(root), given.decisions).graded()
             print(f"{name}: {len(event.grades)} buildings, {np.bincount(event.grades, minlength=4).tolist()}")
             for row in study(event, given.draws):
                 writer = writer or csv.DictWriter(file, list(row))

@@ -1,0 +1,77 @@
+"""Events that a model has not learnt from: what it predicted there, beside what is true."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from skyeye_det.decision.results import PREDICTIONS_FOLDER, decide_image, recorded_rule
+from skyeye_det.decision.rule import DecisionRule, read_rule
+from skyeye_det.errors import InputError
+from skyeye_det.evaluation.buildings import match, overlaps_of_masks, rank
+from skyeye_det.evaluation.truth import TrueBuildings, tiles_from_labels
+from skyeye_det.prediction.masks import encode_crop
+from skyeye_det.prediction.store import PredictionStore
+
+NO_BUILDING = -2
+"""In place of a true grade: no true building has an IoU of 0.5 or more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """N predicted buildings of an event, with their true grades.
+
+    Attributes:
+        name: of the event.
+        probs: (N, 4), calibrated.
+        features: (N, D).
+        grades: (N,), 0..3, ``IGNORE_DAMAGE`` un-classified, ``NO_BUILDING``.
+        tiles: (N,), number of the tile of each.
+        rule: for grades.
+    """
+
+    name: str
+    probs: np.ndarray
+    features: np.ndarray
+    grades: np.ndarray
+    tiles: np.ndarray
+    rule: DecisionRule
+
+    def graded(self) -> "Event":
+        """Those that are buildings with a true grade."""
+        return self.of(self.grades >= 0)
+
+    def of(self, kept: np.ndarray) -> "Event":
+        """Those that are ``kept``, bool (N,)."""
+        each = {name: getattr(self, name)[kept] for name in ("probs", "features", "grades", "tiles")}
+        return replace(self, **each)
+
+
+def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Event:
+    """Finds the true building of each predicted one."""
+    store = PredictionStore.read(folder / PREDICTIONS_FOLDER)
+    rule = read_rule(decisions) if decisions else recorded_rule(folder)
+    tiles = {tile.scene: tile for tile in tiles_from_labels(root)}
+    parts = []
+    for number, image in enumerate(store.images):
+        _, buildings = tiles[image.scene].read()
+        found, shape = decide_image(store, image, rule), (image.height, image.width)
+        true = TrueBuildings.of(buildings or (), shape)
+        masks = [encode_crop(*each, shape) for each in found.masks]
+        areas = np.array([each[1].sum() for each in found.masks], np.int64)
+        orders = (
+            rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage),
+            rank(-found.scores, areas, found.damage),
+        )
+        hits, by = match(overlaps_of_masks(true.run_lengths(), masks), *orders)
+        if not len(found.masks):
+            continue
+        if found.features is None:
+            raise InputError(f"{folder}: expected predictions with features, found none; predict again")
+        grades = np.full(len(found.masks), NO_BUILDING)
+        grades[by] = true.damage[hits]
+        parts.append((found.damage_probs, found.features, grades, np.full(len(grades), number)))
+    if len(parts) < 2:
+        raise InputError(f"{folder}: expected predicted buildings on two tiles or more, found {len(parts)}")
+    probs, features, grades, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Event(name, probs, features, grades, numbers, rule)
