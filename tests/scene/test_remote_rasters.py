@@ -79,16 +79,28 @@ def cog(path: Path, image: np.ndarray) -> Path:
     return path
 
 
-def test_an_image_at_an_address_is_read_in_parts(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_an_image_at_an_address_is_read_in_parts(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
     image = np.random.default_rng(0).integers(20, 230, (3, 1500, 1500), np.uint8)
-    cog(tmp_path / "served" / "a.tif", image)
-    side = open_side("pre", [f"{server.address}/a.tif"])
+    (tmp_path / "served" / "bucket").mkdir()
+    cog(tmp_path / "served" / "bucket" / "a.tif", image)
+    for name, value in {
+        "AWS_S3_ENDPOINT": server.address.removeprefix("http://"),
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_NO_SIGN_REQUEST": "YES",
+    }.items():
+        monkeypatch.setenv(name, value)
+    address = server.address if scheme == "http" else "s3:/"
+    side = open_side("pre", [f"{address}/bucket/a.tif"])
     grid = common_grid(side, side)
     with SideReader(side, grid) as reader:
         found, seen = reader.read(Window(512, 512, 192, 192, grid.shape))
     assert np.array_equal(found, image[:, 512:704, 512:704])
     assert seen.all()
-    assert {path for path, *_ in server.asked} == {"/a.tif"}  # nothing beside it was looked for
+    assert {path for path, *_ in server.asked} == {"/bucket/a.tif"}  # nothing beside it was looked for
     assert sum(size for *_, size in server.asked) < image.size / 4
 
 
