@@ -15,16 +15,14 @@ features, without the model's answer); neighbours (five, and the model's answer 
 that were found and have a true grade count; grades are those of the rule.
 """
 
-import argparse
 import csv
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from events import Event, read_event
+from events import Event, event_parser, named_events
 from skyeye_det.arguments import named_path, positive
 from skyeye_det.decision.adaptation import (
     FEATURES,
@@ -178,20 +176,15 @@ def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
 
 def main() -> None:
     """Reads the events, and writes and prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--event", nargs=3, action="append", required=True, metavar=("NAME", "PREDICTIONS", "XBD_ROOT"))
-    add("--decisions", metavar="FILE", help="rule (default: the one of each folder's results)")
-    add("--draws", type=positive, default=20, help="of labels (default: 20)")
-    add("--csv", type=named_path, required=True, metavar="FILE", help="where the table goes")
+    parser = event_parser(__doc__)
+    parser.add_argument("--draws", type=positive, default=20, help="of labels (default: 20)")
+    parser.add_argument("--csv", type=named_path, required=True, metavar="FILE", help="where the table goes")
     given = parser.parse_args()
     with whole_file(given.csv) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = None
-        for name, folder, root in given.event:
-            event = read_event(name, Path(folder), Path(root), given.decisions).graded()
-            print(f"{name}: {len(event.grades)} buildings, {np.bincount(event.grades, minlength=4).tolist()}")
+        for event in map(Event.graded, named_events(given)):
+            by_grade = np.bincount(event.grades, minlength=4).tolist()
+            print(f"{event.name}: {len(event.grades)} buildings, {by_grade}")
             for row in study(event, given.draws):
                 writer = writer or csv.DictWriter(file, list(row))
                 if not file.tell():

@@ -1,5 +1,7 @@
 """Events that a model has not learnt from: what it predicted there, beside what is true."""
 
+import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,3 +77,20 @@ def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Ev
         raise InputError(f"{folder}: expected predicted buildings on two tiles or more, found {len(parts)}")
     probs, features, grades, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Event(name, probs, features, grades, numbers, rule)
+
+
+def event_parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line that names events."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--event", nargs=3, action="append", required=True, metavar=("NAME", "PREDICTIONS", "XBD_ROOT"))
+    add("--decisions", metavar="FILE", help="rule (default: the one of each folder's results)")
+    return parser
+
+
+def named_events(given: argparse.Namespace) -> Iterator[Event]:
+    """The events of a command line, one after the other."""
+    for name, folder, root in given.event:
+        yield read_event(name, Path(folder), Path(root), given.decisions)

@@ -10,12 +10,9 @@ true number of each grade, of buildings, and the model's accuracy; then how wide
 random sample of as many buildings (Wilson's interval at the truth).
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
-from events import NO_BUILDING, Event, read_event
+from events import NO_BUILDING, Event, event_parser, named_events
 from skyeye_det.arguments import positive
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.check_estimate import NOT_A_BUILDING, CheckSample, estimate, wilson
@@ -51,18 +48,13 @@ def answered(event: Event, size: int, samples: int) -> tuple[np.ndarray, np.ndar
 
 def main() -> None:
     """Prints the shares and widths of each event and size of sample."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--event", nargs=3, action="append", required=True, metavar=("NAME", "PREDICTIONS", "XBD_ROOT"))
-    add("--decisions", metavar="FILE", help="rule (default: the one of each folder's results)")
-    add("--samples", type=positive, default=500, help="of each size (default: 500)")
+    parser = event_parser(__doc__)
+    parser.add_argument("--samples", type=positive, default=500, help="of each size (default: 500)")
     given = parser.parse_args()
-    for name, folder, root in given.event:
-        event = read_event(name, Path(folder), Path(root), given.decisions)
-        event = event.of((event.grades >= 0) | (event.grades == NO_BUILDING))
-        print(f"{name}: {len(event.grades)} predicted, {(event.grades == NO_BUILDING).sum()} no buildings")
+    for predicted in named_events(given):
+        event = predicted.of((predicted.grades >= 0) | (predicted.grades == NO_BUILDING))
+        false = int((event.grades == NO_BUILDING).sum())
+        print(f"{event.name}: {len(event.grades)} predicted, {false} no buildings")
         for size in SIZES:
             for what, row in zip(("held", "width"), answered(event, size, given.samples), strict=True):
                 told = "  ".join(f"{figure} {value:.3f}" for figure, value in zip(FIGURES, row, strict=True))
