@@ -166,7 +166,7 @@ def _kept_valid(rings: Polygon, polygon: Polygon, tolerance: float) -> Parts:
     if _are_valid([polygon])[0]:
         return _simplified_whole(polygon, tolerance)
     for mended in _mendings(rings, polygon, tolerance):
-        if mended and _iou(mended, (polygon,)) >= LEAST_IOU:
+        if mended and _ious([mended], [(polygon,)])[0] >= LEAST_IOU:
             return mended
     return (polygon,)
 
@@ -206,10 +206,15 @@ def _squared(pieces: Sequence[Parts], exact: Sequence[Polygon], tolerance: float
     turned = iter(right_angled_rings(rings, directions, tolerance))
     squared = [tuple([tuple([next(turned) for _ in polygon]) for polygon in piece]) for piece in chosen]
     valid = iter(_are_valid([polygon for piece in squared for polygon in piece]))
-    result = list(pieces)
+    sound = []
     for index, piece in zip(numbers, squared, strict=True):
         are_sound = [next(valid) for _ in piece]
-        if all(are_sound) and _iou(piece, (exact[index],)) >= LEAST_IOU:
+        if all(are_sound):
+            sound.append((index, piece))
+    result = list(pieces)
+    ious = _ious([piece for _, piece in sound], [(exact[index],) for index, _ in sound])
+    for (index, piece), iou in zip(sound, ious, strict=True):
+        if iou >= LEAST_IOU:
             result[index] = piece
     return result
 
@@ -231,17 +236,27 @@ def _shapes(polygons: Sequence[Polygon]) -> NDArray[np.object_]:
     return shapely.polygons(lines, indices=np.repeat(np.arange(len(polygons)), list(map(len, polygons))))
 
 
-def _iou(first: Parts, second: Parts) -> float:
-    """IoU of what two outlines fill, by the official rule."""
-    both = [[[whole_pixels(ring) for ring in polygon] for polygon in parts] for parts in (first, second)]
-    vertices = np.concatenate([ring for parts in both for polygon in parts for ring in polygon])
-    x, y, width, height = cv2.boundingRect(vertices)
-    corner = np.array([x, y], np.int32)
-    one, two = np.zeros((2, height, width), np.uint8)
-    for parts, image in zip(both, (one, two), strict=True):
-        for polygon in parts:
-            fill_rings(image, [ring - corner for ring in polygon], 1)
-    return cv2.countNonZero(one & two) / cv2.countNonZero(one | two)
+def _ious(first: Sequence[Parts], second: Sequence[Parts]) -> list[float]:
+    """IoU of what each two outlines fill, by the official rule."""
+    pairs = list(zip(first, second, strict=True))
+    rings = [[ring for parts in pair for polygon in parts for ring in polygon] for pair in pairs]
+    if not rings:
+        return []
+    places = whole_pixels(np.concatenate([ring for each in rings for ring in each]))
+    counts = [sum(map(len, each)) for each in rings]
+    starts = np.cumsum([0, *counts[:-1]])
+    corners = np.minimum.reduceat(places, starts)
+    sizes = (np.maximum.reduceat(places, starts) - corners + 1).tolist()
+    ends = np.cumsum([len(ring) for each in rings for ring in each])[:-1]
+    moved = iter(np.split(places - np.repeat(corners, counts, axis=0), ends))
+    found = []
+    for pair, (width, height) in zip(pairs, sizes, strict=True):
+        one, two = images = np.zeros((2, height, width), np.uint8)
+        for parts, image in zip(pair, images, strict=True):
+            for polygon in parts:
+                fill_rings(image, [next(moved) for _ in polygon], 1)
+        found.append(cv2.countNonZero(one & two) / cv2.countNonZero(one | two))
+    return found
 
 
 def _mended(polygon: Polygon) -> "shapely.Polygon | shapely.MultiPolygon":

@@ -69,19 +69,26 @@ class InstanceSettling:
         return np.array([np.count_nonzero(crop) for _, crop in self._crops], np.int64)
 
     @cached_property
-    def _meets(self) -> np.ndarray:
-        """Bool (N, N): pairs of instances whose boxes let their masks share more than half of the smaller."""
+    def _meets(self) -> list[list[int]]:
+        """For each instance those whose boxes let both masks share more than half of the smaller."""
         x0, y0, x1, y1 = crop_boxes(self._crops).astype(np.int32).T.copy()
         width = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
         height = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)
         smaller = np.minimum.outer(self._areas, self._areas)
         shared = np.maximum(width, 0) * np.maximum(height, 0)
         is_instance = ~self._prediction.is_component
-        return (shared > MOST_SHARED * smaller) & is_instance & is_instance[:, None]
+        meets = (shared > MOST_SHARED * smaller) & is_instance & is_instance[:, None]
+        np.fill_diagonal(meets, False)
+        found: list[list[int]] = [[] for _ in is_instance]
+        for index, other in np.argwhere(meets).tolist():
+            found[index].append(other)
+        return found
 
     def _is_duplicate(self, index: int, buildings: np.ndarray) -> bool:
         """Whether an instance shows one of the buildings, bool (N,), once more."""
-        for other in np.flatnonzero(self._meets[index] & buildings).tolist():
+        for other in self._meets[index]:
+            if not buildings[other]:
+                continue
             pair = min(index, other), max(index, other)
             if pair not in self._shared:
                 self._shared[pair] = overlap(self._crops[index], self._crops[other])

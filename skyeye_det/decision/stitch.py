@@ -159,8 +159,9 @@ class _Taken:
         return [one for one in kept if id(one) not in gone]
 
     def _near(self, part: _Part) -> list[_Part]:
-        found = {id(one): one for cell in _cells(part) for one in self._cells.get(cell, ())}
-        return list(found.values())
+        """Those of other windows that share a cell with it."""
+        near = (one for cell in _cells(part) for one in self._cells.get(cell, ()))
+        return list({id(one): one for one in near if one.window is not part.window}.values())
 
     def _add(self, part: _Part) -> None:
         for cell in _cells(part):
@@ -170,17 +171,15 @@ class _Taken:
 
 
 def _cells(part: _Part) -> list[tuple[int, int]]:
-    ((x0, y0, x1, y1),) = crop_boxes([part.mask]).tolist()
-    return [
-        (x, y)
-        for y in range(y0 // _CELL, (y1 - 1) // _CELL + 1)
-        for x in range(x0 // _CELL, (x1 - 1) // _CELL + 1)
-    ]
+    (x, y), mask = part.mask
+    rows = range(y // _CELL, (y + mask.shape[0] - 1) // _CELL + 1)
+    columns = range(x // _CELL, (x + mask.shape[1] - 1) // _CELL + 1)
+    return [(column, row) for row in rows for column in columns]
 
 
 def _is_same(one: _Part, other: _Part) -> bool:
     """Whether two parts of different windows show one building, by what both windows see of them."""
-    shared = 0 if one.window is other.window else overlap(one.mask, other.mask)
+    shared = overlap(one.mask, other.mask)
     if not shared:
         return False
     smaller = min(_area_in(one, other.window), _area_in(other, one.window))

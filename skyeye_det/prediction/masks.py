@@ -133,7 +133,7 @@ def overlap(one: Crop, other: Crop) -> int:
         return 0
     first = one[1][top - y : bottom - y, left - x : right - x]
     second = other[1][top - v : bottom - v, left - u : right - u]
-    return int(np.count_nonzero((first > 0) & (second > 0)))
+    return int(np.count_nonzero(np.logical_and(first, second)))
 
 
 def encode_crop(corner: tuple[int, int], part: np.ndarray, shape: tuple[int, int]) -> dict:

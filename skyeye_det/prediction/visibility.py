@@ -102,7 +102,7 @@ def load_visibility(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             shape = tuple(arrays["shape"].tolist())
-            return np.unpackbits(arrays["bits"], count=int(np.prod(shape))).reshape(shape).astype(np.bool_)
+            return np.unpackbits(arrays["bits"], count=int(np.prod(shape))).reshape(shape).view(np.bool_)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: expected what can be seen in a window, found none that can be read; delete it and"
@@ -169,20 +169,25 @@ def seen_shares(masks: Sequence[Crop], parts: Iterator[tuple[Core, np.ndarray]])
     """
     boxes = crop_boxes(masks)
     counts = np.zeros((len(masks), 3))
+    areas = np.array([np.count_nonzero(mask) for _, mask in masks], np.float64)
     for core, seen in parts:
         meets = (boxes[:, 0] < core.x1) & (boxes[:, 2] > core.x0)
         meets &= (boxes[:, 1] < core.y1) & (boxes[:, 3] > core.y0)
-        shows_all = bool(seen.all())
-        every = np.concatenate([seen, seen.all(axis=0, keepdims=True)])
-        for index in np.flatnonzero(meets).tolist():
+        numbers, shows_all = np.flatnonzero(meets), bool(seen.all())
+        if shows_all:
+            x0, y0, x1, y1 = boxes[numbers].T
+            whole = (x0 >= core.x0) & (y0 >= core.y0) & (x1 <= core.x1) & (y1 <= core.y1)
+            counts[numbers[whole]] = areas[numbers[whole], None]
+            numbers = numbers[~whole]
+        every = seen if shows_all else np.concatenate([seen, seen.all(axis=0, keepdims=True)])
+        for index in numbers.tolist():
             (x, y), mask = masks[index]
             left, top = max(core.x0 - x, 0), max(core.y0 - y, 0)
             part = mask[top : core.y1 - y, left : core.x1 - x]
-            row, column = y + top - core.y0, x + left - core.x0
             if shows_all:
                 counts[index] += np.count_nonzero(part)
                 continue
+            row, column = y + top - core.y0, x + left - core.x0
             there = every[:, row : row + part.shape[0], column : column + part.shape[1]]
             counts[index] += (there & part).sum(axis=(1, 2))
-    areas = np.array([np.count_nonzero(mask) for _, mask in masks], np.float64)
     return counts / np.maximum(areas, 1)[:, None]

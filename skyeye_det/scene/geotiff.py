@@ -81,15 +81,16 @@ def whole_geotiff(
             if overviews is None:
                 plain.replace(partial)
             else:
-                rasterio.shutil.copy(
-                    plain,
-                    partial,
-                    driver="COG",
-                    compress="deflate",
-                    blocksize=BLOCK,
-                    sparse_ok=True,
-                    overview_resampling=overviews,
-                )
+                with rasterio.Env(COG_TMP_COMPRESSION="ZSTD"):  # of overviews until they are copied; else LZW
+                    rasterio.shutil.copy(
+                        plain,
+                        partial,
+                        driver="COG",
+                        compress="deflate",
+                        blocksize=BLOCK,
+                        sparse_ok=True,
+                        overview_resampling=overviews,
+                    )
             if _checksum(partial) != written:
                 raise full_disk(path)
         finally:

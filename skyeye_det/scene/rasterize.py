@@ -30,8 +30,8 @@ def write_rasters(damage: Path, probability: Path, records: Records, grid: Grid)
         InputError: the disk is full.
     """
     assessed = records.is_assessed
-    grades = np.where(assessed, records.columns["damage"] + 1, NOT_ASSESSED)[:, None].astype(np.uint8)
-    percent = np.where(assessed[:, None], np.rint(100 * records.probabilities), NOT_ASSESSED).astype(np.uint8)
+    grades = np.where(assessed, records.columns["damage"] + 1, NOT_ASSESSED)[None].astype(np.uint8)
+    percent = np.where(assessed, np.rint(100 * records.probabilities).T, NOT_ASSESSED).astype(np.uint8)
     profile = {"width": grid.width, "height": grid.height, "dtype": "uint8", "crs": grid.crs}
     one = profile | {"transform": grid.transform, "count": 1, "nodata": 0}
     four = one | {"count": 4, "nodata": NOT_ASSESSED}
@@ -43,11 +43,12 @@ def write_rasters(damage: Path, probability: Path, records: Records, grid: Grid)
     ):
         for window in blocks(*grid.shape):
             owners, there = _owners(records, tree, grid, window)
-            places = np.flatnonzero(owners)
+            places = np.flatnonzero(owners != 0)  # of bool: three times faster
             numbers = there[owners.ravel()[places] - 1]
             for write, values, empty in ((write_grades, grades, 0), (write_percent, percent, NOT_ASSESSED)):
-                pixels = np.full((values.shape[1], owners.size), empty, np.uint8)
-                pixels[:, places] = values[numbers].T
+                pixels = np.full((len(values), owners.size), empty, np.uint8)
+                for band, value in zip(pixels, values, strict=True):
+                    band[places] = value[numbers]
                 write(pixels.reshape(-1, *owners.shape), window)
 
 

@@ -94,9 +94,12 @@ def building_records(buildings: Buildings, outlines: str, origin: Origin) -> Rec
         outlines: of ``OUTLINES``.
         origin: of all of them.
     """
-    whole = shapely.box(0, 0, origin.grid.width, origin.grid.height)
+    size = origin.grid.width, origin.grid.height
     found = outline_geometries(buildings.outlines(outlines))  # px, where pixel k covers k..k + 1
-    drawn = disjoint(shapely.intersection(valid_polygons(found), whole))
+    bounds = shapely.bounds(found).reshape(-1, 4)
+    beyond = ~((bounds >= 0) & (bounds <= [*size, *size])).all(axis=1)
+    found[beyond] = shapely.intersection(valid_polygons(found[beyond]), shapely.box(0, 0, *size))
+    drawn = disjoint(found)
     kept = np.flatnonzero(~shapely.is_empty(drawn))
     geometry = _placed(drawn[kept], origin.grid.transform)
     status = np.array(buildings.status, object)[kept]
