@@ -30,6 +30,7 @@ from skyeye_det.prediction.visibility import cores
 from skyeye_det.released import released_model
 from skyeye_det.report.page.folder import discard_page, require_page_place, write_page
 from skyeye_det.scene.adapted import adapted_records
+from skyeye_det.scene.earlier_file import require_replaceable
 from skyeye_det.scene.footprints import beside, remarks
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import (
@@ -37,7 +38,6 @@ from skyeye_det.scene.outputs import (
     GEOPACKAGE,
     RUN,
     Assessment,
-    require_unreviewed,
     write_assessment,
 )
 from skyeye_det.scene.own_answers import ANSWERS, write_own_answers
@@ -67,7 +67,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
     number, shards = options.shard
     alone = options.output if shards == 1 else options.output / f"shard-{number}-of-{shards}"
     with sole_writer(alone), bounded_cache():
-        require_unreviewed(options.output)
+        require_replaceable(options.output)
         require_page_place(options.output)
         _require_same_model(options, request, models)
         scene = _scene(request, options.skip_unreadable)
@@ -78,7 +78,7 @@ def run_assessment(options: AssessmentOptions, request: Request) -> Records | No
         predicted = time.monotonic()
         try:
             with nullcontext() if shards == 1 else sole_writer(options.output):
-                require_unreviewed(options.output)  # once more: prediction takes hours
+                require_replaceable(options.output)  # once more: prediction takes hours
                 texts = _texts(options, stores, rule, name, request)
                 origin = Origin(scene.grid, scene.shift, texts, _unreadable_ground(stores, scene.grid))
                 records, others = _records(options, request, stores, rule, origin)

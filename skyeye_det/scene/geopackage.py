@@ -1,10 +1,14 @@
 """``damage.gpkg``: the records of a scene in the format that every GIS opens, with its style for QGIS."""
 
+import hashlib
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import shapely
 
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.decision.buildings import NOT_ASSESSED
@@ -17,6 +21,8 @@ from skyeye_det.scene.review.state import NOT_A_BUILDING
 from skyeye_det.scene.vector_file import write_layer
 
 BUILDINGS = "buildings"
+OUTLINES_DIGEST = "outlines_sha256"
+"""Among the metadata of a layer of buildings: ``outlines_digest`` of what was written."""
 
 MEANING = {
     "building_id": "the footprint's, or a hash of the place: the same in every run on the same grid",
@@ -39,7 +45,15 @@ _REVIEWED = 'coalesce("review_damage", "damage")'
 
 def write_records(path: Path, layer: str, records: Records, grid: Grid) -> None:
     """Writes a layer of buildings, with the meaning of its columns."""
-    write_layer(path, layer, records.geometry, records.columns, grid.crs, records.missing, MEANING)
+    told = MEANING | {OUTLINES_DIGEST: outlines_digest(records.geometry)}
+    write_layer(path, layer, records.geometry, records.columns, grid.crs, records.missing, told)
+
+
+def outlines_digest(geometry: np.ndarray) -> str:
+    """SHA-256 of the vertices of geometries (N,), by which one sees whether people have changed them."""
+    found = hashlib.sha256(np.asarray(shapely.get_num_coordinates(geometry), np.int64).tobytes())
+    found.update(np.asarray(shapely.get_coordinates(geometry), np.float64).tobytes())
+    return found.hexdigest()
 
 
 def write_styles(path: Path, layers: Mapping[str, str]) -> None:

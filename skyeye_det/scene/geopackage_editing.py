@@ -7,7 +7,7 @@ OGC 12-128r18, extension *rtree*); a connection of ``connect`` has them.
 import sqlite3
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import shapely
 from skyeye_det.errors import InputError
 
 _PATIENCE = 30.0  # s that a writer waits; SQLite lets others pass who come at the right moment
+_BRIEFLY = 5.0  # s, in which other shards of an assessment have read the file
 _ENVELOPES = (0, 4, 6, 6, 8)
 """Numbers in the envelope of a geometry, by its kind."""
 
@@ -52,6 +53,41 @@ def connect(path: Path) -> sqlite3.Connection:
     for place, name in enumerate(("ST_MinX", "ST_MinY", "ST_MaxX", "ST_MaxY")):
         base.create_function(name, 1, _bound(place), deterministic=True)
     return base
+
+
+def require_closed(path: Path) -> None:
+    """Brings all of a GeoPackage's log into it, and refuses one that another program has open.
+
+    What SQLite keeps beside a file that is then replaced would be applied to the new one.
+
+    Raises:
+        InputError: another program has it open, or it left a log without its file.
+    """
+    if not path.is_file():
+        if logs := [log.name for log in map(path.with_name, _logs(path)) if log.exists()]:
+            raise InputError(
+                f"{path.parent}: expected {path.name} beside {', '.join(logs)}, found no such file; bring"
+                " them together again, or remove what is left"
+            )
+        return
+    try:
+        with closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=_BRIEFLY)
+        ) as base:
+            base.execute("PRAGMA journal_mode = DELETE")
+            base.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise BusyFileError(
+                f"{path}: another program has it open, such as QGIS; close it there, and start again"
+            ) from error
+        raise InputError(f"{path}: cannot be replaced ({error})") from error
+    except sqlite3.DatabaseError:
+        return  # no GeoPackage
+
+
+def _logs(path: Path) -> list[str]:
+    return [f"{path.name}{end}" for end in ("-wal", "-journal")]
 
 
 @contextmanager

@@ -7,23 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from rasterio.features import shapes
 
-from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.visibility import POST_UNSEEN, PRE_UNSEEN, UNREADABLE, core_visibility
 from skyeye_det.scene.formats import FORMATS, write_format
 from skyeye_det.scene.geopackage import BUILDINGS, damage_style, write_records, write_styles
+from skyeye_det.scene.geopackage_editing import require_closed
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review.state import REVIEWED
 from skyeye_det.scene.shift import AGREEING, SAMPLE, Shift
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
 from skyeye_det.scene.vector_file import whole_vector_file, write_layer
@@ -100,9 +97,7 @@ def write_assessment(
     with whole_vector_file(output / GEOPACKAGE) as place:
         write_records(place, BUILDINGS, records, grid)
         if found.beside is not None:
-            write_layer(
-                place, BESIDE, found.beside.geometry, found.beside.columns, grid.crs, found.beside.missing
-            )
+            write_records(place, BESIDE, found.beside, grid)
         if found.areas is not None:
             counted = area_columns(records, polygon_members(records, found.areas))
             names = {"name": np.array(found.area_names, object)}
@@ -115,6 +110,7 @@ def write_assessment(
         write_layer(place, "source", *_sources(found.sides, grid.crs), grid.crs)
         write_layer(place, "shift", *_shift_map(found.shift, grid), grid.crs, metadata=_SHIFT_MEANING)
         write_styles(place, {BUILDINGS: damage_style()} | ({BESIDE: damage_style()} if found.beside else {}))
+        require_closed(output / GEOPACKAGE)
     write_rasters(output / RASTER, output / PROBABILITY, records, grid)
     write_table(output / TABLE, summary, cells)
     for name in formats:
@@ -122,31 +118,6 @@ def write_assessment(
     seen = float(areas["area_m2"].sum())
     shown = seen / max(seen + float(sizes.sum()), 1e-9)
     return shown, worst
-
-
-def require_unreviewed(output: Path) -> None:
-    """Raises InputError where an assessment holds what people wrote, which a new one would lose."""
-    path = output / GEOPACKAGE
-    if not path.is_file():
-        return
-    try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        found = 0
-        for layer in (BUILDINGS, BESIDE):
-            if layer == BUILDINGS or layer in layers:
-                *_, (reviewed,) = pyogrio.raw.read(
-                    path, layer=layer, columns=["reviewed"], where=REVIEWED, read_geometry=False
-                )
-                found += len(reviewed)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected an assessment, found something else; choose another --output"
-        ) from error
-    if found:
-        raise InputError(
-            f"{path}: expected no building that people have reviewed, found {found}, whose review would be"
-            " lost; choose another --output"
-        )
 
 
 def write_table(path: Path, summary: Mapping[str, np.ndarray], cells: np.ndarray) -> None:

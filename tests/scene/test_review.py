@@ -12,8 +12,9 @@ from assessed import outline_in_px, write_assessment
 from scenes import CORNER
 
 from skyeye_det.errors import InputError
+from skyeye_det.scene.earlier_file import require_replaceable
 from skyeye_det.scene.graded_buildings import predicted_buildings
-from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, require_unreviewed
+from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
 from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
 from skyeye_det.scene.review.sample import draw_sample, sample_to_check
 from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, NO_VERDICT, UNSURE, Review
@@ -55,7 +56,7 @@ def edit(folder: Path, sql: str, *values: object) -> None:
 
 
 def test_each_verdict_is_kept_in_the_columns_that_qgis_shows(file, folder, ids) -> None:
-    require_unreviewed(folder)
+    require_replaceable(folder)
     say(file, ids[0], GRADE, 2, note="roof <b>gone</b>")
     say(file, ids[1], FALSE_BUILDING)
     say(file, ids[2], UNSURE)
@@ -71,7 +72,7 @@ def test_each_verdict_is_kept_in_the_columns_that_qgis_shows(file, folder, ids) 
     assert column(folder, "review_damage", BESIDE)[1] == 3
     assert column(folder, "action", "review_history") == ["reviewed"] * 6
     with pytest.raises(InputError, match="found 4, whose review would be lost"):
-        require_unreviewed(folder)
+        require_replaceable(folder)
 
 
 @pytest.mark.parametrize(("verdict", "damage"), [("grade", None), ("grade", 4), ("none", 1), ("gone", None)])

@@ -1,0 +1,89 @@
+"""Whether the GeoPackage of an earlier assessment may be replaced."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from made_assessment import grid_of, records_of, scattered, write_folder
+
+from skyeye_det.errors import InputError
+from skyeye_det.scene.earlier_file import require_replaceable
+from skyeye_det.scene.geopackage_editing import connect
+from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    grid = grid_of(800, 600)
+    return write_folder(tmp_path, grid, records_of(scattered(8, grid)), records_of(scattered(3, grid)))
+
+
+def change(folder: Path, *statements: str) -> None:
+    with closing(connect(folder / GEOPACKAGE)) as qgis:
+        for sql in statements:
+            qgis.execute(sql)
+
+
+@pytest.fixture
+def qgis(folder: Path) -> Iterator[sqlite3.Connection]:
+    with closing(connect(folder / GEOPACKAGE)) as base:
+        yield base
+
+
+def test_a_file_as_it_was_written_and_none_at_all_may_be_replaced(folder: Path) -> None:
+    require_replaceable(folder)
+    (folder / GEOPACKAGE).unlink()
+    require_replaceable(folder)
+
+
+@pytest.mark.parametrize("open_as", ["PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE"])
+def test_a_file_that_another_program_has_open_is_not_replaced(folder, qgis, open_as: str) -> None:
+    qgis.execute(open_as)
+    qgis.execute("UPDATE buildings SET score = 0.5 WHERE fid = 1")
+    with pytest.raises(InputError, match=r"damage\.gpkg: another program has it open, such as QGIS; close"):
+        require_replaceable(folder)
+
+
+def test_a_log_that_a_killed_program_left_goes_into_its_file(folder: Path, qgis) -> None:
+    qgis.execute("PRAGMA journal_mode = WAL")
+    qgis.execute("UPDATE buildings SET review_note = 'seen' WHERE fid = 1")
+    place = folder / "killed"
+    place.mkdir()
+    for path in folder.glob(f"{GEOPACKAGE}*"):
+        (place / path.name).write_bytes(path.read_bytes())
+    assert (place / f"{GEOPACKAGE}-wal").stat().st_size
+    with pytest.raises(InputError, match="reviewed, found 1"):
+        require_replaceable(place)
+    assert [path.name for path in place.iterdir()] == [GEOPACKAGE]
+
+
+def test_a_log_without_its_file_is_told(folder: Path) -> None:
+    (folder / GEOPACKAGE).unlink()
+    (folder / f"{GEOPACKAGE}-wal").write_bytes(b"log")
+    with pytest.raises(InputError, match=r"expected damage\.gpkg beside damage\.gpkg-wal"):
+        require_replaceable(folder)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE {} SET geom = (SELECT geom FROM {} WHERE fid = 2) WHERE fid = 1",
+        "INSERT INTO {} (geom) SELECT geom FROM {} WHERE fid = 2",
+        "INSERT INTO {} (building_id) VALUES ('without an outline')",
+        "DELETE FROM {} WHERE fid = 3",
+    ],
+)
+@pytest.mark.parametrize("layer", ["buildings", BESIDE])
+def test_outlines_that_people_have_changed_are_not_lost(folder: Path, layer: str, sql: str) -> None:
+    change(folder, sql.replace("{}", f'"{layer}"'))
+    with pytest.raises(InputError, match=r"redrawn, added or removed since.*move the file away"):
+        require_replaceable(folder)
+
+
+def test_other_columns_may_be_lost_and_a_file_of_an_older_version_tells_nothing(folder: Path) -> None:
+    change(folder, "UPDATE buildings SET score = 0.1")
+    require_replaceable(folder)
+    change(folder, "DELETE FROM gpkg_metadata", "DELETE FROM buildings WHERE fid = 1")
+    require_replaceable(folder)
