@@ -21,7 +21,7 @@ from skyeye_det.decision.adaptation import (
 )
 from skyeye_det.decision.adaptation_file import Card, write_adaptation
 from skyeye_det.decision.label_groups import groups_in_place, random_groups
-from skyeye_det.decision.rule import DecisionRule, rule_of
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
 from skyeye_det.prediction.visibility import ASSESSED
@@ -83,8 +83,7 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
     Raises:
         InputError: no assessment, none with the model's own answers, or a file cannot be written.
     """
-    content, place = read_json(folder / RUN), str(folder / RUN)
-    run, rule = Run.of(content, place), rule_of(content, place, "run `skyeye assess` anew")
+    run = Run.of(read_json(folder / RUN), str(folder / RUN))
     answers = read_own_answers(folder / ANSWERS)
     path = folder / GEOPACKAGE
     with closing(connect(path)) as base, transaction(base, path):
@@ -95,7 +94,7 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
         choice = _UNDONE if undo else choose(labels, features)
         # Elsewhere, buildings are not those that the sample was drawn from: neighbours are left out together.
         elsewhere = _UNDONE if undo else choose(replace(labels, groups=places), features)
-        records = _updated(base, rows, answers, choice.adaptation, rule)
+        records = _updated(base, rows, answers, choice.adaptation, run.rule)
         cells = _count_anew(base, records)
     write_rasters(folder / RASTER, folder / PROBABILITY, records, run.on_grid())
     if cells is not None:

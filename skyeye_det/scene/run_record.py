@@ -1,4 +1,4 @@
-"""What the record of an assessment, ``run.json``, says, as far as its page and its review need it."""
+"""The record of an assessment, ``run.json``: what is written, and what page, review and ``adapt`` read."""
 
 from typing import Any
 
@@ -8,60 +8,97 @@ from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
+from skyeye_det.decision.adaptation_file import Card
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
 from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.rasters import Side
+from skyeye_det.scene.shift import Shift, WindowShift
 from skyeye_det.scene.vector_file import crs_of_file
 
 _LARGEST = 1 << 18
 """px of a side: 100 km."""
 
 
-class _Window(msgspec.Struct):
-    x: float
-    y: float
-    dx: float
-    dy: float
+class RasterOfRun(msgspec.Struct):
+    """A file of one side, with the numbers of its red, green and blue."""
+
+    path: str
+    bands: list[int] = []
+
+    @classmethod
+    def of_side(cls, side: Side) -> "list[RasterOfRun]":
+        """The files of a side."""
+        return [cls(raster.path, list(raster.bands)) for raster in side.rasters]
 
 
 class ShiftOfRun(msgspec.Struct):
-    """See ``scene.shift.Shift``."""
+    """See ``scene.shift.Shift``; no spread where no window was compared."""
 
     dx: float
     dy: float
     agreeing: int
-    windows: list[_Window]
+    windows: list[WindowShift]
+    spread: float | None = None
+    field: list[float] | None = None
+
+    @classmethod
+    def of(cls, shift: Shift) -> "ShiftOfRun":
+        """Of a scene's."""
+        field = None if shift.field is None else list(shift.field)
+        return cls(shift.dx, shift.dy, shift.agreeing, list(shift.windows), shift.spread, field)
 
 
-class _GridOfRun(msgspec.Struct):
+class GridOfRun(msgspec.Struct):
+    """See ``scene.grid.Grid``; the transform as of ``Affine``: a, b, c, d, e, f."""
+
     crs: str
     transform: tuple[float, float, float, float, float, float]
     width: int
     height: int
 
-
-class _Input(msgspec.Struct):
-    path: str
-
-
-class _Rule(msgspec.Struct):
-    purpose: str
+    @classmethod
+    def of(cls, grid: Grid) -> "GridOfRun":
+        """Of a scene's."""
+        a, b, c, d, e, f = grid.transform[:6]
+        return cls(grid.crs.to_string(), (a, b, c, d, e, f), grid.width, grid.height)
 
 
-class Run(msgspec.Struct):
-    """See ``engine.assessment``, which writes it."""
+class Run(msgspec.Struct, kw_only=True):
+    """What ``run.json`` says.
+
+    Attributes:
+        skyeye_det: version that wrote it.
+        finished: when, as ISO 8601.
+        inputs: the files of ``pre`` and ``post``.
+        grid: of the scene.
+        shift: of the post image.
+        seconds: that its parts took.
+        pre_date, post_date: as they were given.
+        model: its name.
+        run_id: the same of the same predictions, rule and footprints.
+        rule: that decided.
+        outlines: of ``scene.records.OUTLINES``.
+        seen_share: of the scene, 0..1, that both images show.
+        unreadable: windows that could not be read, with the reason of each.
+        adaptation: card of the one that graded; None: none did.
+    """
 
     skyeye_det: str
     finished: str
-    inputs: dict[str, list[_Input]]
-    grid: _GridOfRun
+    inputs: dict[str, list[RasterOfRun]]
+    grid: GridOfRun
     shift: ShiftOfRun
-    rule: _Rule
+    seconds: dict[str, float] = {}
     pre_date: str
     post_date: str
     model: str
     run_id: str
-    seen_share: float
+    rule: DecisionRule
     outlines: str = ""
+    seen_share: float
+    unreadable: dict[str, str] = {}
+    adaptation: Card | None = None
 
     @classmethod
     def of(cls, run: Any, place: str) -> "Run":

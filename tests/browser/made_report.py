@@ -9,6 +9,7 @@ from scenes import ground, write
 from skyeye_det.report.page.folder import REPORT, write_page
 from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.run_record import Run
 
 HOSTILE, EAST = "<img src=x onerror=window.hurt=1>", "Río East"
 """Names of the western and the eastern half: text, never markup."""
@@ -37,5 +38,5 @@ def write_report(folder: Path, columns: int, rows: int) -> Path:
     for seed, side in enumerate(("pre", "post")):
         image = write(folder / f"{side}.tif", ground(height, width, seed))
         sides.append(SideReader(open_side(side, [str(image)]), grid))
-    write_page(folder, (sides[0], sides[1]), grid, run_of(grid))
+    write_page(folder, (sides[0], sides[1]), grid, Run.of(run_of(grid), ""))
     return folder / REPORT

@@ -11,7 +11,7 @@ from tiny_model import tiny_overrides
 
 import skyeye_det
 from skyeye_det.decision.rule import DecisionRule, write_rule
-from skyeye_det.engine import assessment
+from skyeye_det.engine import assessment_results
 from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 
@@ -45,7 +45,7 @@ def test_the_last_line_names_the_page_which_tells_what_was_found(weights, tmp_pa
 def test_a_run_killed_while_its_page_is_drawn_is_taken_up(weights, tmp_path, monkeypatch) -> None:
     output = run(tmp_path, weights, ground())
     with monkeypatch.context() as patch:
-        patch.setattr(assessment, "write_page", lambda *_: 1 / 0)
+        patch.setattr(assessment_results, "write_page", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(tmp_path, weights, ground(), outlines="mask")
     assert not (output / "run.json").exists()

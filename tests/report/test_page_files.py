@@ -21,6 +21,7 @@ from skyeye_det.report.page.tiles import TILE, block_count, draw_tiles, max_zoom
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.run_record import Run
 
 SHAPE = 1100, 1700
 GRID = grid_of(SHAPE[1], SHAPE[0])
@@ -52,7 +53,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def page(images: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = write_folder(tmp_path_factory.mktemp("page"), GRID, records_of(scattered(50, GRID)))
     readers = reader(images[0], "pre", GRID), reader(images[1], "post", GRID, (30.0, 0.0))
-    write_page(output, readers, GRID, run_of(GRID))
+    write_page(output, readers, GRID, Run.of(run_of(GRID), ""))
     return output
 
 
@@ -163,11 +164,11 @@ def test_a_page_is_written_whole_or_not_at_all(images, tmp_path, monkeypatch) ->
     monkeypatch.setattr(folder, "index_html", lambda: 1 / 0)
     readers = reader(images[0], "pre", grid), reader(images[0], "post", grid)
     with pytest.raises(ZeroDivisionError):
-        write_page(output, readers, grid, run_of(grid))
+        write_page(output, readers, grid, Run.of(run_of(grid), ""))
     assert {path: path.read_bytes() for path in (output / "report").rglob("*.js")} == before
     assert sorted(path.name for path in output.iterdir()) == ["damage.gpkg", "report", "run.json"]
     monkeypatch.undo()
-    write_page(output, readers, grid, run_of(grid))
+    write_page(output, readers, grid, Run.of(run_of(grid), ""))
     assert (output / "report" / "tiles" / "pre" / "0" / "0" / "0.jpg").is_file()
     assert sorted(path.name for path in output.iterdir()) == ["damage.gpkg", "report", "run.json"]
     discard_page(output)

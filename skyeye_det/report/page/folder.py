@@ -1,11 +1,10 @@
 """``report/`` of an assessment's folder: written and replaced whole, renewed after people have edited."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -34,9 +33,7 @@ _SIDES = ("pre", "post")
 _LAYERS = (BUILDINGS, BESIDE, "summary_areas", "summary_grid", "not_assessed", "coverage")
 
 
-def write_page(
-    output: Path, readers: tuple[SideReader, SideReader], grid: Grid, run: Mapping[str, Any]
-) -> Path:
+def write_page(output: Path, readers: tuple[SideReader, SideReader], grid: Grid, run: Run) -> Path:
     """Writes the page of an assessment whose GeoPackage is there, in place of an earlier one.
 
     Args:
@@ -53,7 +50,7 @@ def write_page(
     """
     with _whole_folder(output) as folder:
         _draw_sides(folder / "tiles", readers, grid)
-        _write_data(folder, output / GEOPACKAGE, Run.of(run, str(output / RUN)))
+        _write_data(folder, output / GEOPACKAGE, run)
     return output / REPORT / PAGE
 
 
