@@ -17,7 +17,7 @@ from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review.state import NOT_A_BUILDING
+from skyeye_det.scene.review.state import NOT_A_BUILDING, UNSURE
 from skyeye_det.scene.vector_file import write_layer
 
 BUILDINGS = "buildings"
@@ -40,7 +40,12 @@ MEANING = {
 }
 """Of the columns, in the file's metadata."""
 
-_REVIEWED = 'coalesce("review_damage", "damage")'
+_SHOWN = (
+    f'CASE WHEN "review_damage" IN ({NOT_A_BUILDING}, 0, 1, 2, 3) THEN "review_damage"'
+    f""" WHEN "reviewed" AND "review_damage" IS NULL THEN '{UNSURE}'"""
+    f""" ELSE coalesce("damage", '{NOT_ASSESSED}') END"""
+)
+"""What people say, or else the model; in words that QGIS and SQLite share. QGIS would leave out a null."""
 
 
 def write_records(path: Path, layer: str, records: Records, grid: Grid) -> None:
@@ -83,16 +88,18 @@ def write_styles(path: Path, layers: Mapping[str, str]) -> None:
         ) from error
 
 
-def damage_style(expression: str = _REVIEWED) -> str:
-    """QML: a colour a grade, hatched where there is none."""
+def damage_style() -> str:
+    """QML: a colour a grade, hatched where there is none, dashed where it is no building."""
     grades = [
         (str(int(grade)), SUBTYPE_BY_DAMAGE[grade], {"color": _rgb(terms.COLORS[grade]), "style": "solid"})
         for grade in DamageClass
     ]
+    none = _rgb(terms.COLOR_NOT_ASSESSED)
     rows = [
         *grades,
-        (str(NOT_A_BUILDING), "not a building", {"color": "255,255,255,0", "style": "no"}),
-        ("NULL", NOT_ASSESSED, {"color": _rgb(terms.COLOR_NOT_ASSESSED), "style": "b_diagonal"}),
+        (str(NOT_A_BUILDING), "not a building", {"style": "no", "outline_style": "dash"}),
+        (UNSURE, "can't tell", {"color": none, "style": "diagonal_x"}),
+        (NOT_ASSESSED, NOT_ASSESSED, {"color": none, "style": "b_diagonal"}),
     ]
     categories = "".join(
         f'<category value="{value}" symbol="{number}" label={quoteattr(label)} render="true"/>'
@@ -111,7 +118,7 @@ def damage_style(expression: str = _REVIEWED) -> str:
     return (
         '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">'
         '<qgis version="3.22" styleCategories="Symbology">'
-        f'<renderer-v2 type="categorizedSymbol" attr={quoteattr(expression)} enableorderby="0">'
+        f'<renderer-v2 type="categorizedSymbol" attr={quoteattr(_SHOWN)} enableorderby="0">'
         f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2></qgis>"
     )
 

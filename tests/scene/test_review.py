@@ -3,6 +3,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyogrio
@@ -11,8 +12,10 @@ import shapely
 from assessed import outline_in_px, write_assessment
 from scenes import CORNER
 
+from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError
 from skyeye_det.scene.earlier_file import require_replaceable
+from skyeye_det.scene.geopackage import damage_style, write_styles
 from skyeye_det.scene.graded_buildings import predicted_buildings
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
 from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
@@ -263,3 +266,31 @@ def test_a_folder_that_is_no_assessment_is_refused(tmp_path: Path, folder) -> No
     (folder / GEOPACKAGE).write_bytes(b"something else")
     with pytest.raises(InputError, match="expected a GeoPackage"):
         ReviewFile(folder)
+
+
+def test_the_style_gives_each_verdict_a_look_of_its_own(file, folder, ids) -> None:
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as base:
+        write_styles(folder / GEOPACKAGE, {"buildings": damage_style()})
+        ((qml,),) = base.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = 'buildings'")
+    renderer = ET.fromstring(qml[qml.index("<qgis") :])[0]
+    looks = {each.get("value"): each for each in renderer.iter("category")}
+    for building, (verdict, damage) in zip(
+        ids, [(GRADE, 0), (GRADE, 3), (FALSE_BUILDING, None), (UNSURE, None)], strict=False
+    ):
+        say(file, building, verdict, damage)
+    say(file, ids[9], UNSURE)  # the model has no grade either
+    drawn = file.draw(outline_in_px(1100, 25), Review.of(UNSURE, None, "Ann", ""))[1]["id"]
+    edit(folder, "UPDATE buildings SET review_damage = 7 WHERE building_id = ?", ids[5])
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as base:  # which evaluates the words as QGIS does
+        found = dict(base.execute(f"SELECT building_id, {renderer.get('attr')} FROM buildings"))
+        model = dict(base.execute("SELECT building_id, damage FROM buildings"))
+    label = {
+        building: looks[str(value)].get("label") for building, value in found.items()
+    }  # none is left out
+    assert [label[each] for each in ids[:4]] == ["no-damage", "destroyed", "not a building", "can't tell"]
+    assert label[ids[9]] == label[drawn] == "can't tell"
+    assert label[ids[19]] == "not assessed"
+    untouched = set(ids[4:]) - {ids[9], ids[19]}
+    assert all(found[each] == (NOT_ASSESSED if model[each] is None else model[each]) for each in untouched)
+    symbols = {each.get("name"): ET.tostring(each[0]) for each in renderer.iter("symbol")}
+    assert len({symbols[each.get("symbol")] for each in looks.values()}) == len(looks) == 7
