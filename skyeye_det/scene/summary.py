@@ -19,7 +19,7 @@ from skyeye_det.text_table import aligned
 CELL = 500.0
 """m, side of the cells in which UNOSAT counts."""
 
-_DEVIATIONS = 1.6449
+DEVIATIONS = 1.6449
 """Of the 5th and 95th percentile of a normal distribution."""
 
 _ENDS = ("", "_expected", "_low", "_high")
@@ -41,22 +41,31 @@ class Count:
     high: float
 
 
-def counts(records: Records) -> list[Count]:
-    """A ``Count`` a grade, of the assessed buildings."""
+def grade_sums(records: Records) -> dict[str, np.ndarray]:
+    """Sums over the assessed buildings, (4,) by grade, which add up over parts of a scene.
+
+    Returns:
+        ``labelled``: how many have the grade; ``expected``: sum of its probabilities; ``variance`` of that;
+        ``certain``: how many have it with the probability 1.
+    """
     assessed = records.is_assessed
     probs = records.probabilities[assessed]
-    expected, deviation = probs.sum(axis=0), np.sqrt((probs * (1 - probs)).sum(axis=0))
-    labelled = np.bincount(records.columns["damage"][assessed], minlength=len(DamageClass))
-    total = int(assessed.sum())
-    return [
-        Count(
-            int(labelled[grade]),
-            float(expected[grade]),
-            float(max(expected[grade] - _DEVIATIONS * deviation[grade], 0)),
-            float(min(expected[grade] + _DEVIATIONS * deviation[grade], total)),
-        )
-        for grade in range(len(DamageClass))
-    ]
+    return {
+        "labelled": np.bincount(records.columns["damage"][assessed], minlength=len(DamageClass)),
+        "expected": probs.sum(axis=0),
+        "variance": (probs * (1 - probs)).sum(axis=0),
+        "certain": (probs == 1).sum(axis=0),
+    }
+
+
+def counts(records: Records) -> list[Count]:
+    """A ``Count`` a grade, of the assessed buildings."""
+    sums = grade_sums(records)
+    expected, certain, reach = sums["expected"], sums["certain"], DEVIATIONS * np.sqrt(sums["variance"])
+    low = np.maximum(expected - reach, certain)
+    high = np.minimum(expected + reach, records.is_assessed.sum() - certain.sum() + certain)
+    rows = zip(*(each.tolist() for each in (sums["labelled"], expected, low, high)), strict=True)
+    return [Count(*row) for row in rows]
 
 
 def area_columns(records: Records, members: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Two reviewers in browsers, the server of `skyeye review` between them, and damage.gpkg behind it."""
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from browser_page import Look
 from made_report import write_report
+
+from skyeye_det.report.page.folder import renew_page
 
 COMMAND = "from skyeye_det.commands.launch import main; main()"
 
@@ -66,3 +69,39 @@ def test_two_reviewers_lose_nothing_and_the_geopackage_has_it(
         asked = "SELECT reviewed, review_damage, review_by FROM buildings WHERE building_id = ?"
         assert database.execute(asked, [building]).fetchall() == [(1, 1, "Bo")]
     bo.complaints.clear()  # the browser's own, of the answer 409
+
+
+def test_figures_follow_reviews_at_once_and_are_those_of_the_page_that_is_renewed(
+    look: Callable[..., Look], address: str, assessment: Path
+) -> None:
+    eve = look().open(address)
+    eve.page.click("#tab-figures")
+    before = eve.text("#counted")
+    eve.page.evaluate(
+        """async () => {
+            const chunk = [...skyeye.loadedChunks()].find((chunk) => chunk.n);
+            const said = [["grade", 0], ["grade", 3], ["not_a_building"], ["cannot_tell"], ["grade", 1]];
+            for (const [k, [verdict, damage]] of said.entries()) {
+                const about = { id: chunk.ids[20 + k], layer: 0, verdict, by: "Eve", note: "", lock: null };
+                await skyeye.save("/api/reviews", damage === undefined ? about : { ...about, damage });
+            }
+            for (const damage of [2, 3]) {
+                const rings = [[5, 5, 25, 5, 25, 30 + damage]];
+                await skyeye.save("/api/buildings", { rings, damage, by: "Eve", note: "" });
+            }
+            await skyeye.save("/api/undo", { by: "Eve" });
+        }"""
+    )
+    eve.until("document.getElementById('counted').innerText.includes('Judged by people')")
+    assert eve.text("#counted") != before
+    renew_page(assessment)
+    text = (assessment / "report" / "meta.js").read_text("utf-8")
+    written = json.loads(text.removeprefix("skyeye.meta(").removesuffix(");\n"))
+    assert written["judged"] >= 7
+    shown = eve.page.evaluate("skyeye.scene")
+    for name in ("buildings", "assessed", "statuses", "judged"):
+        assert shown[name] == written[name], name
+    for one, other in zip(shown["counts"], written["counts"], strict=True):
+        assert one == pytest.approx(other)
+    assert f"{written['assessed']} / {written['buildings']}" in eve.page.text_content("#assessed-of")
+    assert "do not count here yet" in eve.text("#pane-figures")

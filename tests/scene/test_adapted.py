@@ -95,9 +95,9 @@ def test_all_buildings_are_graded_anew_and_reviews_and_raw_answers_stay(folder, 
         assert set(np.unique(raster.read(1))) - {0} == {*(1 + after["damage"][seen].astype(int)), 255}
     assert (folder / PROBABILITY).is_file()
     meta = (folder / "report" / "meta.js").read_text()
-    assert json.loads(meta[meta.index("{") : meta.rindex("}") + 1])["counts"][3]["expected"] == pytest.approx(
-        probs[:, 3].sum()
-    )
+    assert json.loads(meta[meta.index("{") : meta.rindex("}") + 1])["by_model"]["expected"][
+        3
+    ] == pytest.approx(probs[:, 3].sum())
 
 
 def test_a_second_time_begins_at_the_models_own_answers(folder, capsys) -> None:

@@ -19,8 +19,8 @@ from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.review.counted import is_judged
 from skyeye_det.scene.review.frame import CHUNK
-from skyeye_det.scene.review.state import NOT_A_BUILDING
 from skyeye_det.scene.terms import GRADES
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
@@ -54,7 +54,8 @@ def shown_records(layer: VectorLayer) -> Records:
         "damage": np.where(assessed & graded, damage, IGNORE_DAMAGE).astype(np.int64),
         **{f"p_{name}": probs[:, grade] for grade, name in enumerate(GRADES)},
         **{name: _numbers(layer, name) for name in ("score", "valid_fraction", "shift_m")},
-        "review": _reviews(layer),
+        **{name: _numbers(layer, name) for name in ("reviewed", "review_damage")},
+        **{name: layer.column(name, _MEND) for name in ("review_by", "review_note")},
     }
     return Records(layer.geometry, columns, {})
 
@@ -182,7 +183,7 @@ def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.nda
                 "valid": _share(found["valid_fraction"], 100),
                 "area": shapely.area(each.geometry).round(1),
                 "shift_m": found["shift_m"].round(2),
-                "review": found["review"],
+                "review": _reviews(each),
             }
         )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -213,15 +214,13 @@ def _numbers(layer: VectorLayer, name: str) -> np.ndarray:
         ) from error
 
 
-def _reviews(layer: VectorLayer) -> np.ndarray:
+def _reviews(records: Records) -> np.ndarray:
     """(N,) None, or what people say: ``damage`` 0..3, -1 not a building, None unsure; ``by``; ``note``."""
-    reviewed, damage = (_numbers(layer, name) for name in ("reviewed", "review_damage"))
-    known = np.isin(damage, np.arange(NOT_A_BUILDING, NUM_DAMAGE_CLASSES))
-    by, note = (layer.column(f"review_{name}", _MEND) for name in ("by", "note"))
-    found = np.full(len(layer), None, object)
-    for number in np.flatnonzero(known | (np.isnan(damage) & (reviewed == 1))).tolist():
+    damage, by, note = (records.columns[f"review_{name}"] for name in ("damage", "by", "note"))
+    found = np.full(len(records), None, object)
+    for number in np.flatnonzero(is_judged(records)).tolist():
         told: Mapping[str, Any] = {
-            "damage": int(damage[number]) if known[number] else None,
+            "damage": None if np.isnan(damage[number]) else int(damage[number]),
             "by": str(by[number] or ""),
             "note": str(note[number] or ""),
         }

@@ -3,20 +3,40 @@
   "use strict";
 
   skyeye.writeFigures = function () {
-    const { scene, text } = skyeye;
+    const { element, scene, text } = skyeye;
+    const older = skyeye.isServed() ? [quiet("counted_at_start")] : [];
     skyeye
       .byId("pane-figures")
       .replaceChildren(
-        ...section("grades_and_intervals", [skyeye.gradesTable(), quiet("interval_means")]),
-        ...section("not_assessed_why", notAssessed()),
-        ...(scene.areas ? section("areas", [skyeye.placesTable(scene.areas, "area")]) : []),
-        ...section("cells", [skyeye.placesTable(scene.cells || [], "cell")]),
+        element("div", { id: "counted" }),
+        ...(scene.areas ? section("areas", [...older, skyeye.placesTable(scene.areas, "area")]) : []),
+        ...section("cells", [...older, skyeye.placesTable(scene.cells || [], "cell")]),
         ...section("shift", skyeye.shiftMap()),
         ...section("limits", limits()),
         ...section("run", [facts()]),
       );
+    skyeye.writeCounted();
     skyeye.byId("attribution").textContent = scene.attribution || "";
     skyeye.byId("run-title").textContent = [text("sheet_title"), scene.post_date].filter(Boolean).join(" · ");
+  };
+
+  // What reviews change at once.
+  skyeye.writeCounted = function () {
+    const grades = [skyeye.gradesTable(), quiet("interval_means"), ...skyeye.judgedText()];
+    skyeye
+      .byId("counted")
+      .replaceChildren(
+        ...section("grades_and_intervals", grades),
+        ...section("not_assessed_why", notAssessed()),
+      );
+  };
+
+  // How many buildings count as people judged them, where any do.
+  skyeye.judgedText = function () {
+    const { element, text, number, scene } = skyeye;
+    if (!scene.judged) return [];
+    const count = number(scene.judged);
+    return [element("p", { class: "small quiet" }, text("judged", { count }))];
   };
 
   skyeye.gradesTable = function () {

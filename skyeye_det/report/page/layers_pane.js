@@ -7,9 +7,8 @@
 
   skyeye.writeLayers = function () {
     const { element, text, scene } = skyeye;
-    const kept = `${skyeye.number(scene.assessed)} / ${skyeye.number(scene.buildings)}`;
     skyeye.byId("pane-layers").replaceChildren(
-      element("p", { class: "lead" }, text("assessed_of", { count: kept })),
+      element("p", { class: "lead", id: "assessed-of" }),
       group("grades", grades()),
       element("p", { id: "shown", class: "quiet" }),
       group("filter", [
@@ -56,6 +55,17 @@
           : null,
       ]),
     );
+    skyeye.writeGradeCounts();
+  };
+
+  // How many buildings of each grade there are, which reviews change.
+  skyeye.writeGradeCounts = function () {
+    const { number, scene } = skyeye;
+    const count = `${number(scene.assessed)} / ${number(scene.buildings)}`;
+    skyeye.byId("assessed-of").textContent = skyeye.text("assessed_of", { count });
+    const missing = scene.buildings - scene.assessed;
+    for (const damage of [-1, 0, 1, 2, 3])
+      skyeye.byId(`count-${damage}`).textContent = number(scene.counts[damage]?.labelled ?? missing);
   };
 
   skyeye.toggleMarks = function (isOn) {
@@ -98,8 +108,6 @@
   }
 
   function grades() {
-    const counts = skyeye.scene.counts.map((each) => each.labelled);
-    const missing = skyeye.scene.buildings - skyeye.scene.assessed;
     return [3, 2, 1, 0, -1].map((damage) => {
       const input = skyeye.element("input", {
         type: "checkbox",
@@ -110,14 +118,13 @@
           changed();
         },
       });
-      const count = damage >= 0 ? counts[damage] : missing;
       return skyeye.element(
         "label",
         { class: "grade" },
         input,
         skyeye.swatch(skyeye.colorOf(damage), damage < 0 ? "hatched" : ""),
         skyeye.element("span", { class: "name" }, skyeye.gradeText(damage)),
-        skyeye.element("span", { class: "count" }, skyeye.number(count)),
+        skyeye.element("span", { class: "count", id: `count-${damage}` }),
       );
     });
   }

@@ -28,6 +28,8 @@
 
   skyeye.reviewOf = (chunk, index) => skyeye.reviewed(chunk).reviews.get(index) || null;
 
+  skyeye.knownReviews = () => byKey.values();
+
   skyeye.lockOf = (chunk, index) => byKey.get(skyeye.keyOf(chunk, index))?.lock ?? null;
 
   // Takes in reviews as the server sends them; true where something differs from before.
@@ -40,7 +42,9 @@
       const { id, layer, by, note, lock, deleted: isDeleted } = each;
       const rings = each.rings?.length ? each.rings : null;
       const review = each.verdict && each.verdict !== "none" ? { damage: damageOf(each), by, note } : null;
-      byKey.set(`${layer}/${id}`, { id, layer, lock, isDeleted, rings, review, text: JSON.stringify(each) });
+      const key = `${layer}/${id}`;
+      const model = each.model ?? byKey.get(key)?.model;
+      byKey.set(key, { id, layer, lock, isDeleted, rings, review, model, text: JSON.stringify(each) });
     }
     stamp++;
     skyeye.setDrawn(drawnBuildings());
@@ -49,6 +53,7 @@
       skyeye.clearSelection();
     skyeye.redraw();
     skyeye.writeShown();
+    skyeye.countReviews();
     return true;
   };
 

@@ -53,6 +53,7 @@
       ["after", scene.post_date],
     ].filter(([, date]) => date);
     const dates = dated.map(([side, date]) => `${text(side)} ${date}`);
+    const older = skyeye.isServed() ? [element("p", { class: "small" }, text("counted_at_start"))] : [];
     const limits = scene.limits.slice(0, MOST_LIMITS);
     skyeye.byId("sheet").classList.toggle("roomy", !areas.length);
     skyeye.byId("sheet").replaceChildren(
@@ -62,8 +63,9 @@
       element("h2", {}, text("grades_and_intervals")),
       skyeye.gradesTable(),
       element("p", { class: "small" }, text("interval_means")),
+      ...skyeye.judgedText(),
       ...(areas.length
-        ? [element("h2", {}, text("worst_areas")), areasTable(areas.slice(0, MOST_AREAS))]
+        ? [element("h2", {}, text("worst_areas")), ...older, areasTable(areas.slice(0, MOST_AREAS))]
         : []),
       ...(limits.length
         ? [element("h2", {}, text("limits")), element("p", { class: "small" }, limits.join(" · "))]

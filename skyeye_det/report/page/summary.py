@@ -1,7 +1,7 @@
 """What the page knows of the whole scene, from the layers of ``damage.gpkg`` and from ``run.json``."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,8 +14,16 @@ from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
+from skyeye_det.scene.review.counted import as_judged, is_judged
+from skyeye_det.scene.review.state import DRAWN
 from skyeye_det.scene.run_record import Run, ShiftOfRun
-from skyeye_det.scene.summary import counts
+from skyeye_det.scene.summary import (
+    DEVIATIONS,
+    counts,
+    grade_sums,
+    grid_cells,
+    polygon_members,
+)
 from skyeye_det.scene.terms import COLOR_NOT_ASSESSED, COLORS, GRADES
 from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, valid_polygons
 
@@ -35,7 +43,7 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         layers: of its GeoPackage by name, in the grid's CRS; any but the buildings' may lack.
         records: of its buildings.
     """
-    grid = run.on_grid()
+    grid, judged = run.on_grid(), as_judged(records)
     return {
         "version": VERSION,
         **{name: getattr(run, name) for name in ("run_id", "model", "finished", "skyeye_det", "outlines")},
@@ -49,14 +57,14 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         "lonlat": _lattice(grid),
         "grades": [{"key": GRADES[grade], "color": COLORS[grade]} for grade in DamageClass],
         "not_assessed_color": COLOR_NOT_ASSESSED,
-        "counts": [asdict(each) for each in counts(records)],
-        "buildings": len(records),
-        "assessed": int(records.is_assessed.sum()),
+        **_figures(judged),
+        "counts": [asdict(each) for each in counts(judged)],
+        "judged": int(is_judged(records).sum()),
+        "by_model": _by_model(records),
         "seen_share": run.seen_share,
-        "statuses": Counter(records.columns["status"].tolist()),
         "not_assessed": _gaps(layers.get("not_assessed")),
-        "areas": _places(layers["summary_areas"], grid) if "summary_areas" in layers else None,
-        "cells": _cells(layers["summary_grid"], grid) if "summary_grid" in layers else [],
+        "areas": _places(layers["summary_areas"], judged, grid) if "summary_areas" in layers else None,
+        "cells": _cells(judged, grid),
         "shift": _shift(run.shift, grid),
         "coverage": _coverage(layers.get("coverage"), grid),
         "limits": _limits(run.model),
@@ -65,6 +73,20 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
             side: [_file_name(each.path) for each in run.inputs.get(side, [])] for side in ("pre", "post")
         },
     }
+
+
+def _figures(records: Records) -> dict[str, Any]:
+    return {
+        "buildings": len(records),
+        "assessed": int(records.is_assessed.sum()),
+        "statuses": Counter(records.columns["status"].tolist()),
+    }
+
+
+def _by_model(records: Records) -> dict[str, Any]:
+    """What the page counts reviews into while people make them."""
+    found = records.of(records.columns["status"] != DRAWN)
+    return {**_figures(found), **grade_sums(found), "deviations": DEVIATIONS}
 
 
 def _limits(name: str) -> list[str]:
@@ -113,35 +135,37 @@ def _gaps(layer: VectorLayer | None) -> list[dict[str, Any]]:
     return [{"reason": reason, "area_m2": round(area, 1)} for reason, area in sums.most_common()]
 
 
-def _places(layer: VectorLayer, grid: Grid) -> list[dict[str, Any]]:
+def _places(layer: VectorLayer, records: Records, grid: Grid) -> list[dict[str, Any]]:
     """Areas with their outlines on the grid; an area beside it has none."""
     around = grid.box(-_BORDER, -_BORDER, grid.width + _BORDER, grid.height + _BORDER)
     cut = shapely.intersection(layer.geometry, around)
     drawn = np.where(shapely.is_empty(cut), layer.geometry, cut)
     names, rings = layer.texts("name", _MEND, NO_NAME), rings_of(_simplified(cut, grid), grid)
-    parts = zip(names, _counted(layer), _boxes(drawn, grid), rings, strict=True)
+    counted = _counted(records, polygon_members(records, layer.geometry))
+    parts = zip(names, counted, _boxes(drawn, grid), rings, strict=True)
     return [{"name": name, **row, "box": box, "rings": each} for name, row, box, each in parts]
 
 
-def _cells(layer: VectorLayer, grid: Grid) -> list[dict[str, Any]]:
+def _cells(records: Records, grid: Grid) -> list[dict[str, Any]]:
     """Squares, called by east and north of their corner in km."""
-    corners = (shapely.bounds(layer.geometry).reshape(-1, 4)[:, :2] / 1000).tolist()
-    parts = zip(corners, _counted(layer), _boxes(layer.geometry, grid), strict=True)
+    cells, members = grid_cells(records)
+    corners = (shapely.bounds(cells).reshape(-1, 4)[:, :2] / 1000).tolist()
+    parts = zip(corners, _counted(records, members), _boxes(cells, grid), strict=True)
     return [{"name": f"{x:.1f} {y:.1f}", **row, "box": box} for (x, y), row, box in parts]
 
 
-def _counted(layer: VectorLayer) -> list[dict[str, Any]]:
-    """A row of numbers an area."""
-    columns = {
-        "buildings": layer.column("buildings", _MEND),
-        "assessed": layer.column("assessed", _MEND),
-        "labelled": np.stack([layer.column(name, _MEND) for name in GRADES], axis=1),
-    }
-    for end in ("expected", "low", "high"):
-        values = [layer.column(f"{name}_{end}", _MEND).astype(np.float64) for name in GRADES]
-        columns[end] = np.stack(values, axis=1).round(2)
-    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+def _counted(records: Records, members: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """A row of numbers an area, from the numbers of the buildings in each."""
+    rows = []
+    for numbers in members:
+        inside = records.of(numbers)
+        found = counts(inside)
+        rows.append(
+            {"buildings": len(inside), "assessed": int(inside.is_assessed.sum())}
+            | {"labelled": [each.labelled for each in found]}
+            | {end: [round(getattr(each, end), 2) for each in found] for end in ("expected", "low", "high")}
+        )
+    return rows
 
 
 def _coverage(layer: VectorLayer | None, grid: Grid) -> list[list[float]]:

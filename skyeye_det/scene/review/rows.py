@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from skyeye_det.damage import DamageClass
 from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError, shown
+from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE
+from skyeye_det.scene.records import PROBABILITIES
 from skyeye_det.scene.review.frame import chunk_names, rings_in_px
 from skyeye_det.scene.review.state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
 from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
@@ -21,12 +24,14 @@ LAYERS = (BUILDINGS, BESIDE)
 Record = dict[str, Any]
 """What the page is told of a building: ``id``; ``layer``, number of ``LAYERS``; ``damage``, ``verdict``,
 ``by``, ``note`` and ``lock`` of its ``Review``; ``rings``: in px of a drawn building, else None; ``deleted``:
-whether a drawn one is gone."""
+whether it is gone; ``model``: what the model says of it, ``status``, and ``damage`` and ``p`` (4) or None;
+None of a drawn building, and of one that is gone."""
 
 _SOURCE = "review"
 """``outline_from`` of a building that a reviewer drew."""
 
-_NEEDED = {"fid", "geom", "building_id", "outline_from", "status", *COLUMNS}
+_MODEL = ("status", "damage", *PROBABILITIES)
+_NEEDED = {"fid", "geom", "building_id", "outline_from", *_MODEL, *COLUMNS}
 _STATE = ", ".join(COLUMNS)
 
 
@@ -148,17 +153,26 @@ def chunks(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> 
 def records(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> dict[int, Record]:
     """What the page is told of rows, by their numbers; those that are not there are left out."""
     told = {}
-    sql = f'SELECT building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?'
+    sql = f'SELECT building_id, outline_from, geom, {_STATE}, {", ".join(_MODEL)} FROM "{name}" WHERE fid = ?'
     for fid in fids:
         for building, source, blob, *values in base.execute(sql, (fid,)):
-            rings = rings_in_px(geometry_of(blob), grid) if source == _SOURCE else None
-            told[fid] = record(name, str(building or ""), Review.of_row(values), rings)
+            told[fid] = record(name, str(building or ""), Review.of_row(values[: len(COLUMNS)]))
+            if source == _SOURCE:
+                told[fid]["rings"] = rings_in_px(geometry_of(blob), grid)
+            else:
+                told[fid]["model"] = _by_model(*values[len(COLUMNS) :])
     return told
 
 
-def record(
-    name: str, building: str, review: Review, rings: list[list[float]] | None = None, gone: bool = False
-) -> Record:
+def _by_model(status: Any, damage: Any, *probs: Any) -> dict[str, Any]:
+    is_graded = damage in tuple(DamageClass) and all(isinstance(p, float) for p in probs)
+    if status != ASSESSED or not is_graded:
+        told = NOT_ASSESSED if status == ASSESSED else str(status or "")
+        return {"status": told, "damage": None, "p": None}
+    return {"status": status, "damage": damage, "p": probs}
+
+
+def record(name: str, building: str, review: Review, gone: bool = False) -> Record:
     """What the page is told of one building."""
     return {
         "id": building,
@@ -168,6 +182,7 @@ def record(
         "by": review.by,
         "note": review.note,
         "lock": review.lock,
-        "rings": rings,
+        "rings": None,
         "deleted": gone,
+        "model": None,
     }
