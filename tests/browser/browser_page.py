@@ -33,7 +33,8 @@ class Look:
 
     def ready(self) -> "Look":
         self.until(
-            "window.skyeye?.map && skyeye.isDrawn() && document.querySelector('#map img.leaflet-tile-loaded')"
+            "window.skyeye?.map && skyeye.isDrawn()"
+            " && document.querySelector('#map .image-tile.leaflet-tile-loaded')"
         )
         return self
 
@@ -43,7 +44,8 @@ class Look:
         return self.page.evaluate(
             """() => {
                 const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-                return [...document.querySelectorAll('#map canvas.leaflet-tile')].reduce((sum, tile) => {
+                const tiles = document.querySelectorAll('#map .leaflet-marks-pane canvas');
+                return [...tiles].reduce((sum, tile) => {
                     [pen.canvas.width, pen.canvas.height] = [tile.width, tile.height];
                     pen.drawImage(tile, 0, 0);
                     const { data } = pen.getImageData(0, 0, tile.width, tile.height);

@@ -50,7 +50,7 @@ def test_the_edge_between_the_images_moves(opened: Look, how: str) -> None:
 
 def test_side_by_side_maps_look_at_the_same_place(opened: Look) -> None:
     opened.page.click("#view-side")
-    opened.until("document.querySelector('#map-before img.leaflet-tile-loaded')")
+    opened.until("document.querySelector('#map-before .image-tile.leaflet-tile-loaded')")
     opened.page.click("#zoom-in")
     opened.until("skyeye.map.getZoom() % 1 === 0 && skyeye.isDrawn()")
     middles = (

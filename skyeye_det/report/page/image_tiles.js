@@ -13,20 +13,25 @@
 
   skyeye.tilePath = (side, zoom, x, y) => `tiles/${side}/${zoom}/${x}/${y}.jpg`;
 
-  const ImageTiles = L.TileLayer.extend({
-    createTile(coords, done) {
-      if (skyeye.hasTile(this.options.side, coords.z, coords.x, coords.y)) {
-        return L.TileLayer.prototype.createTile.call(this, coords, done);
-      }
-      const nothing = document.createElement("div");
-      setTimeout(() => done(null, nothing));
-      return nothing;
+  // Canvases in place of <img>: Chromium keeps what it has decoded of the last thousand images.
+  const ImageTiles = L.GridLayer.extend({
+    initialize(side, options) {
+      this.side = side;
+      L.GridLayer.prototype.initialize.call(this, options);
+      this.on("tileunload", ({ tile }) => (tile.width = tile.height = 0)); // its memory goes at once
+    },
+
+    createTile({ x, y, z }, done) {
+      const tile = skyeye.element("canvas", { class: "image-tile" });
+      show(tile, skyeye.hasTile(this.side, z, x, y) && skyeye.tilePath(this.side, z, x, y)).then(() =>
+        done(null, tile),
+      );
+      return tile;
     },
   });
 
   skyeye.imageTiles = function (side, pane) {
-    return new ImageTiles("tiles/{side}/{z}/{x}/{y}.jpg", {
-      side,
+    return new ImageTiles(side, {
       pane,
       maxNativeZoom: skyeye.scene.max_zoom,
       maxZoom: skyeye.scene.max_zoom + 3,
@@ -44,7 +49,10 @@
     for (let y = Math.floor(box[1] / size); y * size < box[3]; y++) {
       for (let x = Math.floor(box[0] / size); x * size < box[2]; x++) {
         if (!skyeye.hasTile(side, zoom, x, y)) continue;
-        const place = [(x * size - box[0]) * scale, (y * size - box[1]) * scale, size * scale, size * scale];
+        // Whole canvas px: between parts of them the ground would show through.
+        const [left, right] = [x, x + 1].map((edge) => Math.round((edge * size - box[0]) * scale));
+        const [top, bottom] = [y, y + 1].map((edge) => Math.round((edge * size - box[1]) * scale));
+        const place = [left, top, right - left, bottom - top];
         jobs.push(
           imageAt(skyeye.tilePath(side, zoom, x, y)).then(
             (image) => image && context.drawImage(image, ...place),
@@ -54,6 +62,14 @@
     }
     return Promise.all(jobs);
   };
+
+  async function show(tile, path) {
+    const image = path ? await imageAt(path) : null;
+    if (!image || !tile.isConnected) return; // passed by meanwhile
+    const bitmap = await createImageBitmap(image).catch(() => null); // broken
+    if (bitmap && tile.isConnected) tile.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
+    bitmap?.close();
+  }
 
   function imageAt(path) {
     return new Promise((resolve) => {
