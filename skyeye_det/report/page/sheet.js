@@ -31,16 +31,18 @@
   // A scale bar; north is up.
   function drawScale(context, scale) {
     const { length, text } = skyeye.scaleLength(skyeye.scene.pixel_m / scale, picture.width / 5);
+    const name = `${text}   N ↑`;
     const wide = (length / skyeye.scene.pixel_m) * scale;
     const [right, low] = [picture.width - 16, picture.height - 16];
+    context.font = "600 19px system-ui, sans-serif";
     context.fillStyle = "rgba(16, 22, 29, 0.8)";
-    context.fillRect(right - wide - 14, low - 40, wide + 28, 54);
+    const ground = Math.max(wide, context.measureText(name).width);
+    context.fillRect(right - ground - 14, low - 40, ground + 28, 54);
     context.fillStyle = "#ffffff";
     context.fillRect(right - wide, low - 6, wide, 6);
-    context.font = "600 19px system-ui, sans-serif";
     context.textAlign = "right";
     context.textBaseline = "alphabetic";
-    context.fillText(`${text}   N ↑`, right, low - 15);
+    context.fillText(name, right, low - 15);
   }
 
   skyeye.writeSheet = function () {
