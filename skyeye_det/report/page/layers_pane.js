@@ -80,7 +80,8 @@
     const place = skyeye.byId("shown");
     if (!place) return;
     if (skyeye.level() < skyeye.closeZoom) {
-      place.textContent = skyeye.text("cells_shown");
+      const older = skyeye.isServed() ? skyeye.text("counted_at_start") : "";
+      place.textContent = `${skyeye.text("cells_shown")} ${older}`.trim();
       return;
     }
     const [shown, all] = skyeye.countShown(skyeye.viewBox());

@@ -98,7 +98,8 @@ class ReviewFile:
                 for name in self._layers:
                     self._compare(base, name)
                 self._data_version = found
-            return self._version, [record for version, record in self._known.values() if version > since]
+            told = [(key, record) for key, (version, record) in self._known.items() if version > since]
+            return self._version, [record | {"model": rows.by_model(base, *key)} for key, record in told]
 
     def review(self, layer: int, building: str, review: Review, by: str, lock: str | None) -> Answer:
         """Writes what somebody says of a building; a drawn one without a verdict is removed.
@@ -192,7 +193,8 @@ class ReviewFile:
 
     def _record(self, name: str, fid: int, building: str) -> Record:
         found = rows.records(self._base, name, [fid], self.grid)
-        return found.get(fid) or rows.record(name, building, _NOTHING, gone=True)
+        record = found.get(fid) or rows.record(name, building, _NOTHING, gone=True)
+        return record | {"model": rows.by_model(self._base, name, fid)}
 
     def _noted(self, name: str, fid: int, record: Record) -> Answer:
         """After the commit of a change of ours, which the next poll then need not look for."""

@@ -24,8 +24,7 @@ LAYERS = (BUILDINGS, BESIDE)
 Record = dict[str, Any]
 """What the page is told of a building: ``id``; ``layer``, number of ``LAYERS``; ``damage``, ``verdict``,
 ``by``, ``note`` and ``lock`` of its ``Review``; ``rings``: in px of a drawn building, else None; ``deleted``:
-whether it is gone; ``model``: what the model says of it, ``status``, and ``damage`` and ``p`` (4) or None;
-None of a drawn building, and of one that is gone."""
+whether it is gone; in answers also ``model``, see ``by_model``."""
 
 _SOURCE = "review"
 """``outline_from`` of a building that a reviewer drew."""
@@ -153,26 +152,33 @@ def chunks(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> 
 def records(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> dict[int, Record]:
     """What the page is told of rows, by their numbers; those that are not there are left out."""
     told = {}
-    sql = f'SELECT building_id, outline_from, geom, {_STATE}, {", ".join(_MODEL)} FROM "{name}" WHERE fid = ?'
+    sql = f'SELECT building_id, outline_from, geom, {_STATE} FROM "{name}" WHERE fid = ?'
     for fid in fids:
         for building, source, blob, *values in base.execute(sql, (fid,)):
-            told[fid] = record(name, str(building or ""), Review.of_row(values[: len(COLUMNS)]))
-            if source == _SOURCE:
-                told[fid]["rings"] = rings_in_px(geometry_of(blob), grid)
-            else:
-                told[fid]["model"] = _by_model(*values[len(COLUMNS) :])
+            rings = rings_in_px(geometry_of(blob), grid) if source == _SOURCE else None
+            told[fid] = record(name, str(building or ""), Review.of_row(values), rings)
     return told
 
 
-def _by_model(status: Any, damage: Any, *probs: Any) -> dict[str, Any]:
-    is_graded = damage in tuple(DamageClass) and all(isinstance(p, float) for p in probs)
-    if status != ASSESSED or not is_graded:
+def by_model(base: sqlite3.Connection, name: str, fid: int) -> dict[str, Any] | None:
+    """What the model says of a row: ``status``; ``damage`` and ``p`` (4), None of one without a grade.
+
+    None of a row that a reviewer drew, and of none.
+    """
+    sql = f'SELECT outline_from, {", ".join(_MODEL)} FROM "{name}" WHERE fid = ?'
+    for source, status, damage, *probs in base.execute(sql, (fid,)):
+        if source == _SOURCE:
+            break
+        if status == ASSESSED and damage in tuple(DamageClass) and None not in probs:
+            return {"status": status, "damage": damage, "p": probs}
         told = NOT_ASSESSED if status == ASSESSED else str(status or "")
         return {"status": told, "damage": None, "p": None}
-    return {"status": status, "damage": damage, "p": probs}
+    return None
 
 
-def record(name: str, building: str, review: Review, gone: bool = False) -> Record:
+def record(
+    name: str, building: str, review: Review, rings: list[list[float]] | None = None, gone: bool = False
+) -> Record:
     """What the page is told of one building."""
     return {
         "id": building,
@@ -182,7 +188,6 @@ def record(name: str, building: str, review: Review, gone: bool = False) -> Reco
         "by": review.by,
         "note": review.note,
         "lock": review.lock,
-        "rings": None,
+        "rings": rings,
         "deleted": gone,
-        "model": None,
     }
