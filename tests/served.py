@@ -58,6 +58,8 @@ def served(folder: Path, *options: str) -> Iterator[Server]:
         assert running.stdout
         if "--sample" in options:
             assert re.fullmatch(r"\d+ buildings are drawn to be checked\n", running.stdout.readline())
+        if "--suggest" in options:
+            assert re.fullmatch(r"\d+ buildings are suggested for a label\n", running.stdout.readline())
         line = running.stdout.readline()
         found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/\?token=(\S+) .*\n", line)
         assert found, line + running.communicate()[1]

@@ -1,7 +1,6 @@
 """Buildings graded anew by an adaptation: records before they are written, and those of an assessment."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,30 +23,30 @@ from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
-from skyeye_det.prediction.visibility import ASSESSED
+from skyeye_det.scene.adaptation_record import Applied, note_files, read_applied, write_applied
+from skyeye_det.scene.answered_rows import (
+    RAW,
+    AnsweredRows,
+    answered_rows,
+    count_anew,
+    counted_cells,
+    read_grades,
+    write_grades,
+)
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.geopackage import BUILDINGS
-from skyeye_det.scene.geopackage_editing import (
-    connect,
-    geometries_of,
-    note_change,
-    table_columns,
-    transaction,
-)
+from skyeye_det.scene.geopackage_editing import connect, transaction
 from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE, write_table
-from skyeye_det.scene.own_answers import ANSWERS, OwnAnswers, read_own_answers
+from skyeye_det.scene.own_answers import ANSWERS, read_own_answers
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.records import PROBABILITIES, Records, grade_columns
 from skyeye_det.scene.review.rows import prepare, reviewed_states
 from skyeye_det.scene.review.sample import answered_in_order
 from skyeye_det.scene.review.state import GRADE
 from skyeye_det.scene.run_record import Run
-from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, summary_table
+from skyeye_det.scene.summary import summary_table
 
 ADAPTATION = "adaptation.json"
-
-_RAW = [f"raw_{name}" for name in PROBABILITIES]
-_CHANGED = ("damage", "damage_label", *PROBABILITIES, "damage_gra", "unosat_class", *_RAW)
 
 
 def adapted_records(records: Records, adaptation: Adaptation, rule: DecisionRule) -> Records:
@@ -56,14 +55,29 @@ def adapted_records(records: Records, adaptation: Adaptation, rule: DecisionRule
     probs, damage = _graded(adaptation, raw, records.features, rule, records.columns["damage"])
     damage = np.where(assessed, damage, IGNORE_DAMAGE)
     values = {name: np.where(assessed, probs[:, grade], 0.0) for grade, name in enumerate(PROBABILITIES)}
-    values |= {name: raw[:, grade] for grade, name in enumerate(_RAW)}
+    values |= {name: raw[:, grade] for grade, name in enumerate(RAW)}
     columns = grade_columns(damage, assessed)
-    missing = dict.fromkeys(_RAW, ~assessed) | {"unosat_class": columns["unosat_class"] == 0}
+    missing = dict.fromkeys(RAW, ~assessed) | {"unosat_class": columns["unosat_class"] == 0}
     return replace(
         records,
         columns=records.columns | values | columns,
         missing=records.missing | missing,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """An assessment whose GeoPackage is graded anew.
+
+    Attributes:
+        applied: what was done.
+        told: the same and whether it helps, for the terminal.
+        records: the buildings that the model has answered, with the model's own probabilities.
+    """
+
+    applied: Applied
+    told: str
+    records: Records
 
 
 def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
@@ -83,30 +97,42 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
     Raises:
         InputError: no assessment, none with the model's own answers, or a file cannot be written.
     """
-    run = Run.of(read_json(folder / RUN), str(folder / RUN))
-    answers = read_own_answers(folder / ANSWERS)
     path = folder / GEOPACKAGE
     with closing(connect(path)) as base, transaction(base, path):
-        prepare(base)
-        rows = _rows(base, path, answers)
-        labels, places = _labels(base, rows, answers)
-        features = answers.features[answers.damage >= 0]
-        choice = _UNDONE if undo else choose(labels, features)
-        # Elsewhere, buildings are not those that the sample was drawn from: neighbours are left out together.
-        elsewhere = _UNDONE if undo else choose(replace(labels, groups=places), features)
-        records = _updated(base, rows, answers, choice.adaptation, run.rule)
-        cells = _count_anew(base, records)
-    write_rasters(folder / RASTER, folder / PROBABILITY, records, run.on_grid())
-    if cells is not None:
-        write_table(folder / TABLE, area_columns(records, cells[1]), cells[0])
+        found = adapt_geopackage(base, folder, event, undo)
+    write_adapted_files(folder)
+    return found.told
+
+
+def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", undo: bool = False) -> Adapted:
+    """As ``adapt_folder``, within a transaction of the folder's GeoPackage; rasters and table are left."""
+    run = Run.of(read_json(folder / RUN), str(folder / RUN))
+    answers = read_own_answers(folder / ANSWERS)
+    prepare(base)
+    rows = answered_rows(base, folder / GEOPACKAGE, answers)
+    labels, places = _labels(base, rows)
+    features = answers.features[answers.damage >= 0]
+    choice = _UNDONE if undo else choose(labels, features)
+    # Elsewhere, buildings are not those that the sample was drawn from: neighbours are left out together.
+    elsewhere = _UNDONE if undo else choose(replace(labels, groups=places), features)
+    raw, own = answers.probs[rows.numbers], answers.damage[rows.numbers].astype(np.int64)
+    probs, damage = _graded(choice.adaptation, raw, answers.features[rows.numbers], run.rule, own)
+    damage = np.where(own >= 0, damage, IGNORE_DAMAGE)
+    write_grades(base, rows, probs, damage)
+    records = rows.records(damage, probs)
+    count_anew(base, records)
+    applied = Applied.of(labels, choice, undo)
+    write_applied(base, applied)
+    told = [_told(labels, choice), summary_table(records)]
     if elsewhere.adaptation.kind == NONE:
         (folder / ADAPTATION).unlink(missing_ok=True)
+        if choice.adaptation.kind != NONE:
+            told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
     else:
-        sampled = int(labels.is_sampled.sum())
         card = Card(
             event=event or folder.resolve().name.encode(errors="replace").decode(),
             labels=len(labels),
-            sampled=sampled,
+            sampled=applied.sampled,
             gain=elsewhere.gain,
             low=elsewhere.low,
             high=elsewhere.high,
@@ -115,13 +141,34 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
             skyeye_det=__version__,
         )
         write_adaptation(folder / ADAPTATION, elsewhere.adaptation, card)
-    told = [_told(labels, choice), summary_table(records)]
-    if choice.adaptation.kind != elsewhere.adaptation.kind == NONE:
-        told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
     others = [f"damage.{name}" for name in FORMATS]
     if stale := [name for name in others if (folder / name).is_file()]:
         told.append(f"note: {', '.join(stale)} still show the grades of `skyeye assess`")
-    return "\n".join(told)
+    return Adapted(applied, "\n".join(told), records)
+
+
+def write_adapted_files(folder: Path) -> None:
+    """Writes rasters and table by the GeoPackage where they do not show yet what was adapted.
+
+    Raises:
+        InputError: as ``adapt_folder``.
+    """
+    path, place = folder / GEOPACKAGE, folder / RUN
+    with closing(connect(path)) as base:
+        with transaction(base, path, "BEGIN"):
+            applied = read_applied(base)
+            if applied is None or applied.is_in_files:
+                return
+            grid = Run.of(read_json(place), str(place)).on_grid()
+            rows = answered_rows(base, path, read_own_answers(folder / ANSWERS))
+            probs, damage = read_grades(base, rows)
+            records = rows.records(damage, probs)
+            cells = counted_cells(base, records)
+        write_rasters(folder / RASTER, folder / PROBABILITY, records, grid)
+        if cells is not None:
+            write_table(folder / TABLE, cells[1], cells[0])
+        with transaction(base, path):
+            note_files(base, applied)
 
 
 _UNDONE = Choice(Adaptation(), 0.0, 0.0, 0.0, float("nan"), "so it was asked")
@@ -140,31 +187,9 @@ def _told(labels: Labels, choice: Choice) -> str:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The rows of the file that the model has answered, with the number of each among the answers."""
-
-    fids: np.ndarray
-    numbers: np.ndarray
-    geometry: np.ndarray
-
-
-def _rows(base: sqlite3.Connection, path: Path, answers: OwnAnswers) -> _Rows:
-    """Known by row number and id: who copies rows in a GIS makes new numbers."""
-    found = base.execute(f'SELECT fid, building_id, status, geom FROM "{BUILDINGS}" ORDER BY fid').fetchall()
-    known = [
-        row
-        for row in found
-        if 1 <= row[0] <= len(answers) and answers.ids[row[0] - 1] == str(row[1]) and row[3] is not None
-    ]
-    if len(answers) and not known:
-        raise InputError(f"{path}: expected the buildings of {ANSWERS}, found others; they are of two runs")
-    fids = np.array([row[0] for row in known], np.int64)
-    return _Rows(fids, fids - 1, geometries_of([row[3] for row in known]))
-
-
-def _labels(base: sqlite3.Connection, rows: _Rows, answers: OwnAnswers) -> tuple[Labels, np.ndarray]:
+def _labels(base: sqlite3.Connection, rows: AnsweredRows) -> tuple[Labels, np.ndarray]:
     """Of the buildings that have a grade of the model and one of a person; and their groups in place."""
+    answers = rows.answers
     sampled = answered_in_order(base)
     reviews = reviewed_states(base, BUILDINGS)
     chosen = [
@@ -202,77 +227,3 @@ def _graded(
         )
     probs = adaptation.apply(raw, features)
     return probs, (probs * np.asarray(rule.damage_weights)).argmax(axis=1)
-
-
-def _updated(
-    base: sqlite3.Connection, rows: _Rows, answers: OwnAnswers, adaptation: Adaptation, rule: DecisionRule
-) -> Records:
-    """Writes the rows that have a grade, and gives all rows that the model has answered."""
-    there = table_columns(base, BUILDINGS)
-    for name in _RAW:
-        if name not in there:
-            base.execute(f'ALTER TABLE "{BUILDINGS}" ADD COLUMN {name} REAL')
-    raw, own = answers.probs[rows.numbers], answers.damage[rows.numbers].astype(np.int64)
-    probs, damage = _graded(adaptation, raw, answers.features[rows.numbers], rule, own)
-    assessed = own >= 0
-    damage = np.where(assessed, damage, IGNORE_DAMAGE)
-    names = [name for name in _CHANGED if name in there or name in _RAW]
-    grades = grade_columns(damage[assessed], assessed[assessed])
-    values = [
-        dict(zip(_CHANGED, (grade, label, *new, gra, unosat or None, *old), strict=True)) | {"fid": fid}
-        for fid, grade, label, gra, unosat, new, old in zip(
-            rows.fids[assessed].tolist(),
-            *(each.tolist() for each in grades.values()),
-            probs[assessed].tolist(),
-            raw[assessed].tolist(),
-            strict=True,
-        )
-    ]
-    pairs = ", ".join(f"{name} = :{name}" for name in names)
-    base.executemany(f'UPDATE "{BUILDINGS}" SET {pairs} WHERE fid = :fid', values)
-    note_change(base, BUILDINGS)
-    columns = {
-        "status": np.where(assessed, ASSESSED, "").astype(object),
-        "damage": damage,
-        **{name: probs[:, grade] for grade, name in enumerate(PROBABILITIES)},
-    }
-    return Records(rows.geometry, columns, {})
-
-
-def _count_anew(base: sqlite3.Connection, records: Records) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """Writes the summaries of cells and areas; gives the cells, with the numbers of the buildings in each."""
-    cells, members = grid_cells(records)
-    by_corner = {tuple(corner): each for corner, each in zip(_corners(cells), members, strict=True)}
-
-    def in_cells(outlines: np.ndarray) -> list[np.ndarray]:
-        return [by_corner.get(tuple(corner), np.zeros(0, np.int64)) for corner in _corners(outlines)]
-
-    _write_counts(base, "summary_areas", records, lambda outlines: polygon_members(records, outlines))
-    return _write_counts(base, "summary_grid", records, in_cells)
-
-
-def _corners(cells: np.ndarray) -> list[list[int]]:
-    return np.rint(shapely.bounds(cells).reshape(-1, 4)[:, :2] / CELL).astype(np.int64).tolist()
-
-
-def _write_counts(
-    base: sqlite3.Connection,
-    layer: str,
-    records: Records,
-    members_of: Callable[[np.ndarray], list[np.ndarray]],
-) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    there = table_columns(base, layer)
-    if not there:
-        return None
-    rows = base.execute(f'SELECT fid, geom FROM "{layer}" ORDER BY fid').fetchall()
-    outlines = geometries_of([blob for _, blob in rows])
-    members = members_of(outlines)
-    counted = {name: each.tolist() for name, each in area_columns(records, members).items() if name in there}
-    if rows and counted:
-        pairs = ", ".join(f"{name} = ?" for name in counted)
-        fids = [fid for fid, _ in rows]
-        base.executemany(
-            f'UPDATE "{layer}" SET {pairs} WHERE fid = ?', zip(*counted.values(), fids, strict=True)
-        )
-        note_change(base, layer)
-    return outlines, members

@@ -155,17 +155,21 @@ def geometry_blob(geometry: shapely.MultiPolygon, srs_id: int) -> bytes:
 
 def geometry_of(blob: object) -> shapely.Geometry:
     """The geometry that a GeoPackage holds; an empty one of what is none."""
-    if not isinstance(blob, bytes) or len(blob) < 8 or blob[:2] != b"GP":
-        return shapely.GeometryCollection()
-    kind = blob[3] >> 1 & 0b111
-    start = 8 + 8 * _ENVELOPES[kind] if kind < len(_ENVELOPES) else len(blob)
-    found = shapely.from_wkb(blob[start:], on_invalid="ignore")
-    return shapely.GeometryCollection() if found is None else found
+    return geometries_of([blob])[0]
 
 
 def geometries_of(blobs: Sequence[object]) -> np.ndarray:
     """As ``geometry_of``, (N,)."""
-    return np.array([geometry_of(blob) for blob in blobs], object)
+    found = shapely.from_wkb(np.array([_wkb(blob) for blob in blobs], object), on_invalid="ignore")
+    found[shapely.is_missing(found)] = shapely.GeometryCollection()
+    return found
+
+
+def _wkb(blob: object) -> bytes | None:
+    if not isinstance(blob, bytes) or len(blob) < 8 or blob[:2] != b"GP":
+        return None
+    kind = blob[3] >> 1 & 0b111
+    return blob[8 + 8 * _ENVELOPES[kind] :] if kind < len(_ENVELOPES) else None
 
 
 def _is_empty(blob: object) -> int | None:

@@ -42,6 +42,8 @@ class Answers:
     def state(self, path: str) -> Any:
         if path == "/api/sample":
             return self.sample
+        if path == "/api/suggested":
+            return None
         if path == "/api/estimate":
             return {"answered": 0, "needed": 30, "reason": "Too few answers."}
         return {"version": self.version, "reviews": list(self.reviews.values())}

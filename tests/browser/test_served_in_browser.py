@@ -1,4 +1,4 @@
-"""Two reviewers in browsers, the server of `skyeye review` between them, and damage.gpkg behind it."""
+"""Reviewers in browsers, the server of `skyeye review` between them, and damage.gpkg behind it."""
 
 import json
 import re
@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_page import Look
+from assessed import label
+from browser_page import Look, address_of
 from made_report import write_report
 
 from skyeye_det.report.page.folder import renew_page
 
+PICTURES = Path(__file__).parents[2] / "output" / "page"
 COMMAND = "from skyeye_det.commands.launch import main; main()"
 
 
 @pytest.fixture(scope="module")
 def assessment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(tmp_path_factory.mktemp("reviewed"), 12, 6).parent
+    made = write_report(tmp_path_factory.mktemp("reviewed"), 12, 6).parent
+    label(made, 30)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,57 @@ def test_two_reviewers_lose_nothing_and_the_geopackage_has_it(
     bo.complaints.clear()  # the browser's own, of the answer 409
 
 
+def test_what_was_learnt_changes_colours_records_and_figures_without_a_reload(
+    look: Callable[..., Look], address: str, assessment: Path
+) -> None:
+    ada, bo = (look().open(address) for _ in range(2))
+    for each in (ada, bo):
+        each.page.evaluate("window.isSamePage = true; 0")
+        each.page.keyboard.press("n")
+        each.until("skyeye.selected")
+    red = "skyeye.scene.counts[3].labelled"
+    own, before = ada.page.evaluate(red), ada.text("#record")
+    painted = colours(ada)
+    ada.page.click("#tab-check")
+    ada.page.click("#learn-apply")
+    for each in (ada, bo):  # the other's page notices by itself
+        each.until(f"{red} > {own + 20} && skyeye.isDrawn() && window.isSamePage")
+        each.page.click("#tab-figures")
+        assert "28 of them of the random sample. On reviews" in each.text("#pane-figures")
+        each.page.click("#tab-building")
+        assert each.text("#record") != before
+        assert "Model's own" in each.text("#columns")
+    assert colours(ada) != painted
+    ada.page.screenshot(path=str(pictures() / "adapted.png"))
+    disk = look().open(address_of(assessment / "report"))
+    disk.page.click("#tab-figures")
+    assert "Grades are adapted: learnt from" in disk.text("#pane-figures")
+    ada.page.click("#tab-check")
+    ada.page.click("#learn-undo")
+    ada.until(f"{red} === {own} && skyeye.isDrawn() && !document.querySelector('.adapted')")
+    assert ada.text("#record") != ""
+    assert colours(ada) == painted
+
+
+def test_suggested_buildings_are_gone_through_one_after_the_other(
+    look: Callable[..., Look], address: str
+) -> None:
+    ada = reviewer(look, address, "Ada")
+    ada.page.click("#tab-check")
+    ada.page.click("#suggest")
+    ada.until("skyeye.orderName() === 'suggested' && skyeye.selected")
+    ids = [ada.text("#record-id")]
+    assert "Review next · 1 / 20" in ada.text("#order-place")
+    ada.page.focus("#map")
+    ada.page.keyboard.press("3")
+    ada.until("document.getElementById('order-place').textContent.includes('2 / 20')")
+    ids.append(ada.text("#record-id"))
+    assert len(set(ids)) == 2
+    ada.page.click("#tab-check")
+    ada.until("document.getElementById('pane-check').textContent.includes('1 of 20 answered')")
+    ada.page.screenshot(path=str(pictures() / "suggested.png"))
+
+
 def test_figures_follow_reviews_at_once_and_are_those_of_the_page_that_is_renewed(
     look: Callable[..., Look], address: str, assessment: Path
 ) -> None:
@@ -82,7 +137,8 @@ def test_figures_follow_reviews_at_once_and_are_those_of_the_page_that_is_renewe
             const chunk = [...skyeye.loadedChunks()].find((chunk) => chunk.n);
             const said = [["grade", 0], ["grade", 3], ["not_a_building"], ["cannot_tell"], ["grade", 1]];
             for (const [k, [verdict, damage]] of said.entries()) {
-                const about = { id: chunk.ids[20 + k], layer: 0, verdict, by: "Eve", note: "", lock: null };
+                const [id, lock] = [chunk.ids[20 + k], skyeye.lockOf(chunk, 20 + k)];
+                const about = { id, lock, layer: 0, verdict, by: "Eve", note: "" };
                 await skyeye.save("/api/reviews", damage === undefined ? about : { ...about, damage });
             }
             for (const damage of [2, 3]) {
@@ -105,3 +161,16 @@ def test_figures_follow_reviews_at_once_and_are_those_of_the_page_that_is_renewe
         assert one == pytest.approx(other)
     assert f"{written['assessed']} / {written['buildings']}" in eve.page.text_content("#assessed-of")
     assert "do not count here yet" in eve.text("#pane-figures")
+    eve.page.evaluate("skyeye.save('/api/undo', { by: 'Eve' })")  # nothing drawn is left for other tests
+
+
+def pictures() -> Path:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return PICTURES
+
+
+def colours(look: Look) -> str:
+    """What is painted of the buildings."""
+    look.until("skyeye.isDrawn()")
+    tiles = "[...document.querySelectorAll('#map .leaflet-marks-pane canvas')]"
+    return look.page.evaluate(f"{tiles}.map((tile) => tile.toDataURL()).sort().join()")

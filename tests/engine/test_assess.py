@@ -14,6 +14,7 @@ import rasterio.vrt
 import shapely
 from affine import Affine
 from assess_runs import layer, run
+from msgspec import to_builtins
 from pyogrio.errors import FeatureError
 from saved_models import CONFIG
 from scenes import CORNER, ground, write
@@ -25,6 +26,8 @@ from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 from skyeye_det.scene.geopackage import damage_style
+from skyeye_det.files import json_bytes
+from skyeye_det.scene.run_record import Run
 
 HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
 
@@ -61,6 +64,7 @@ def test_a_scene_becomes_records_that_a_gis_opens(pair, rule, weights, tmp_path,
     assert set(np.unique(painted)) <= {0, 1, 2, 3, 4, 255}
     assert (painted > 0).sum() * raster.res[0] ** 2 == pytest.approx(found["area_m2"].sum(), rel=0.1)
     written = json.loads((output / "run.json").read_text())
+    assert json.loads(json_bytes(to_builtins(Run.of(written, "run.json")))) == written
     assert written["shift"]["dx"] == pytest.approx(-2, abs=0.5) or not written["shift"]["windows"]
     assert len(layer(output, "shift")["agrees"]) == len(written["shift"]["windows"])
     assert "not assessed" in capsys.readouterr().out

@@ -78,6 +78,7 @@ def test_a_review_is_saved_told_refused_to_a_second_and_taken_back(server: Serve
     assert server.call("GET", f"/api/reviews?since={version}")[1] == {
         "version": saved["version"],
         "reviews": [saved["review"]],
+        "adapted": "",
     }
     status, told = server.call("POST", "/api/reviews", review(ids[0], "not_a_building", by="Bob"))
     assert (status, told["review"]) == (409, saved["review"])

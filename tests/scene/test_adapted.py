@@ -1,62 +1,37 @@
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from made_assessment import boxes, grid_of, records_of, write_folder
+from assessed import RULE, label, write_answered
+from made_assessment import boxes, grid_of, records_of
 
 from skyeye_det.commands import adapt
 from skyeye_det.decision.adaptation import PRIOR, Adaptation
 from skyeye_det.decision.adaptation_file import read_adaptation
-from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
-from skyeye_det.report.page.folder import renew_page
+from skyeye_det.report.page.folder import META, renew_page
+from skyeye_det.report.page.script_files import read_call
+from skyeye_det.scene import adapted
 from skyeye_det.scene.adapted import ADAPTATION, adapted_records
-from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER
-from skyeye_det.scene.own_answers import ANSWERS, read_own_answers, write_own_answers
+from skyeye_det.scene.geopackage_editing import connect, transaction
+from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE
+from skyeye_det.scene.own_answers import ANSWERS, read_own_answers
 from skyeye_det.scene.records import PROBABILITIES, Records
 from skyeye_det.scene.review.file import ReviewFile
-from skyeye_det.scene.review.sample import draw_sample, sample_to_check
-from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
+from skyeye_det.scene.review.sample import sample_to_check
+from skyeye_det.scene.review.state import GRADE, Review
 
 COUNT = 300
-RULE = DecisionRule(purpose="assessment", damage_weights=(1.0, 1.0, 1.0, 1.5))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return made(tmp_path / "scene", COUNT)
-
-
-def made(folder: Path, count: int) -> Path:
-    grid = grid_of(400, 20 * (count // 20 + 1))
-    left, top = 20 * (np.arange(count) % 20), 20 * (np.arange(count) // 20)
-    found = records_of(boxes(np.column_stack([left, top, left + 10, top + 10]), grid))
-    features = np.random.default_rng(1).normal(size=(count, 4)).astype(np.float16)
-    found = replace(found, features=features)
-    write_folder(folder, grid, found, rule=asdict(RULE))
-    write_own_answers(folder / ANSWERS, found, ["ab"])
-    renew_page(folder)
-    return folder
-
-
-def label(folder: Path, count: int, sample: bool = True) -> None:
-    """Says of ``count`` buildings that they are destroyed, and of some that nobody can tell."""
-    with closing(ReviewFile(folder)) as file:
-        if sample:
-            draw_sample(file, max(count, 20), 0)
-            drawn = sample_to_check(file)
-            ids = [each["id"] for each in drawn["buildings"]] if drawn else []
-        else:
-            ids = [f"b{k:06x}" for k in range(COUNT) if k % 10 != 9]
-        for number, each in enumerate(ids[:count]):
-            verdict = {1: UNSURE, 2: FALSE_BUILDING}.get(number, GRADE)
-            damage = 3 if verdict == GRADE else None
-            file.review(0, each, Review.of(verdict, damage, "Ann", ""), "Ann", None)
+    return write_answered(tmp_path / "scene", COUNT)
 
 
 def rows(folder: Path, layer: str = "buildings") -> dict[str, np.ndarray]:
@@ -142,12 +117,62 @@ def test_answers_out_of_the_samples_order_count_as_picked(folder, capsys) -> Non
     )
 
 
+def test_a_change_that_fails_half_way_leaves_the_file_as_it_was(folder, monkeypatch) -> None:
+    label(folder, 40)
+    before = rows(folder)
+
+    def fail(*_: object) -> None:
+        raise InputError("no room")
+
+    monkeypatch.setattr(adapted, "write_applied", fail)
+    with pytest.raises(InputError, match="no room"):
+        adapted.adapt_folder(folder)
+    after = rows(folder)
+    assert list(after) == list(before)
+    assert after["damage"].tolist() == before["damage"].tolist()
+
+
+def test_files_that_a_killed_run_left_are_written_by_the_grades_that_stand(folder) -> None:
+    label(folder, 40)
+    with closing(connect(folder / GEOPACKAGE)) as base, transaction(base, folder / GEOPACKAGE):
+        adapted.adapt_geopackage(base, folder)
+    assert not (folder / RASTER).exists()
+    adapted.write_adapted_files(folder)
+    with rasterio.open(folder / RASTER) as raster:
+        assert 4 in np.unique(raster.read(1))
+    written = (folder / RASTER).stat().st_mtime_ns
+    adapted.write_adapted_files(folder)  # nothing is left to be done
+    assert (folder / RASTER).stat().st_mtime_ns == written
+    assert (folder / TABLE).is_file()
+
+
+def test_what_was_learnt_and_whether_it_helps_stands_in_the_file_and_on_the_page(folder) -> None:
+    label(folder, 40)
+    adapt.main([str(folder)])
+    (meta,) = read_call(folder / "report" / META)
+    told = meta["adapted"]
+    assert (told["kind"], told["labels"], told["sampled"]) == ("prior", 38, 38)
+    assert 0 < told["low"] <= told["gain"] <= told["high"] <= told["loss"]
+    assert rows(folder, "adaptation")["is_in_files"].tolist() == [1]
+    adapt.main([str(folder), "--undo"])
+    (meta,) = read_call(folder / "report" / META)
+    assert meta["adapted"]["kind"] == "undone"
+
+
+def test_a_page_says_that_it_was_adapted_by_labels_of_another_place(folder) -> None:
+    run = json.loads((folder / RUN).read_text())
+    (folder / RUN).write_text(json.dumps(run | {"adaptation": {"event": "a storm", "labels": 30}}))
+    renew_page(folder)
+    (meta,) = read_call(folder / "report" / META)
+    assert meta["adapted"] == {"time": "", "kind": "elsewhere", "event": "a storm", "labels": 30}
+
+
 def test_an_empty_scene_stays_empty(tmp_path, capsys) -> None:
-    adapt.main([str(made(tmp_path / "scene", 0))])
+    adapt.main([str(write_answered(tmp_path / "scene", 0))])
     assert "0 labels" in capsys.readouterr().out
 
 
-def test_a_folder_without_an_assessment_is_refused_and_not_made(tmp_path) -> None:
+def test_a_folder_without_an_assessment_is_refused_and_not_write_answered(tmp_path) -> None:
     with pytest.raises(InputError, match="expected the record of an assessment"):
         adapt.main([str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()

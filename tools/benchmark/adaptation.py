@@ -38,6 +38,7 @@ from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.label_groups import random_groups
 from skyeye_det.errors import run_command
 from skyeye_det.evaluation.buildings import damage_figures
+from skyeye_det.evaluation.suggestion import suggest
 from skyeye_det.files import whole_file
 
 COUNTS = (10, 30, 100, 300)
@@ -82,25 +83,17 @@ def _balanced(event: Event, chosen: list[int], others: np.ndarray, count: int) -
 
 
 def _suggested(event: Event, chosen: list[int], others: np.ndarray, count: int) -> list[int]:
-    """The most entropy times distance to the nearest label, twice of it in a tile without one."""
-    probs = np.maximum(event.probs[others], 1e-9)
-    entropy = -(probs * np.log(probs)).sum(axis=1)
-    features = event.features[others].astype(np.float32)
-    away, fresh = np.full(len(others), np.inf), np.full(len(others), 2.0)
-
-    def note(building: int) -> None:
-        distance = np.linalg.norm(features - event.features[building].astype(np.float32), axis=1)
-        np.minimum(away, distance, out=away)
-        fresh[event.tiles[others] == event.tiles[building]] = 1
-
-    for building in chosen:
-        note(building)
-    found: list[int] = []
-    while len(chosen) + len(found) < min(count, len(chosen) + len(others)):
-        building = int(others[(entropy * away * fresh).argmax()])
-        note(building)
-        found.append(building)
-    return found
+    """As `skyeye review --suggest`; all tiles are equally far from each other."""
+    numbers = np.concatenate([np.array(chosen, np.int64), others])
+    tiles = np.unique(event.tiles[numbers], return_inverse=True)[1]
+    found = suggest(
+        event.probs[numbers],
+        event.features[numbers],
+        np.eye(int(tiles.max()) + 1)[tiles],
+        np.arange(len(numbers)) < len(chosen),
+        count - len(chosen),
+    )
+    return numbers[found].tolist()
 
 
 def methods(event: Event, labels: Labels) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -15,8 +15,7 @@
       n,
       ids: content.id.map(String),
       layer: Uint8Array.from(content.layer),
-      damage: Int8Array.from(content.damage),
-      p: Uint16Array.from(content.p),
+      ...gradesOf(content),
       score: Int16Array.from(content.score),
       status: Uint16Array.from(content.status),
       valid: Uint8Array.from(content.valid),
@@ -52,6 +51,21 @@
     return parsed;
   };
 
+  // Puts the grades of a chunk's file into its buildings; false where these are others.
+  skyeye.regrade = function (chunk, content) {
+    if (content.id.length !== chunk.n || content.id.some((id, k) => String(id) !== chunk.ids[k])) return false;
+    Object.assign(chunk, gradesOf(content), { stamp: undefined });
+    return true;
+  };
+
+  function gradesOf({ damage, p, raw }) {
+    return {
+      damage: Int8Array.from(damage),
+      p: Uint16Array.from(p),
+      raw: raw ? Uint16Array.from(raw) : null, // the model's own, before an adaptation
+    };
+  }
+
   skyeye.boxOfBuilding = (chunk, index) => Array.from(chunk.boxes.subarray(index * 4, index * 4 + 4));
 
   // Rings [[x, y, ...], ...] of one building.
@@ -63,8 +77,15 @@
     return rings;
   };
 
-  skyeye.probabilities = (chunk, index) =>
-    Array.from(chunk.p.subarray(index * 4, index * 4 + 4), (p) => p / 1000);
+  skyeye.probabilities = (chunk, index) => fourOf(chunk.p, index);
+
+  // The model's own, where others are shown in their place; else null.
+  skyeye.rawProbabilities = (chunk, index) =>
+    skyeye.isAdapted() && chunk.raw && chunk.damage[index] >= 0 ? fourOf(chunk.raw, index) : null;
+
+  function fourOf(thousandths, index) {
+    return Array.from(thousandths.subarray(index * 4, index * 4 + 4), (p) => p / 1000);
+  }
 
   // The grade that counts: the reviewer's where there is one, NOT_A_BUILDING, CANNOT_TELL, or the model's.
   skyeye.shownDamage = (chunk, index) => skyeye.reviewed(chunk).shown[index];

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import shapely
 
-from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
-from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError, shown
-from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.report.page.script_files import write_call
+from skyeye_det.scene.answered_rows import RAW
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.records import Records
-from skyeye_det.scene.review.counted import is_judged
+from skyeye_det.scene.records import PROBABILITIES, Records
+from skyeye_det.scene.review.counted import graded_only, is_judged
 from skyeye_det.scene.review.frame import CHUNK
 from skyeye_det.scene.terms import GRADES
 from skyeye_det.scene.vector_file import VectorLayer, middles
@@ -44,19 +42,18 @@ def shown_records(layer: VectorLayer) -> Records:
     """
     probs = np.stack([_numbers(layer, f"p_{name}") for name in GRADES], axis=1)
     damage = _numbers(layer, "damage")
-    graded = np.isin(damage, np.arange(NUM_DAMAGE_CLASSES)) & np.isfinite(probs).all(axis=1)
-    status = np.array(layer.texts("status", _MEND), object)
-    assessed = np.asarray(status == ASSESSED)
-    status[assessed & ~graded] = NOT_ASSESSED
+    status, damage = graded_only(np.array(layer.texts("status", _MEND), object), damage, probs)
     columns = {
         "building_id": np.array(layer.texts("building_id", _MEND), object),
         "status": status,
-        "damage": np.where(assessed & graded, damage, IGNORE_DAMAGE).astype(np.int64),
+        "damage": damage,
         **{f"p_{name}": probs[:, grade] for grade, name in enumerate(GRADES)},
         **{name: _numbers(layer, name) for name in ("score", "valid_fraction", "shift_m")},
         **{name: _numbers(layer, name) for name in ("reviewed", "review_damage")},
         **{name: layer.column(name, _MEND) for name in ("review_by", "review_note")},
     }
+    if RAW[0] in layer.columns:
+        columns |= {name: _numbers(layer, name) for name in RAW}
     return Records(layer.geometry, columns, {})
 
 
@@ -100,7 +97,7 @@ def write_buildings(
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         x, y = squares[start].tolist()
         name, part = f"{x}_{y}", {key: values[start:end].tolist() for key, values in columns.items()}
-        part["p"] = [each for four in part["p"] for each in four]
+        part |= {key: [each for four in part[key] for each in four] for key in ("p", "raw") if key in part}
         write_call(
             folder / "chunks" / f"{name}.js", "chunk", name, part | {"rings": outlines.between(start, end)}
         )
@@ -110,14 +107,25 @@ def write_buildings(
     for number, found in ids.items():
         write_call(folder / "ids" / f"{number}.js", "ids", number, found)
     within = np.arange(len(squares)) - np.repeat(starts, ends - starts)
-    most = np.where(columns["damage"] >= 0, columns["p"].max(axis=1, initial=0), np.inf)
-    unsure = np.argsort(most, kind="stable")[: min(UNCERTAIN, int(np.isfinite(most).sum()))]
-    listed = np.column_stack([squares, within])[unsure]
-    write_call(folder / "uncertain.js", "uncertain", listed)
+    write_uncertain(folder, np.column_stack([squares, within]), columns["damage"], columns["p"])
     for path in (folder / "chunks").glob("*.js"):
         if path.stem not in counts:
             path.unlink()
     return counts
+
+
+def write_uncertain(folder: Path, places: np.ndarray, damage: np.ndarray, probs: np.ndarray) -> None:
+    """Writes ``uncertain.js``.
+
+    Args:
+        folder: of the page.
+        places: (N, 3), square and number in it of each building.
+        damage: (N,), -1 of those without a grade, which are left out.
+        probs: (N, 4), thousandths.
+    """
+    most = np.where(damage >= 0, probs.max(axis=1, initial=0), np.inf)
+    unsure = np.argsort(most, kind="stable")[: min(UNCERTAIN, int(np.isfinite(most).sum()))]
+    write_call(folder / "uncertain.js", "uncertain", places[unsure])
 
 
 def id_file(text: str) -> str:
@@ -170,6 +178,7 @@ def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.nda
     """Of all layers, one after the other."""
     numbers = {text: number for number, text in enumerate(status_texts)}
     parts = []
+    is_adapted = any(RAW[0] in each.columns for each in layers)
     for layer, each in enumerate(layers):
         found = each.columns
         parts.append(
@@ -177,10 +186,11 @@ def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.nda
                 "id": found["building_id"],
                 "layer": np.full(len(each), layer),
                 "damage": found["damage"],
-                "p": _share(each.probabilities, 1000),
-                "score": np.where(np.isfinite(found["score"]), _share(found["score"], 1000), -1),
+                "p": share(each.probabilities, 1000),
+                **({"raw": _raw(each)} if is_adapted else {}),
+                "score": np.where(np.isfinite(found["score"]), share(found["score"], 1000), -1),
                 "status": np.array([numbers[text] for text in found["status"].tolist()], np.int64),
-                "valid": _share(found["valid_fraction"], 100),
+                "valid": share(found["valid_fraction"], 100),
                 "area": shapely.area(each.geometry).round(1),
                 "shift_m": found["shift_m"].round(2),
                 "review": _reviews(each),
@@ -189,7 +199,13 @@ def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.nda
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _share(values: np.ndarray, whole: int) -> np.ndarray:
+def _raw(records: Records) -> np.ndarray:
+    """(N, 4) thousandths, the model's own: all that a layer has which is not adapted."""
+    names = RAW if RAW[0] in records.columns else PROBABILITIES
+    return share(np.stack([records.columns[name] for name in names], axis=1), 1000)
+
+
+def share(values: np.ndarray, whole: int) -> np.ndarray:
     """0..1 as 0..whole; 0 of none."""
     return np.clip(np.nan_to_num(values) * whole, 0, whole).round().astype(np.int64)
 

@@ -10,7 +10,11 @@
   skyeye.refreshCheck = async function () {
     if (!skyeye.isServed() || isAsked) return;
     isAsked = true;
-    const [first, second] = await Promise.all([skyeye.ask("/api/sample"), skyeye.ask("/api/estimate")]);
+    const [first, second] = await Promise.all([
+      skyeye.ask("/api/sample"),
+      skyeye.ask("/api/estimate"),
+      skyeye.askSuggested(),
+    ]);
     isAsked = false;
     sample = first.status === 200 ? first.body : null;
     estimate = second.status === 200 ? second.body : null;
@@ -24,72 +28,15 @@
     const content = [element("h2", {}, text("sample_to_check"))];
     if (!skyeye.isServed()) content.push(element("p", { class: "notice" }, skyeye.textNodes("review_off")));
     else if (!sample) content.push(element("p", {}, skyeye.textNodes("no_sample")));
-    else content.push(...sampleList(), element("h2", {}, text("estimate")), ...estimated());
+    else content.push(
+        ...skyeye.checkList("sample", sample.buildings),
+        element("h2", {}, text("estimate")),
+        ...estimated(),
+      );
+    if (skyeye.isServed()) content.push(...skyeye.learningParts());
     pane.replaceChildren(...content);
     if (focused) skyeye.byId(focused)?.focus();
   };
-
-  function sampleList() {
-    const { element, text, number } = skyeye;
-    const { buildings } = sample;
-    const answered = buildings.filter((each) => each.answered).length;
-    const places = buildings.map(({ id, chunk: key }) => [key, id]);
-    const start = () => {
-      const open = buildings.findIndex((each) => !each.answered);
-      if (open < 0) return skyeye.announce(text("sample_done"));
-      skyeye.setOrder("sample", places, open);
-      return skyeye.step(0);
-    };
-    const rows = buildings.map(({ id, answered: isAnswered }, k) =>
-      element(
-        "li",
-        {},
-        element(
-          "button",
-          {
-            type: "button",
-            class: "link",
-            id: `sample-${k}`,
-            click: () => {
-              skyeye.setOrder("sample", places, k);
-              skyeye.step(0);
-            },
-          },
-          id,
-        ),
-        element("span", { class: isAnswered ? "done" : "open" }, text(isAnswered ? "answered" : "open")),
-      ),
-    );
-    return [
-      element("p", {}, text("sample_progress", { answered: number(answered), of: number(buildings.length) })),
-      element("progress", {
-        max: Math.max(1, buildings.length),
-        value: answered,
-        "aria-label": text("sample_to_check"),
-      }),
-      element(
-        "div",
-        { class: "buttons" },
-        element(
-          "button",
-          { type: "button", id: "sample-next", class: "strong", click: start },
-          text("check_next"),
-        ),
-        element(
-          "button",
-          { type: "button", id: "sample-leave", click: () => leave() },
-          text("by_uncertainty"),
-        ),
-      ),
-      element("ol", { class: "sample scrolls", tabindex: 0, "aria-label": text("sample_to_check") }, rows),
-    ];
-  }
-
-  function leave() {
-    skyeye.setOrder("uncertain", null);
-    skyeye.writeOrder();
-    skyeye.announce(skyeye.text("order.uncertain"));
-  }
 
   function estimated() {
     const { element, text, number } = skyeye;

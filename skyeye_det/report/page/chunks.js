@@ -10,6 +10,7 @@
   const coming = new Map(); // key -> promise
   const queue = [];
   let wanted = new Set();
+  let edition = 0; // of the files
 
   skyeye.loadedChunks = () => loaded.values();
   skyeye.loadedChunk = (key) => loaded.get(key) || null;
@@ -50,6 +51,18 @@
     unloadFar();
   };
 
+  // Reads the grades of what is in view or selected anew, after the files have changed; forgets the rest.
+  skyeye.reloadChunks = async function () {
+    edition++;
+    for (const key of [...loaded.keys()]) {
+      if (key === DRAWN) continue;
+      if (!wanted.has(key) && key !== skyeye.selected?.chunk.key) loaded.delete(key);
+      else if (!coming.has(key)) coming.set(key, new Promise((resolve) => queue.push({ key, resolve })));
+    }
+    readNext();
+    await Promise.all(coming.values());
+  };
+
   // Buildings that reviewers have drawn: not in the files, always there.
   skyeye.setDrawn = function (content) {
     loaded.set(DRAWN, skyeye.parseBuildings(DRAWN, content));
@@ -81,15 +94,23 @@
   function readNext() {
     while (reading < AT_ONCE && queue.length) {
       const { key, resolve } = queue.shift();
+      const begun = edition;
       reading++;
       skyeye.read(`chunks/${key}.js`).then((content) => {
         reading--;
+        if (begun !== edition) {
+          queue.push({ key, resolve });
+          readNext();
+          return;
+        }
         coming.delete(key);
-        const chunk = content && skyeye.parseBuildings(key, content);
+        const old = loaded.get(key);
+        const isOld = Boolean(old && content && skyeye.regrade(old, content));
+        const chunk = isOld ? old : content && skyeye.parseBuildings(key, content);
         if (chunk) loaded.set(key, chunk);
         else skyeye.warn(skyeye.text("missing_file", { file: `chunks/${key}.js` }));
         resolve(chunk);
-        if (chunk) {
+        if (chunk && !isOld) {
           skyeye.redraw(chunk.box);
           skyeye.writeShown();
         }

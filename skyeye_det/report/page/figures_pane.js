@@ -22,7 +22,12 @@
 
   // What reviews change at once.
   skyeye.writeCounted = function () {
-    const grades = [skyeye.gradesTable(), quiet("interval_means"), ...skyeye.judgedText()];
+    const grades = [
+      ...skyeye.adaptedNotice(),
+      skyeye.gradesTable(),
+      quiet("interval_means"),
+      ...skyeye.judgedText(),
+    ];
     skyeye
       .byId("counted")
       .replaceChildren(
@@ -110,7 +115,7 @@
     const bar = skyeye.drawing("rect", {
       x: 0,
       y: 4,
-      width: at(labelled),
+      width: Math.max(at(labelled), 0), // while grades and reviews arrive one after the other
       height: 8,
       fill: skyeye.colorOf(damage),
       stroke: "#44515e",

@@ -17,6 +17,7 @@ from skyeye_det.report.page.document import index_html
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.report.page.summary import scene_summary
 from skyeye_det.report.page.tiles import block_count, draw_tiles, max_zoom, tile_bits
+from skyeye_det.scene.adaptation_record import told_of
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
@@ -26,9 +27,8 @@ from skyeye_det.scene.review.frame import CHUNK
 from skyeye_det.scene.run_record import Run
 from skyeye_det.scene.vector_file import VectorLayer, read_layer
 
-REPORT, PAGE = "report", "index.html"
+REPORT, PAGE, META = "report", "index.html", "meta.js"
 
-_META = "meta.js"
 _NEW, _OLD = f".{REPORT}.partial", f".{REPORT}.old"
 _SIDES = ("pre", "post")
 _LAYERS = (BUILDINGS, BESIDE, "summary_areas", "not_assessed", "coverage")
@@ -72,7 +72,7 @@ def renew_page(output: Path) -> None:
 def require_page_place(output: Path) -> None:
     """Raises InputError where something else is in the place of the page, or links lead out of it."""
     place = output / REPORT
-    if place.is_symlink() or (place.exists() and not (place / _META).is_file()):
+    if place.is_symlink() or (place.exists() and not (place / META).is_file()):
         raise InputError(
             f"{place}: expected the page of an earlier run, or nothing, found something else; move it away,"
             " or choose another --output"
@@ -146,9 +146,10 @@ def _write_data(folder: Path, geopackage: Path, run: Run) -> None:
         "max_zoom": max_zoom(grid.shape),
         "tiles": {side: tile_bits(folder / "tiles" / side, grid.shape) for side in _SIDES},
         "chunk": CHUNK,
+        "adapted": told_of(geopackage, run),
         "chunks": chunks,
     }
-    write_call(folder / _META, "meta", summary)
+    write_call(folder / META, "meta", summary)
 
 
 def _layers(path: Path, grid: Grid) -> dict[str, VectorLayer]:

@@ -98,6 +98,11 @@
       ["shift_here", Number.isNaN(shift) ? "–" : `${number(shift, 2)} m`],
       ["lat_lon", `${chunk.lat[index].toFixed(6)}, ${chunk.lon[index].toFixed(6)}`],
     ];
+    const raw = skyeye.rawProbabilities(chunk, index);
+    if (raw) {
+      const shares = raw.map((share, damage) => `${damage + 1}: ${skyeye.percent(share, 1)}`);
+      columns.push(["raw_probability", shares.join(" · ")]);
+    }
     if (!review) return columns;
     columns.push(
       ["reviewed_as", skyeye.gradeText(skyeye.shownDamage(chunk, index))],

@@ -54,6 +54,7 @@
       version = body.version;
       if (isSilent) skyeye.announce(skyeye.text("answers_again"));
       isSilent = false;
+      if ((body.adapted || "") !== (skyeye.scene.adapted?.time || "")) await skyeye.renewData();
       if (skyeye.takeReviews(body.reviews)) {
         skyeye.writeRecord();
         skyeye.refreshCheck();

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from skyeye_det.files import json_bytes, write_bytes
+from skyeye_det.errors import InputError
+from skyeye_det.files import json_bytes, read_bytes, write_bytes
 
 _UNSAFE = {b"<": rb"\u003c", "\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029"}
 """Signs within texts that could end a script or, in old browsers, a line of it."""
@@ -31,11 +32,23 @@ _CALL = re.compile(rb"skyeye\.[a-z]+\((.*)\);\n?", re.DOTALL)
 
 def is_call(content: bytes) -> bool:
     """Whether a file hands JSON to the page and does nothing else, as those of ``write_call``."""
+    return bool(_arguments(content))
+
+
+def read_call(path: Path) -> list[Any]:
+    """What a file of ``write_call`` hands to the page; InputError where it is none."""
+    if not (found := _arguments(read_bytes(path))):
+        raise InputError(f"{path}: expected data of the page, found something else; end `skyeye review`")
+    return found
+
+
+def _arguments(content: bytes) -> list[Any]:
+    """None of what is no call."""
     found = _CALL.fullmatch(content)
     try:
-        return found is not None and msgspec.json.decode(b"[%b]" % found[1]) is not None
+        return msgspec.json.decode(b"[%b]" % found[1]) if found else []
     except msgspec.DecodeError:
-        return False
+        return []
 
 
 def safe_json(value: Any) -> bytes:

@@ -64,7 +64,7 @@
       picture,
       element("h2", {}, text("grades_and_intervals")),
       skyeye.gradesTable(),
-      element("p", { class: "small" }, text("interval_means")),
+      element("p", { class: "small" }, [skyeye.adaptedText(), text("interval_means")].join(" ").trim()),
       ...skyeye.judgedText(),
       ...(areas.length
         ? [element("h2", {}, text("worst_areas")), ...older, areasTable(areas.slice(0, MOST_AREAS))]

@@ -19,6 +19,7 @@ from skyeye_det.scene.review.state import DRAWN
 from skyeye_det.scene.run_record import Run, ShiftOfRun
 from skyeye_det.scene.summary import (
     DEVIATIONS,
+    area_columns,
     counts,
     grade_sums,
     grid_cells,
@@ -43,7 +44,7 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         layers: of its GeoPackage by name, in the grid's CRS; any but the buildings' may lack.
         records: of its buildings.
     """
-    grid, judged = run.on_grid(), as_judged(records)
+    grid = run.on_grid()
     return {
         "version": VERSION,
         **{name: getattr(run, name) for name in ("run_id", "model", "finished", "skyeye_det", "outlines")},
@@ -57,14 +58,10 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         "lonlat": _lattice(grid),
         "grades": [{"key": GRADES[grade], "color": COLORS[grade]} for grade in DamageClass],
         "not_assessed_color": COLOR_NOT_ASSESSED,
-        **_figures(judged),
-        "counts": [asdict(each) for each in counts(judged)],
-        "judged": int(is_judged(records).sum()),
-        "by_model": _by_model(records),
+        **judged_figures(records, grid),
         "seen_share": run.seen_share,
         "not_assessed": _gaps(layers.get("not_assessed")),
-        "areas": _places(layers["summary_areas"], judged, grid) if "summary_areas" in layers else None,
-        "cells": _cells(judged, grid),
+        "areas": _places(layers["summary_areas"], records, grid) if "summary_areas" in layers else None,
         "shift": _shift(run.shift, grid),
         "coverage": _coverage(layers.get("coverage"), grid),
         "limits": _limits(run.model),
@@ -73,6 +70,24 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
             side: [_file_name(each.path) for each in run.inputs.get(side, [])] for side in ("pre", "post")
         },
     }
+
+
+def judged_figures(records: Records, grid: Grid) -> dict[str, Any]:
+    """What ``meta.js`` says of how many buildings there are, as people and model judged them."""
+    judged = as_judged(records)
+    return {
+        **_figures(judged),
+        "counts": [asdict(each) for each in counts(judged)],
+        "judged": int(is_judged(records).sum()),
+        "by_model": _by_model(records),
+        "cells": _cells(judged, grid),
+    }
+
+
+def judged_areas(records: Records, areas: np.ndarray) -> list[dict[str, Any]]:
+    """The same of each of polygons (K,)."""
+    judged = as_judged(records)
+    return _counted(judged, polygon_members(judged, areas))
 
 
 def _figures(records: Records) -> dict[str, Any]:
@@ -141,8 +156,7 @@ def _places(layer: VectorLayer, records: Records, grid: Grid) -> list[dict[str, 
     cut = shapely.intersection(layer.geometry, around)
     drawn = np.where(shapely.is_empty(cut), layer.geometry, cut)
     names, rings = layer.texts("name", _MEND, NO_NAME), rings_of(_simplified(cut, grid), grid)
-    counted = _counted(records, polygon_members(records, layer.geometry))
-    parts = zip(names, counted, _boxes(drawn, grid), rings, strict=True)
+    parts = zip(names, judged_areas(records, layer.geometry), _boxes(drawn, grid), rings, strict=True)
     return [{"name": name, **row, "box": box, "rings": each} for name, row, box, each in parts]
 
 
@@ -156,16 +170,13 @@ def _cells(records: Records, grid: Grid) -> list[dict[str, Any]]:
 
 def _counted(records: Records, members: Sequence[np.ndarray]) -> list[dict[str, Any]]:
     """A row of numbers an area, from the numbers of the buildings in each."""
-    rows = []
-    for numbers in members:
-        inside = records.of(numbers)
-        found = counts(inside)
-        rows.append(
-            {"buildings": len(inside), "assessed": int(inside.is_assessed.sum())}
-            | {"labelled": [each.labelled for each in found]}
-            | {end: [round(getattr(each, end), 2) for each in found] for end in ("expected", "low", "high")}
-        )
-    return rows
+    found = area_columns(records, members)
+    columns = {"buildings": found["buildings"], "assessed": found["assessed"]}
+    columns["labelled"] = np.stack([found[name] for name in GRADES], axis=1)
+    for end in ("expected", "low", "high"):
+        columns[end] = np.stack([found[f"{name}_{end}"] for name in GRADES], axis=1).round(2)
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _coverage(layer: VectorLayer | None, grid: Grid) -> list[list[float]]:

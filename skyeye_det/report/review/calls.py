@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,20 +13,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import json_bytes
+from skyeye_det.report.review.bodies import body_of, json_answer
 from skyeye_det.report.review.guard import Guard
+from skyeye_det.report.review.learning import Learning, learning_routes
 from skyeye_det.report.review.served_page import ServedPage
 from skyeye_det.scene.geopackage_editing import BusyFileError
 from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
 from skyeye_det.scene.review.sample import sample_estimate, sample_to_check
 from skyeye_det.scene.review.state import GRADE, UNSURE, Review
 
-_MOST_BYTES = 64 << 10
-
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 Note = Annotated[str, msgspec.Meta(max_length=2000)]
 Grade = Annotated[int, msgspec.Meta(ge=0, le=3)]
-Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 class _ReviewCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,11 +48,12 @@ class _UndoCall(msgspec.Struct, forbid_unknown_fields=True):
     by: Name
 
 
-def review_app(review: ReviewFile, page: Path, token: str, port: int) -> ASGIApp:
+def review_app(review: ReviewFile, learning: Learning, page: Path, token: str, port: int) -> ASGIApp:
     """The application.
 
     Args:
         review: of the assessment.
+        learning: of the same.
         page: folder of its page.
         token: that every request must show.
         port: at which it is served.
@@ -63,37 +62,37 @@ def review_app(review: ReviewFile, page: Path, token: str, port: int) -> ASGIApp
 
     def saved(change: Callable[..., tuple[int, dict[str, Any]]], *given: Any) -> Response:
         version, record = change(*given)
-        return _json({"version": version, "review": record})
+        return json_answer({"version": version, "review": record})
 
     def reviews(request: Request) -> Response:
         since = request.query_params.get("since", "0")
         if not (since.isascii() and since.isdigit() and len(since) < 16):
             raise InputError("since: expected a version, found something else")
         version, changed = review.changes(int(since))
-        return _json({"version": version, "reviews": changed})
+        return json_answer({"version": version, "reviews": changed, "adapted": learning.time})
 
     async def save_review(request: Request) -> Response:
-        call = await _body(request, _ReviewCall)
+        call = await body_of(request, _ReviewCall)
         told = Review.of(call.verdict, call.damage, _line(call.by), _text(call.note))
         return await run_in_threadpool(
             saved, review.review, call.layer, call.id, told, _line(call.by), call.lock
         )
 
     async def draw(request: Request) -> Response:
-        call = await _body(request, _DrawCall)
+        call = await body_of(request, _DrawCall)
         verdict = UNSURE if call.damage is None else GRADE
         told = Review.of(verdict, call.damage, _line(call.by), _text(call.note))
         return await run_in_threadpool(saved, review.draw, call.rings, told)
 
     async def undo(request: Request) -> Response:
-        call = await _body(request, _UndoCall)
+        call = await body_of(request, _UndoCall)
         return await run_in_threadpool(saved, review.undo, _line(call.by))
 
     def sample(request: Request) -> Response:  # noqa: ARG001 - Starlette's form
-        return _json(sample_to_check(review))
+        return json_answer(sample_to_check(review))
 
     def estimated(request: Request) -> Response:  # noqa: ARG001
-        return _json(sample_estimate(review))
+        return json_answer(sample_estimate(review))
 
     app = Starlette(
         routes=[
@@ -103,24 +102,12 @@ def review_app(review: ReviewFile, page: Path, token: str, port: int) -> ASGIApp
             Route("/api/undo", undo, methods=["POST"]),
             Route("/api/sample", sample, methods=["GET"]),
             Route("/api/estimate", estimated, methods=["GET"]),
+            *learning_routes(learning),
             Route("/{path:path}", served.answer, methods=["GET"]),
         ],
         exception_handlers={InputError: _refused},
     )
     return Guard(app, token, port)
-
-
-async def _body(request: Request, kind: type[Body]) -> Body:
-    """What a call says; InputError where it is none, or too long."""
-    content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > _MOST_BYTES:
-            raise InputError(f"the request: expected {_MOST_BYTES} bytes or less, found more")
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"the request: {error}") from error
 
 
 def _line(name: str) -> str:
@@ -141,10 +128,6 @@ def _text(note: str) -> str:
 async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's form
     """The sentence that says what is wrong; the newer state with a conflict."""
     if isinstance(error, ConflictError):
-        return _json({"error": str(error), "review": error.record}, 409)
+        return json_answer({"error": str(error), "review": error.record}, 409)
     status = 404 if isinstance(error, NotThereError) else 503 if isinstance(error, BusyFileError) else 400
-    return _json({"error": str(error)}, status)
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(json_bytes(content), status, media_type="application/json")
+    return json_answer({"error": str(error)}, status)

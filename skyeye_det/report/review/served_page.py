@@ -39,8 +39,11 @@ class ServedPage:
         if path == self._folder / PAGE:  # our own, whoever made the folder
             text = index_html().decode().replace(_SERVER_MARK, f"<script>{SERVER_SCRIPT}</script>", 1)
             return Response(text, media_type=_KINDS[".html"], headers=_NO_FRAME)
-        if path.suffix == ".js" and not is_call(read_bytes(path)):  # a stranger's folder may hold programs
-            return PlainTextResponse("no data of the page", 404)
+        if path.suffix == ".js":  # a stranger's folder may hold programs
+            content = read_bytes(path)
+            if not is_call(content):
+                return PlainTextResponse("no data of the page", 404)
+            return Response(content, media_type=_KINDS[".js"])  # of one edition, should it be written anew
         return FileResponse(path, media_type=_KINDS[path.suffix])
 
     def _file(self, name: str) -> Path | None:

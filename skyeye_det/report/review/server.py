@@ -13,6 +13,8 @@ from skyeye_det.files import sole_writer
 from skyeye_det.report.page.folder import PAGE, REPORT, renew_page
 from skyeye_det.report.review.calls import review_app
 from skyeye_det.report.review.guard import HOST
+from skyeye_det.report.review.learning import Learning
+from skyeye_det.scene.adapted import write_adapted_files
 from skyeye_det.scene.geopackage_editing import connect
 from skyeye_det.scene.outputs import GEOPACKAGE
 from skyeye_det.scene.review.file import ReviewFile
@@ -35,7 +37,9 @@ class _Server(uvicorn.Server):
         print(self._told, flush=True)
 
 
-def serve_reviews(folder: Path, port: int, sample: int | None = None, seed: int = 0) -> None:
+def serve_reviews(
+    folder: Path, port: int, sample: int | None = None, seed: int = 0, suggest: int | None = None
+) -> None:
     """Serves an assessment until the program is interrupted, and prints the address.
 
     Args:
@@ -43,9 +47,11 @@ def serve_reviews(folder: Path, port: int, sample: int | None = None, seed: int 
         port: of this machine; 0: any that is free.
         sample: how many buildings to draw first, that are to be checked; None: go on with what there is.
         seed: of the sample.
+        suggest: how many buildings to suggest first for a label; None: none.
 
     Raises:
-        InputError: no assessment with a page, the port is taken, or as ``draw_sample``.
+        InputError: no assessment with a page, the port is taken, or as ``draw_sample`` and
+            ``suggested_buildings``.
     """
     if not (folder / REPORT / PAGE).is_file():
         raise InputError(
@@ -57,21 +63,24 @@ def serve_reviews(folder: Path, port: int, sample: int | None = None, seed: int 
         # time tells whether a copied page is that of its GeoPackage. Half a minute for 200,000 buildings.
         connect(folder / GEOPACKAGE).close()  # takes back what a killed server began, which readers cannot
         print("the page's data are written anew ...", file=sys.stderr, flush=True)
+        write_adapted_files(folder)  # what a killed server left
         renew_page(folder)
         try:
-            with closing(ReviewFile(folder)) as review:
+            with closing(ReviewFile(folder)) as review, closing(Learning(review, folder)) as learning:
                 if sample is not None:
                     print(f"{draw_sample(review, sample, seed)} buildings are drawn to be checked")
-                _serve(review, folder / REPORT, door)
+                if suggest is not None:
+                    print(f"{learning.suggest(suggest)} buildings are suggested for a label")
+                _serve(review, learning, folder / REPORT, door)
         finally:
             _renew_changed(folder)
 
 
-def _serve(review: ReviewFile, page: Path, door: socket.socket) -> None:
+def _serve(review: ReviewFile, learning: Learning, page: Path, door: socket.socket) -> None:
     port = door.getsockname()[1]
     token = secrets.token_urlsafe(32)
     settings = uvicorn.Config(
-        review_app(review, page, token, port),
+        review_app(review, learning, page, token, port),
         loop="asyncio",
         http="h11",
         ws="none",

@@ -156,6 +156,11 @@ def answered_in_order(base: sqlite3.Connection) -> set[int]:
     return {row[1] for row in rows[: int(is_open.argmax())]}
 
 
+def drawn(base: sqlite3.Connection) -> set[int]:
+    """Numbers of the rows of the sample."""
+    return {row[1] for row in _rows(base)}
+
+
 def _rows(base: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """Id, row number, stratum, its size, probabilities and their sums, in the order to check."""
     if not table_columns(base, TABLE):

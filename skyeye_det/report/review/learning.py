@@ -1,0 +1,125 @@
+"""What a server of reviews does with the labels: all buildings graded anew, and which to label next."""
+
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skyeye_det.errors import InputError
+from skyeye_det.report.page.folder import REPORT
+from skyeye_det.report.page.regraded import regrade_page
+from skyeye_det.report.review.bodies import body_of, json_answer
+from skyeye_det.scene.adaptation_record import read_applied, shown_applied
+from skyeye_det.scene.adapted import adapt_geopackage, write_adapted_files
+from skyeye_det.scene.answered_rows import AREAS, area_outlines
+from skyeye_det.scene.own_answers import ANSWERS
+from skyeye_det.scene.review.counted import buildings_of
+from skyeye_det.scene.review.file import ReviewFile
+from skyeye_det.scene.review.suggestion import Suggested, suggested_buildings, suggested_to_check
+
+_PAUSE = 3.0
+"""Seconds in which the pages read their new data, before rasters are written."""
+
+
+class Learning:
+    """Of one assessment; its methods may be called by several threads.
+
+    Attributes:
+        time: when it was last adapted, as the page's data say; empty: never.
+    """
+
+    def __init__(self, review: ReviewFile, folder: Path) -> None:
+        self._review, self._folder = review, folder
+        self._turn, self._files = threading.Lock(), ThreadPoolExecutor(1)
+        self._is_closing, self._are_files_asked = threading.Event(), False
+        self._written: Future[None] | None = None
+        self._suggested: Suggested = []
+        with review.reading() as base:
+            applied = read_applied(base)
+        self.time = "" if applied is None else applied.time
+
+    def close(self) -> None:
+        """Waits for the files that are being written."""
+        self._is_closing.set()
+        self._files.shutdown()
+        if self._written is not None:
+            self._written.result()  # raises what nobody has expected
+
+    def apply(self, undo: bool) -> dict[str, Any]:
+        """Does what ``skyeye adapt`` does: GeoPackage and page first, then, behind the answer, the rest.
+
+        Args:
+            undo: whether to bring back the model's own grades instead.
+
+        Returns:
+            See ``adaptation_record.told_of``.
+
+        Raises:
+            InputError: as ``adapt_folder``.
+        """
+        with self._turn:
+            with self._review.changing() as base:
+                found = adapt_geopackage(base, self._folder, undo=undo)
+                buildings, areas = buildings_of(base), area_outlines(base, AREAS)
+            if not self._are_files_asked:
+                self._are_files_asked = True
+                self._written = self._files.submit(self._write_files)
+            print(found.told, flush=True)
+            told = shown_applied(found.applied)
+            regrade_page(self._folder / REPORT, found.records, buildings, areas, self._review.grid, told)
+            self.time = found.applied.time
+        return told
+
+    def suggest(self, count: int) -> int:
+        """Suggests buildings in place of those that were; says how many. InputError: see there."""
+        self._suggested = suggested_buildings(self._review, self._folder / ANSWERS, count)
+        return len(self._suggested)
+
+    def suggested(self) -> dict[str, Any] | None:
+        """See ``suggested_to_check``."""
+        return suggested_to_check(self._review, self._suggested)
+
+    def _write_files(self) -> None:
+        self._is_closing.wait(_PAUSE)
+        with self._turn:
+            self._are_files_asked = False
+        try:
+            write_adapted_files(self._folder)
+        except InputError as error:
+            print(f"rasters and table are not written yet: {error}", file=sys.stderr, flush=True)
+
+
+class _AdaptCall(msgspec.Struct, forbid_unknown_fields=True):
+    undo: bool
+
+
+class _SuggestCall(msgspec.Struct, forbid_unknown_fields=True):
+    count: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+def learning_routes(learning: Learning) -> list[Route]:
+    """The calls by which the page has it done."""
+
+    async def adapt(request: Request) -> Response:
+        call = await body_of(request, _AdaptCall)
+        return json_answer(await run_in_threadpool(learning.apply, call.undo))
+
+    async def suggest(request: Request) -> Response:
+        call = await body_of(request, _SuggestCall)
+        return json_answer({"size": await run_in_threadpool(learning.suggest, call.count)})
+
+    def suggested(request: Request) -> Response:  # noqa: ARG001 - Starlette's form
+        return json_answer(learning.suggested())
+
+    return [
+        Route("/api/adapt", adapt, methods=["POST"]),
+        Route("/api/suggested", suggest, methods=["POST"]),
+        Route("/api/suggested", suggested, methods=["GET"]),
+    ]

@@ -1,0 +1,118 @@
+"""Who reads an assessment shall know that it is adapted: a row of its GeoPackage, written with the grades."""
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from skyeye_det.decision.adaptation import LEAST_LABELS, Choice, Labels
+from skyeye_det.errors import InputError
+from skyeye_det.scene.geopackage_editing import connect, create_attributes, note_change, table_columns
+from skyeye_det.scene.run_record import Run
+
+TABLE = "adaptation"
+UNDONE, ELSEWHERE = "undone", "elsewhere"
+"""Kinds beside ``adaptation.KINDS``: the model's grades were brought back; ``assess --adaptation``."""
+
+_FIELDS = {
+    "time": "TEXT",
+    "kind": "TEXT",
+    "labels": "INTEGER",
+    "sampled": "INTEGER",
+    "loss": "REAL",
+    "gain": "REAL",
+    "low": "REAL",
+    "high": "REAL",
+    "is_in_files": "BOOLEAN",
+}
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What was done last.
+
+    Attributes:
+        time: when.
+        kind: of ``adaptation.KINDS``, or ``UNDONE``.
+        labels: of people, that it was chosen by.
+        sampled: how many of these are of the random sample.
+        loss, gain, low, high: see ``adaptation.Choice``; None where nothing was compared.
+        is_in_files: whether rasters and table show it too.
+    """
+
+    time: str
+    kind: str
+    labels: int
+    sampled: int
+    loss: float | None
+    gain: float | None
+    low: float | None
+    high: float | None
+    is_in_files: bool
+
+    @classmethod
+    def of(cls, labels: Labels, choice: Choice, is_undone: bool) -> "Applied":
+        """What is written now."""
+        time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        if is_undone:
+            return cls(time, UNDONE, 0, 0, None, None, None, None, is_in_files=False)
+        kind, sampled = choice.adaptation.kind, int(labels.is_sampled.sum())
+        if not np.isfinite(choice.loss):
+            return cls(time, kind, len(labels), sampled, None, None, None, None, is_in_files=False)
+        numbers = choice.loss, choice.gain, choice.low, choice.high
+        return cls(time, kind, len(labels), sampled, *numbers, is_in_files=False)
+
+
+def write_applied(base: sqlite3.Connection, applied: Applied) -> None:
+    """Writes it in place of an earlier one."""
+    if table_columns(base, TABLE):
+        base.execute(f"DROP TABLE {TABLE}")
+    create_attributes(base, TABLE, _FIELDS)
+    base.execute(
+        f"INSERT INTO {TABLE} ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})",
+        msgspec.structs.astuple(applied),
+    )
+    note_change(base, TABLE)
+
+
+def read_applied(base: sqlite3.Connection) -> Applied | None:
+    """None where nobody has adapted; InputError where the table is another."""
+    there = table_columns(base, TABLE)
+    if not there:
+        return None
+    try:
+        row = base.execute(f"SELECT {', '.join(_FIELDS)} FROM {TABLE} LIMIT 1").fetchone()
+        return row and msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Applied, strict=False)
+    except (sqlite3.OperationalError, msgspec.ValidationError) as error:
+        raise InputError(f"{TABLE}: expected a row of `skyeye adapt`, found another ({error})") from error
+
+
+def note_files(base: sqlite3.Connection, applied: Applied) -> None:
+    """Says that rasters and table show it, where it still stands."""
+    base.execute(f"UPDATE {TABLE} SET is_in_files = 1 WHERE time = ?", (applied.time,))
+
+
+def told_of(path: Path, run: Run) -> dict[str, Any] | None:
+    """What the page is told: ``time`` and ``kind``, numbers as of ``Applied``; None of what is not adapted.
+
+    Args:
+        path: of the GeoPackage.
+        run: the record of the assessment; ``ELSEWHERE``, with ``event`` and ``labels``, stands in it.
+    """
+    with closing(connect(path)) as base:
+        applied = read_applied(base)
+    if applied is not None:
+        return shown_applied(applied)
+    if run.adaptation is None:
+        return None
+    return {"time": "", "kind": ELSEWHERE, "event": run.adaptation.event, "labels": run.adaptation.labels}
+
+
+def shown_applied(applied: Applied) -> dict[str, Any]:
+    """As of ``told_of``."""
+    told: dict[str, Any] = msgspec.to_builtins(applied)
+    del told["is_in_files"]
+    return told | {"least": LEAST_LABELS}
