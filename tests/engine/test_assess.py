@@ -25,8 +25,8 @@ import skyeye_det
 from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
-from skyeye_det.scene.geopackage import damage_style
 from skyeye_det.files import json_bytes
+from skyeye_det.scene.geopackage import damage_style
 from skyeye_det.scene.run_record import Run
 
 HALF = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])

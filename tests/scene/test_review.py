@@ -14,8 +14,8 @@ from scenes import CORNER
 
 from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError
-from skyeye_det.scene.geopackage import damage_style, write_styles
 from skyeye_det.scene.earlier_file import require_replaceable
+from skyeye_det.scene.geopackage import damage_style, write_styles
 from skyeye_det.scene.graded_buildings import predicted_buildings
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
 from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
