@@ -90,24 +90,29 @@ def figures_table(name: str) -> str:
     return _table(["what", "figure", "beside it", "bar"], lines)
 
 
-def adaptation_table(row_is: str, **chosen: str) -> str:
-    """Changes of the log loss, in percent, and of the macro F1: ``chosen`` rows of ``adaptation.csv``.
+def _change(row: dict[str, str], figure: str) -> str:
+    change = float(row[f"{figure}_change"])
+    if figure in ("log_loss", "totals_error"):
+        return f"{100 * change / (float(row[figure]) - change):+.0f}%"
+    return f"{change:+.3f}"
+
+
+def adaptation_table(row_is: str, figures: tuple[str, ...], **chosen: str) -> str:
+    """Change of a figure by event and place of judgement: ``chosen`` rows of ``adaptation.csv``.
 
     Args:
         row_is: column whose values are the rows.
+        figures: ``log_loss`` and ``totals_error`` in percent, others as they are.
         chosen: column -> value.
     """
-    rows = [
-        row for row in _rows("adaptation.csv") if chosen.items() <= row.items() and row["method"] != "none"
-    ]
+    rows = [row for row in _rows("adaptation.csv") if chosen.items() <= row.items()]
+    rows = [row for row in rows if row["method"] != "none" and row["labels"] in ("30", "100")]
     places = dict.fromkeys((row["event"], row["judged_on"]) for row in rows)
     cells: dict[str, dict[tuple[str, str], str]] = {}
     for row in rows:
-        change = float(row["log_loss_change"])
-        percent = 100 * change / (float(row["log_loss"]) - change)
-        told = f"{percent:+.0f}%, {float(row['macro_f1_change']):+.3f}"
+        told = ", ".join(_change(row, figure) for figure in figures)
         cells.setdefault(row[row_is], {})[row["event"], row["judged_on"]] = told
-    head = [row_is, *(f"{event}, other {judged}" for event, judged in places)]
+    head = [row_is, *(f"{event}: {judged}" for event, judged in places)]
     return _table(
         head, [[name, *(found.get(place, "") for place in places)] for name, found in cells.items()]
     )
@@ -117,8 +122,10 @@ def with_tables(text: str) -> str:
     """A page with its tables made anew, between ``<!-- table NAME -->`` and ``<!-- end -->``."""
     made_otherwise = {
         "results": results_table,
-        "adapt": partial(adaptation_table, "labels", drawn="random", method="adapt"),
-        "methods": partial(adaptation_table, "method", drawn="random", labels="100"),
+        "adapt": partial(
+            adaptation_table, "labels", ("log_loss", "macro_f1"), drawn="random", method="adapt"
+        ),
+        "methods": partial(adaptation_table, "method", ("log_loss",), drawn="random", labels="30"),
     }
 
     def made(found: re.Match[str]) -> str:
