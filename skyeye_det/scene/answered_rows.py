@@ -13,14 +13,13 @@ from skyeye_det.errors import InputError
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometries_of, note_change, table_columns
+from skyeye_det.scene.outputs import AREAS, CELLS
 from skyeye_det.scene.own_answers import ANSWERS, OwnAnswers
 from skyeye_det.scene.records import PROBABILITIES, Records, grade_columns
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members
 
 RAW = tuple(f"raw_{name}" for name in PROBABILITIES)
 """Names of the columns of the model's own probabilities."""
-
-AREAS, CELLS = "summary_areas", "summary_grid"
 
 _CHANGED = ("damage", "damage_label", *PROBABILITIES, "damage_gra", "unosat_class", *RAW)
 

@@ -30,6 +30,9 @@ PROBABILITY = "probability.tif"
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 
+AREAS, CELLS = "summary_areas", "summary_grid"
+"""Layers of what is counted, in the areas that were given and in cells."""
+
 _SHIFT_MEANING = {
     "east_m": "by which this window would move the post image to the east, in metres",
     "north_m": "to the north",
@@ -101,9 +104,9 @@ def write_assessment(
         if found.areas is not None:
             counted = area_columns(records, polygon_members(records, found.areas))
             names = {"name": np.array(found.area_names, object)}
-            write_layer(place, "summary_areas", found.areas, names | counted, grid.crs)
+            write_layer(place, AREAS, found.areas, names | counted, grid.crs)
             worst = worst_areas(found.area_names, counted)
-        write_layer(place, "summary_grid", cells, summary, grid.crs, metadata={"cell": f"{CELL:g} m"})
+        write_layer(place, CELLS, cells, summary, grid.crs, metadata={"cell": f"{CELL:g} m"})
         write_layer(place, "not_assessed", gaps, {"reason": reasons, "area_m2": sizes}, grid.crs)
         areas = {"area_m2": np.asarray(shapely.area(covered), np.float64)}
         write_layer(place, "coverage", covered, areas, grid.crs, metadata={"coverage": "both images show it"})

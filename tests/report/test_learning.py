@@ -21,8 +21,8 @@ from skyeye_det.report.page.regraded import regrade_page
 from skyeye_det.report.page.script_files import read_call
 from skyeye_det.scene.adaptation_record import shown_applied
 from skyeye_det.scene.adapted import adapt_geopackage
-from skyeye_det.scene.answered_rows import AREAS, area_outlines
-from skyeye_det.scene.outputs import GEOPACKAGE, RASTER
+from skyeye_det.scene.answered_rows import area_outlines
+from skyeye_det.scene.outputs import AREAS, GEOPACKAGE, RASTER
 from skyeye_det.scene.own_answers import ANSWERS
 from skyeye_det.scene.review.counted import buildings_of
 from skyeye_det.scene.review.file import ReviewFile

@@ -20,7 +20,7 @@ from skyeye_det.report.page.tiles import block_count, draw_tiles, max_zoom, tile
 from skyeye_det.scene.adaptation_record import told_of
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
+from skyeye_det.scene.outputs import AREAS, BESIDE, GEOPACKAGE, RUN
 from skyeye_det.scene.reading import SideReader
 from skyeye_det.scene.review.counted import as_judged
 from skyeye_det.scene.review.frame import CHUNK
@@ -31,7 +31,7 @@ REPORT, PAGE, META = "report", "index.html", "meta.js"
 
 _NEW, _OLD = f".{REPORT}.partial", f".{REPORT}.old"
 _SIDES = ("pre", "post")
-_LAYERS = (BUILDINGS, BESIDE, "summary_areas", "not_assessed", "coverage")
+_LAYERS = (BUILDINGS, BESIDE, AREAS, "not_assessed", "coverage")
 
 
 def write_page(output: Path, readers: tuple[SideReader, SideReader], grid: Grid, run: Run) -> Path:

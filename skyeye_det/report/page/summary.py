@@ -13,6 +13,7 @@ from skyeye_det.damage import DamageClass
 from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
 from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.outputs import AREAS
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.counted import as_judged, is_judged
 from skyeye_det.scene.review.state import DRAWN
@@ -61,7 +62,7 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         **judged_figures(records, grid),
         "seen_share": run.seen_share,
         "not_assessed": _gaps(layers.get("not_assessed")),
-        "areas": _places(layers["summary_areas"], records, grid) if "summary_areas" in layers else None,
+        "areas": _places(layers[AREAS], records, grid) if AREAS in layers else None,
         "shift": _shift(run.shift, grid),
         "coverage": _coverage(layers.get("coverage"), grid),
         "limits": _limits(run.model),

@@ -18,7 +18,8 @@ from skyeye_det.report.page.regraded import regrade_page
 from skyeye_det.report.review.bodies import body_of, json_answer
 from skyeye_det.scene.adaptation_record import read_applied, shown_applied
 from skyeye_det.scene.adapted import adapt_geopackage, write_adapted_files
-from skyeye_det.scene.answered_rows import AREAS, area_outlines
+from skyeye_det.scene.answered_rows import area_outlines
+from skyeye_det.scene.outputs import AREAS
 from skyeye_det.scene.own_answers import ANSWERS
 from skyeye_det.scene.review.counted import buildings_of
 from skyeye_det.scene.review.file import ReviewFile
