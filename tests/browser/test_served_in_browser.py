@@ -1,6 +1,5 @@
 """Reviewers in browsers, the server of `skyeye review` between them, and damage.gpkg behind it."""
 
-import json
 import re
 import sqlite3
 import subprocess
@@ -15,7 +14,8 @@ from assessed import label
 from browser_page import Look, address_of
 from made_report import write_report
 
-from skyeye_det.report.page.folder import renew_page
+from skyeye_det.report.page.folder import META, renew_page
+from skyeye_det.report.page.script_files import read_call
 
 PICTURES = Path(__file__).parents[2] / "output" / "page"
 COMMAND = "from skyeye_det.commands.launch import main; main()"
@@ -151,8 +151,7 @@ def test_figures_follow_reviews_at_once_and_are_those_of_the_page_that_is_renewe
     eve.until("document.getElementById('counted').innerText.includes('Judged by people')")
     assert eve.text("#counted") != before
     renew_page(assessment)
-    text = (assessment / "report" / "meta.js").read_text("utf-8")
-    written = json.loads(text.removeprefix("skyeye.meta(").removesuffix(");\n"))
+    (written,) = read_call(assessment / "report" / META)
     assert written["judged"] >= 7
     shown = eve.page.evaluate("skyeye.scene")
     for name in ("buildings", "assessed", "statuses", "judged"):

@@ -1,6 +1,5 @@
 """Figures of the page count what people have judged as they say, and the model's grades of the rest."""
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import pyogrio
 import pytest
 from made_assessment import boxes, grid_of, records_of, write_folder
 
-from skyeye_det.report.page.folder import renew_page
+from skyeye_det.report.page.folder import META, renew_page
+from skyeye_det.report.page.script_files import read_call
 from skyeye_det.scene.review.file import ReviewFile
 from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
 
@@ -31,8 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 def figures(folder: Path) -> dict[str, Any]:
     renew_page(folder)
-    text = (folder / "report" / "meta.js").read_text(encoding="utf-8")
-    return json.loads(text.removeprefix("skyeye.meta(").removesuffix(");\n"))
+    (meta,) = read_call(folder / "report" / META)
+    return meta
 
 
 def review(folder: Path, said: dict[int, tuple[str, int | None]], drawn: int | None = None) -> None:

@@ -70,10 +70,8 @@ def test_all_buildings_are_graded_anew_and_reviews_and_raw_answers_stay(folder, 
     with rasterio.open(folder / RASTER) as raster:
         assert set(np.unique(raster.read(1))) - {0} == {*(1 + after["damage"][seen].astype(int)), 255}
     assert (folder / PROBABILITY).is_file()
-    meta = (folder / "report" / "meta.js").read_text()
-    assert json.loads(meta[meta.index("{") : meta.rindex("}") + 1])["by_model"]["expected"][
-        3
-    ] == pytest.approx(probs[:, 3].sum())
+    (meta,) = read_call(folder / "report" / META)
+    assert meta["by_model"]["expected"][3] == pytest.approx(probs[:, 3].sum())
 
 
 def test_a_second_time_begins_at_the_models_own_answers(folder, capsys) -> None:
@@ -184,7 +182,7 @@ def test_an_empty_scene_stays_empty(tmp_path, capsys) -> None:
     assert "0 labels" in capsys.readouterr().out
 
 
-def test_a_folder_without_an_assessment_is_refused_and_not_write_answered(tmp_path) -> None:
+def test_a_folder_without_an_assessment_is_refused_and_not_made(tmp_path) -> None:
     with pytest.raises(InputError, match="expected the record of an assessment"):
         adapt.main([str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()
