@@ -23,7 +23,8 @@ from skyeye_det.scene.outputs import AREAS
 from skyeye_det.scene.own_answers import ANSWERS
 from skyeye_det.scene.review.counted import buildings_of
 from skyeye_det.scene.review.file import ReviewFile
-from skyeye_det.scene.review.suggestion import Suggested, suggested_buildings, suggested_to_check
+from skyeye_det.scene.review.sample import buildings_to_check
+from skyeye_det.scene.review.suggestion import Suggested, suggested_buildings
 
 _PAUSE = 3.0
 """Seconds in which the pages read their new data, before rasters are written."""
@@ -84,8 +85,9 @@ class Learning:
         return len(self._suggested)
 
     def suggested(self) -> dict[str, Any] | None:
-        """See ``suggested_to_check``."""
-        return suggested_to_check(self._review, self._suggested)
+        """See ``buildings_to_check``."""
+        with self._review.reading() as base:
+            return buildings_to_check(base, self._suggested, self._review.grid)
 
     def _write_files(self) -> None:
         self._is_closing.wait(_PAUSE)

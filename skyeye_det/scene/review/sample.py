@@ -6,6 +6,7 @@ them and wherever; those of other buildings count in nothing.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,21 +26,21 @@ from skyeye_det.evaluation.check_sample import SMALLEST, draw, strata
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import create_attributes, note_change, table_columns
+from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.records import PROBABILITIES
 from skyeye_det.scene.review.file import ReviewFile
 from skyeye_det.scene.review.rows import LAYERS, chunks, state
 from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
-from skyeye_det.scene.terms import GRADES
 
 TABLE = "review_sample"
 
-_PROBS = [f"p_{grade}" for grade in GRADES]
-_SUMS = [f"stratum_{name}" for name in _PROBS]
+_SUMS = [f"stratum_{name}" for name in PROBABILITIES]
 _FIELDS = {
     "building_id": "TEXT",
     "building_fid": "INTEGER",
     "stratum": "INTEGER",
     "stratum_size": "INTEGER",
-    **dict.fromkeys((*_PROBS, *_SUMS), "REAL"),
+    **dict.fromkeys((*PROBABILITIES, *_SUMS), "REAL"),
     "seed": "INTEGER",
 }
 """Of a row a building, in the order to check. ``stratum``: grade x 3 + band of its probability, see
@@ -69,8 +70,8 @@ def draw_sample(review: ReviewFile, size: int, seed: int) -> int:
                 f" --sample to go on with it, or delete the table {TABLE} to begin anew"
             )
         found = base.execute(
-            f'SELECT fid, building_id, damage, {", ".join(_PROBS)} FROM "{BUILDINGS}" WHERE status = ? AND'
-            " damage BETWEEN 0 AND 3 ORDER BY fid",
+            f'SELECT fid, building_id, damage, {", ".join(PROBABILITIES)} FROM "{BUILDINGS}"'
+            " WHERE status = ? AND damage BETWEEN 0 AND 3 ORDER BY fid",
             (ASSESSED,),
         ).fetchall()
         if not found:
@@ -97,20 +98,26 @@ def draw_sample(review: ReviewFile, size: int, seed: int) -> int:
 
 
 def sample_to_check(review: ReviewFile) -> dict[str, Any] | None:
-    """The sample in the order to check; None where none is drawn.
+    """The sample in the order to check, see ``buildings_to_check``."""
+    with review.reading() as base:
+        return buildings_to_check(base, [row[:2] for row in _rows(base)], review.grid)
+
+
+def buildings_to_check(
+    base: sqlite3.Connection, found: Sequence[tuple[str, int]], grid: Grid
+) -> dict[str, Any] | None:
+    """What the page is told of buildings, by their ids and row numbers; None where there are none.
 
     Returns:
         ``size``; ``buildings``: ``id``, ``layer``, ``chunk`` and ``answered`` of each.
     """
-    with review.reading() as base:
-        rows = _rows(base)
-        if not rows:
-            return None
-        answered = (_answers(base, rows) != OPEN).tolist()
-        places = chunks(base, BUILDINGS, [row[1] for row in rows], review.grid)
+    if not found:
+        return None
+    answered = (_answers(base, found) != OPEN).tolist()
+    places = chunks(base, BUILDINGS, [fid for _, fid in found], grid)
     buildings = [
-        {"id": row[0], "layer": LAYERS.index(BUILDINGS), "chunk": places.get(row[1], ""), "answered": done}
-        for row, done in zip(rows, answered, strict=True)
+        {"id": building, "layer": LAYERS.index(BUILDINGS), "chunk": places.get(fid, ""), "answered": done}
+        for (building, fid), done in zip(found, answered, strict=True)
     ]
     return {"size": len(buildings), "buildings": buildings}
 
@@ -126,9 +133,9 @@ def sample_estimate(review: ReviewFile) -> dict[str, Any]:
     with review.reading() as base:
         rows = _rows(base)
         answers = _answers(base, rows)
-    table = np.array([row[2:] for row in rows], np.float64).reshape(len(rows), 2 + 2 * len(GRADES))
+    table = np.array([row[2:] for row in rows], np.float64).reshape(len(rows), 2 + 2 * len(PROBABILITIES))
     stratum, sizes = table[:, :2].astype(np.int64).T
-    sample = CheckSample(stratum, sizes, table[:, 2 : 2 + len(GRADES)], table[:, 2 + len(GRADES) :])
+    sample = CheckSample(stratum, sizes, *np.split(table[:, 2:], 2, axis=1))
     progress = {"answered": int((answers != OPEN).sum()), "needed": needed(stratum)}
     if not rows:
         return progress | {"reason": "no sample is drawn: skyeye review DIR --sample 200 draws one"}
@@ -169,8 +176,8 @@ def _rows(base: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return base.execute(f"SELECT {columns} FROM {TABLE} ORDER BY fid").fetchall()
 
 
-def _answers(base: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> np.ndarray:
-    """int64 (n,), see ``check_estimate.estimate``."""
+def _answers(base: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """int64 (n,), of rows that begin with id and row number, see ``check_estimate.estimate``."""
     return np.array([_answer(state(base, BUILDINGS, row[1])) for row in rows], np.int64)
 
 

@@ -1,8 +1,6 @@
 """Buildings of an assessment that are suggested for a review; answers count as picked, not as sampled."""
 
-import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -12,12 +10,11 @@ from skyeye_det.scene.answered_rows import answered_rows, read_grades
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.own_answers import read_own_answers
 from skyeye_det.scene.review.file import ReviewFile
-from skyeye_det.scene.review.rows import LAYERS, chunks, reviewed_states, state
+from skyeye_det.scene.review.rows import reviewed_states
 from skyeye_det.scene.review.sample import drawn
-from skyeye_det.scene.review.state import NO_VERDICT
 
-Suggested = list[tuple[int, str]]
-"""Row number and id of each building, in the order to label."""
+Suggested = list[tuple[str, int]]
+"""Id and row number of each building, in the order to label."""
 
 
 def suggested_buildings(review: ReviewFile, answers: Path, count: int) -> Suggested:
@@ -39,24 +36,4 @@ def suggested_buildings(review: ReviewFile, answers: Path, count: int) -> Sugges
     there = np.flatnonzero(damage >= 0)
     places = shapely.get_coordinates(shapely.centroid(rows.geometry[there]))
     chosen = there[suggest(probs[there], found.features[rows.numbers[there]], places, known[there], count)]
-    return [(int(rows.fids[k]), found.ids[rows.numbers[k]]) for k in chosen.tolist()]
-
-
-def suggested_to_check(review: ReviewFile, suggested: Suggested) -> dict[str, Any] | None:
-    """As ``sample_to_check``; None where none are suggested."""
-    if not suggested:
-        return None
-    with review.reading() as base:
-        places = chunks(base, BUILDINGS, [fid for fid, _ in suggested], review.grid)
-        answered = [_is_answered(base, fid) for fid, _ in suggested]
-    buildings = [
-        {"id": each, "layer": LAYERS.index(BUILDINGS), "chunk": places.get(fid, ""), "answered": done}
-        for (fid, each), done in zip(suggested, answered, strict=True)
-    ]
-    return {"size": len(buildings), "buildings": buildings}
-
-
-def _is_answered(base: sqlite3.Connection, fid: int) -> bool:
-    """Of a building that somebody has deleted in a GIS too."""
-    found = state(base, BUILDINGS, fid)
-    return found is None or found.verdict != NO_VERDICT
+    return [(found.ids[rows.numbers[k]], int(rows.fids[k])) for k in chosen.tolist()]
