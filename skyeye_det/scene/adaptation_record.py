@@ -32,7 +32,7 @@ _FIELDS = {
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What was done last.
+    """What was done last: the model adapted, found better as it is, or brought back.
 
     Attributes:
         time: when.
@@ -45,25 +45,22 @@ class Applied(msgspec.Struct, frozen=True):
 
     time: str
     kind: str
-    labels: int
-    sampled: int
-    loss: float | None
-    gain: float | None
-    low: float | None
-    high: float | None
-    is_in_files: bool
+    labels: int = 0
+    sampled: int = 0
+    loss: float | None = None
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    is_in_files: bool = False
 
     @classmethod
     def of(cls, labels: Labels, choice: Choice, is_undone: bool) -> "Applied":
         """What is written now."""
         time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         if is_undone:
-            return cls(time, UNDONE, 0, 0, None, None, None, None, is_in_files=False)
-        kind, sampled = choice.adaptation.kind, int(labels.is_sampled.sum())
-        if not np.isfinite(choice.loss):
-            return cls(time, kind, len(labels), sampled, None, None, None, None, is_in_files=False)
-        numbers = choice.loss, choice.gain, choice.low, choice.high
-        return cls(time, kind, len(labels), sampled, *numbers, is_in_files=False)
+            return cls(time, UNDONE)
+        numbers = (choice.loss, choice.gain, choice.low, choice.high) if np.isfinite(choice.loss) else ()
+        return cls(time, choice.adaptation.kind, len(labels), int(labels.is_sampled.sum()), *numbers)
 
 
 def write_applied(base: sqlite3.Connection, applied: Applied) -> None:
@@ -80,8 +77,7 @@ def write_applied(base: sqlite3.Connection, applied: Applied) -> None:
 
 def read_applied(base: sqlite3.Connection) -> Applied | None:
     """None where nobody has adapted; InputError where the table is another."""
-    there = table_columns(base, TABLE)
-    if not there:
+    if not table_columns(base, TABLE):
         return None
     try:
         row = base.execute(f"SELECT {', '.join(_FIELDS)} FROM {TABLE} LIMIT 1").fetchone()
@@ -95,7 +91,7 @@ def note_files(base: sqlite3.Connection, applied: Applied) -> None:
     base.execute(f"UPDATE {TABLE} SET is_in_files = 1 WHERE time = ?", (applied.time,))
 
 
-def told_of(path: Path, run: Run) -> dict[str, Any] | None:
+def shown_adaptation(path: Path, run: Run) -> dict[str, Any] | None:
     """What the page is told: ``time`` and ``kind``, numbers as of ``Applied``; None of what is not adapted.
 
     Args:
@@ -112,7 +108,7 @@ def told_of(path: Path, run: Run) -> dict[str, Any] | None:
 
 
 def shown_applied(applied: Applied) -> dict[str, Any]:
-    """As of ``told_of``."""
+    """As of ``shown_adaptation``."""
     told: dict[str, Any] = msgspec.to_builtins(applied)
     del told["is_in_files"]
     return told | {"least": LEAST_LABELS}

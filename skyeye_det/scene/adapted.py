@@ -10,14 +10,7 @@ import shapely
 
 from skyeye_det import __version__
 from skyeye_det.damage import IGNORE_DAMAGE
-from skyeye_det.decision.adaptation import (
-    KINDS,
-    NONE,
-    Adaptation,
-    Choice,
-    Labels,
-    choose,
-)
+from skyeye_det.decision.adaptation import NONE, PRIOR, Adaptation, Choice, Labels, choose
 from skyeye_det.decision.adaptation_file import Card, write_adaptation
 from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.decision.rule import DecisionRule
@@ -129,17 +122,8 @@ def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", un
         if choice.adaptation.kind != NONE:
             told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
     else:
-        card = Card(
-            event=event or folder.resolve().name.encode(errors="replace").decode(),
-            labels=len(labels),
-            sampled=applied.sampled,
-            gain=elsewhere.gain,
-            low=elsewhere.low,
-            high=elsewhere.high,
-            model=run.model,
-            model_sha256=answers.model_sha256,
-            skyeye_det=__version__,
-        )
+        named = event or folder.resolve().name.encode(errors="replace").decode()
+        card = _card(named, labels, elsewhere, run.model, answers.model_sha256)
         write_adaptation(folder / ADAPTATION, elsewhere.adaptation, card)
     others = [f"damage.{name}" for name in FORMATS]
     if stale := [name for name in others if (folder / name).is_file()]:
@@ -166,7 +150,7 @@ def write_adapted_files(folder: Path) -> None:
             cells = counted_cells(base, records)
         write_rasters(folder / RASTER, folder / PROBABILITY, records, grid)
         if cells is not None:
-            write_table(folder / TABLE, cells[1], cells[0])
+            write_table(folder / TABLE, *cells)
         with transaction(base, path):
             note_files(base, applied)
 
@@ -174,12 +158,26 @@ def write_adapted_files(folder: Path) -> None:
 _UNDONE = Choice(Adaptation(), 0.0, 0.0, 0.0, float("nan"), "so it was asked")
 
 
+def _card(event: str, labels: Labels, choice: Choice, model: str, model_sha256: list[str | None]) -> Card:
+    return Card(
+        event=event,
+        labels=len(labels),
+        sampled=int(labels.is_sampled.sum()),
+        gain=choice.gain,
+        low=choice.low,
+        high=choice.high,
+        model=model,
+        model_sha256=model_sha256,
+        skyeye_det=__version__,
+    )
+
+
 def _told(labels: Labels, choice: Choice) -> str:
     kind = choice.adaptation.kind
     many = f"{len(labels)} labels, {int(labels.is_sampled.sum())} of them of the random sample"
     if kind == NONE:
         return f"{many}; the model's own grades stand: {choice.reason}"
-    what = "another prior and temperature" if kind == KINDS[1] else "prior, temperature and features"
+    what = "another prior and temperature" if kind == PRIOR else "prior, temperature and features"
     share = [100 * value / choice.loss for value in (choice.gain, choice.low, choice.high)]
     return (
         f"{many}; adapted: {what}\n{choice.reason}: {share[0]:.0f} % better, 90 % interval"

@@ -122,10 +122,10 @@ def count_anew(base: sqlite3.Connection, records: Records) -> None:
 
 def counted_cells(
     base: sqlite3.Connection, records: Records
-) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
-    """Outlines of the layer of cells, and what is counted in each; None where there is no such layer."""
+) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+    """What is counted in each cell, and the outlines of the layer; None where there is no such layer."""
     outlines = area_outlines(base, CELLS)
-    return None if outlines is None else (outlines, area_columns(records, _cell_members(records, outlines)))
+    return None if outlines is None else (area_columns(records, _cell_members(records, outlines)), outlines)
 
 
 def area_outlines(base: sqlite3.Connection, layer: str) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from skyeye_det.report.page.document import index_html
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.report.page.summary import scene_summary
 from skyeye_det.report.page.tiles import block_count, draw_tiles, max_zoom, tile_bits
-from skyeye_det.scene.adaptation_record import told_of
+from skyeye_det.scene.adaptation_record import shown_adaptation
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import AREAS, BESIDE, GEOPACKAGE, RUN
@@ -146,7 +146,7 @@ def _write_data(folder: Path, geopackage: Path, run: Run) -> None:
         "max_zoom": max_zoom(grid.shape),
         "tiles": {side: tile_bits(folder / "tiles" / side, grid.shape) for side in _SIDES},
         "chunk": CHUNK,
-        "adapted": told_of(geopackage, run),
+        "adapted": shown_adaptation(geopackage, run),
         "chunks": chunks,
     }
     write_call(folder / META, "meta", summary)

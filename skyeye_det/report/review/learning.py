@@ -61,7 +61,7 @@ class Learning:
             undo: whether to bring back the model's own grades instead.
 
         Returns:
-            See ``adaptation_record.told_of``.
+            See ``adaptation_record.shown_adaptation``.
 
         Raises:
             InputError: as ``adapt_folder``.
