@@ -64,7 +64,8 @@ def require_closed(path: Path) -> None:
         InputError: another program has it open, or it left a log without its file.
     """
     if not path.is_file():
-        if logs := [log.name for log in map(path.with_name, _logs(path)) if log.exists()]:
+        names = (f"{path.name}{end}" for end in ("-wal", "-journal"))
+        if logs := [name for name in names if path.with_name(name).exists()]:
             raise InputError(
                 f"{path.parent}: expected {path.name} beside {', '.join(logs)}, found no such file; bring"
                 " them together again, or remove what is left"
@@ -84,10 +85,6 @@ def require_closed(path: Path) -> None:
         raise InputError(f"{path}: cannot be replaced ({error})") from error
     except sqlite3.DatabaseError:
         return  # no GeoPackage
-
-
-def _logs(path: Path) -> list[str]:
-    return [f"{path.name}{end}" for end in ("-wal", "-journal")]
 
 
 @contextmanager

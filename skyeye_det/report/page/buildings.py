@@ -3,7 +3,7 @@
 px are those of the assessment's grid, x right and y down; px (0, 0) is the corner of the first pixel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,6 @@ from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import PROBABILITIES, Records
 from skyeye_det.scene.review.counted import graded_only, is_judged
 from skyeye_det.scene.review.frame import CHUNK
-from skyeye_det.scene.terms import GRADES
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
 UNCERTAIN = 2000
@@ -40,14 +39,14 @@ def shown_records(layer: VectorLayer) -> Records:
     Raises:
         InputError: a column lacks, or holds other than numbers.
     """
-    probs = np.stack([_numbers(layer, f"p_{name}") for name in GRADES], axis=1)
+    probs = np.stack([_numbers(layer, name) for name in PROBABILITIES], axis=1)
     damage = _numbers(layer, "damage")
     status, damage = graded_only(np.array(layer.texts("status", _MEND), object), damage, probs)
     columns = {
         "building_id": np.array(layer.texts("building_id", _MEND), object),
         "status": status,
         "damage": damage,
-        **{f"p_{name}": probs[:, grade] for grade, name in enumerate(GRADES)},
+        **dict(zip(PROBABILITIES, probs.T, strict=True)),
         **{name: _numbers(layer, name) for name in ("score", "valid_fraction", "shift_m")},
         **{name: _numbers(layer, name) for name in ("reviewed", "review_damage")},
         **{name: layer.column(name, _MEND) for name in ("review_by", "review_note")},
@@ -181,16 +180,17 @@ def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.nda
     is_adapted = any(RAW[0] in each.columns for each in layers)
     for layer, each in enumerate(layers):
         found = each.columns
+        own = RAW if RAW[0] in found else PROBABILITIES  # all that a layer has which is not adapted
         parts.append(
             {
                 "id": found["building_id"],
                 "layer": np.full(len(each), layer),
                 "damage": found["damage"],
-                "p": share(each.probabilities, 1000),
-                **({"raw": _raw(each)} if is_adapted else {}),
-                "score": np.where(np.isfinite(found["score"]), share(found["score"], 1000), -1),
+                "p": _share(each.probabilities, 1000),
+                **({"raw": thousandths(each, own)} if is_adapted else {}),
+                "score": np.where(np.isfinite(found["score"]), _share(found["score"], 1000), -1),
                 "status": np.array([numbers[text] for text in found["status"].tolist()], np.int64),
-                "valid": share(found["valid_fraction"], 100),
+                "valid": _share(found["valid_fraction"], 100),
                 "area": shapely.area(each.geometry).round(1),
                 "shift_m": found["shift_m"].round(2),
                 "review": _reviews(each),
@@ -199,13 +199,12 @@ def _columns(layers: list[Records], status_texts: list[str]) -> dict[str, np.nda
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _raw(records: Records) -> np.ndarray:
-    """(N, 4) thousandths, the model's own: all that a layer has which is not adapted."""
-    names = RAW if RAW[0] in records.columns else PROBABILITIES
-    return share(np.stack([records.columns[name] for name in names], axis=1), 1000)
+def thousandths(records: Records, names: Sequence[str]) -> np.ndarray:
+    """Columns of shares, int64 (N, K)."""
+    return _share(np.stack([records.columns[name] for name in names], axis=1), 1000)
 
 
-def share(values: np.ndarray, whole: int) -> np.ndarray:
+def _share(values: np.ndarray, whole: int) -> np.ndarray:
     """0..1 as 0..whole; 0 of none."""
     return np.clip(np.nan_to_num(values) * whole, 0, whole).round().astype(np.int64)
 

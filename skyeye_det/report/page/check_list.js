@@ -5,39 +5,34 @@
   // `name` is "sample" or "suggested"; buildings: [{id, chunk, answered}, ...].
   skyeye.checkList = function (name, buildings) {
     const { element, text, number } = skyeye;
-    const answered = buildings.filter((each) => each.answered).length;
+    const done = buildings.filter(({ answered }) => answered).length;
     const places = buildings.map(({ id, chunk: key }) => [key, id]);
-    const start = () => {
-      const open = buildings.findIndex((each) => !each.answered);
-      if (open < 0) return skyeye.announce(text(`${name}_done`));
-      skyeye.setOrder(name, places, open);
-      return skyeye.step(0);
+    const go = (k) => {
+      skyeye.setOrder(name, places, k);
+      skyeye.step(0);
     };
-    const rows = buildings.map(({ id, answered: isAnswered }, k) =>
+    const next = () => {
+      const open = buildings.findIndex(({ answered }) => !answered);
+      if (open < 0) skyeye.announce(text(`${name}_done`));
+      else go(open);
+    };
+    const rows = buildings.map(({ id, answered }, k) =>
       element(
         "li",
         {},
         element(
           "button",
-          {
-            type: "button",
-            class: "link",
-            id: `${name}-${k}`,
-            click: () => {
-              skyeye.setOrder(name, places, k);
-              skyeye.step(0);
-            },
-          },
+          { type: "button", class: "link", id: `${name}-${k}`, click: () => go(k) },
           id,
         ),
-        element("span", { class: isAnswered ? "done" : "open" }, text(isAnswered ? "answered" : "open")),
+        element("span", { class: answered ? "done" : "open" }, text(answered ? "answered" : "open")),
       ),
     );
     return [
-      element("p", {}, text("sample_progress", { answered: number(answered), of: number(buildings.length) })),
+      element("p", {}, text("check_progress", { answered: number(done), of: number(buildings.length) })),
       element("progress", {
         max: Math.max(1, buildings.length),
-        value: answered,
+        value: done,
         "aria-label": text(`order.${name}`),
       }),
       element(
@@ -45,12 +40,12 @@
         { class: "buttons" },
         element(
           "button",
-          { type: "button", id: `${name}-next`, class: "strong", click: start },
+          { type: "button", id: `${name}-next`, class: "strong", click: next },
           text("check_next"),
         ),
         element(
           "button",
-          { type: "button", id: `${name}-leave`, click: () => leave() },
+          { type: "button", id: `${name}-leave`, click: leave },
           text("by_uncertainty"),
         ),
       ),

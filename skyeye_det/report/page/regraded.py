@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from skyeye_det.report.page.buildings import share, write_uncertain
+from skyeye_det.report.page.buildings import thousandths, write_uncertain
 from skyeye_det.report.page.folder import META
 from skyeye_det.report.page.script_files import read_call, write_call
 from skyeye_det.report.page.summary import judged_areas, judged_figures
@@ -67,10 +67,7 @@ class _Grades:
         known = records.of(records.is_assessed)
         self._numbers = {each: k for k, each in enumerate(known.columns["building_id"].tolist())}
         self._damage = np.asarray(known.columns["damage"], np.int64)
-        self._probs, self._raw = (
-            share(np.stack([known.columns[name] for name in names], axis=1), 1000)
-            for names in (PROBABILITIES, RAW)
-        )
+        self._probs, self._raw = thousandths(known, PROBABILITIES), thousandths(known, RAW)
 
     def put(self, content: dict[str, Any]) -> None:
         """Changes the content of a chunk."""

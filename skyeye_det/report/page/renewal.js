@@ -28,7 +28,6 @@
     skyeye.writeRecord();
     skyeye.writeFigures();
     skyeye.writeCheck();
-    skyeye.writeSheet();
     skyeye.redraw();
     skyeye.writeShown();
     skyeye.countReviews();

@@ -43,7 +43,7 @@ def read_call(path: Path) -> list[Any]:
 
 
 def _arguments(content: bytes) -> list[Any]:
-    """None of what is no call."""
+    """Those of a call; none of what is no call."""
     found = _CALL.fullmatch(content)
     try:
         return msgspec.json.decode(b"[%b]" % found[1]) if found else []

@@ -3,14 +3,12 @@
 import sqlite3
 from typing import Any
 
-import numpy as np
-
 from skyeye_det.damage import DamageClass
 from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
-from skyeye_det.scene.geopackage_editing import geometry_of, note_change, table_columns
+from skyeye_det.scene.geopackage_editing import geometries_of, geometry_of, note_change, table_columns
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE
 from skyeye_det.scene.records import PROBABILITIES
@@ -145,7 +143,7 @@ def chunks(base: sqlite3.Connection, name: str, fids: list[int], grid: Grid) -> 
     """The page's chunks that rows lie in, by their numbers; those that are not there are left out."""
     sql = f'SELECT fid, geom FROM "{name}" WHERE fid = ?'
     rows = [row for fid in fids for row in base.execute(sql, (fid,))]
-    places = chunk_names(np.array([geometry_of(blob) for _, blob in rows], object), grid)
+    places = chunk_names(geometries_of([blob for _, blob in rows]), grid)
     return dict(zip((fid for fid, _ in rows), places, strict=True))
 
 
@@ -166,14 +164,14 @@ def by_model(base: sqlite3.Connection, name: str, fid: int) -> dict[str, Any] | 
     None of a row that a reviewer drew, and of none.
     """
     sql = f'SELECT outline_from, {", ".join(_MODEL)} FROM "{name}" WHERE fid = ?'
-    for source, status, damage, *probs in base.execute(sql, (fid,)):
-        if source == _SOURCE:
-            break
-        if status == ASSESSED and damage in tuple(DamageClass) and None not in probs:
-            return {"status": status, "damage": damage, "p": probs}
-        told = NOT_ASSESSED if status == ASSESSED else str(status or "")
-        return {"status": told, "damage": None, "p": None}
-    return None
+    row = base.execute(sql, (fid,)).fetchone()
+    if row is None or row[0] == _SOURCE:
+        return None
+    _, status, damage, *probs = row
+    if status == ASSESSED and damage in tuple(DamageClass) and None not in probs:
+        return {"status": status, "damage": damage, "p": probs}
+    told = NOT_ASSESSED if status == ASSESSED else str(status or "")
+    return {"status": told, "damage": None, "p": None}
 
 
 def record(
