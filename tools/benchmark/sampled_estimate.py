@@ -22,7 +22,7 @@ SIZES = (100, 200)
 FIGURES = ("no-damage", "minor", "major", "destroyed", "buildings", "accuracy")
 
 
-def answered(event: Event, size: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+def coverage_and_width(event: Event, size: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Share of samples that hold the truth, and mean width beside a simple sample's, of each figure."""
     truth = np.where(event.grades == NO_BUILDING, NOT_A_BUILDING, event.grades)
     labelled = (event.probs * np.asarray(event.rule.damage_weights)).argmax(axis=1)
@@ -56,9 +56,10 @@ def main() -> None:
         false = int((event.grades == NO_BUILDING).sum())
         print(f"{event.name}: {len(event.grades)} predicted, {false} no buildings")
         for size in SIZES:
-            for what, row in zip(("held", "width"), answered(event, size, given.samples), strict=True):
+            figures = coverage_and_width(event, size, given.samples)
+            for what, row in zip(("coverage", "width"), figures, strict=True):
                 told = "  ".join(f"{figure} {value:.3f}" for figure, value in zip(FIGURES, row, strict=True))
-                print(f"{size:>5} {what:6}{told}", flush=True)
+                print(f"{size:>5} {what:9}{told}", flush=True)
 
 
 if __name__ == "__main__":
