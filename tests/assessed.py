@@ -10,6 +10,7 @@ from made_assessment import boxes, grid_of, records_of, write_folder
 
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.report.page.folder import renew_page
+from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.own_answers import ANSWERS, write_own_answers
 from skyeye_det.scene.review.file import ReviewFile
 from skyeye_det.scene.review.sample import draw_sample, sample_to_check
@@ -22,13 +23,9 @@ RULE = DecisionRule(purpose="assessment", damage_weights=(1.0, 1.0, 1.0, 1.5))
 def write_assessment(folder: Path, count: int, beside: int = 0, page: bool = False) -> list[str]:
     """Writes DIR with buildings of 10 px, every tenth of them not assessed; returns their ids."""
     grid = grid_of(STEP * COLUMNS, STEP * (count // COLUMNS + 2))
-
-    def rows(number: int, y: int) -> np.ndarray:
-        left, top = STEP * (np.arange(number) % COLUMNS), y + STEP * (np.arange(number) // COLUMNS)
-        return boxes(np.column_stack([left, top, left + 10, top + 10]), grid)
-
-    found = records_of(rows(count, 0))
-    others = records_of(rows(beside, 5), [f"beside{k}" for k in range(beside)]) if beside else None
+    found = records_of(_in_rows(count, grid))
+    ids = [f"beside{k}" for k in range(beside)]
+    others = records_of(_in_rows(beside, grid, top=5), ids) if beside else None
     write_folder(folder, grid, found, others)
     if page:
         renew_page(folder)
@@ -42,11 +39,9 @@ def outline_in_px(x: float, y: float, size: float = 12) -> list[list[float]]:
 
 def write_answered(folder: Path, count: int) -> Path:
     """Writes DIR with the model's own answers, 20 buildings in a row, every tenth of them not assessed."""
-    grid = grid_of(400, 20 * (count // 20 + 1))
-    left, top = 20 * (np.arange(count) % 20), 20 * (np.arange(count) // 20)
-    found = records_of(boxes(np.column_stack([left, top, left + 10, top + 10]), grid))
+    grid = grid_of(STEP * 20, STEP * (count // 20 + 1))
     features = np.random.default_rng(1).normal(size=(count, 4)).astype(np.float16)
-    found = replace(found, features=features)
+    found = replace(records_of(_in_rows(count, grid, columns=20)), features=features)
     write_folder(folder, grid, found, rule=asdict(RULE))
     write_own_answers(folder / ANSWERS, found, ["ab"])
     renew_page(folder)
@@ -67,3 +62,9 @@ def label(folder: Path, count: int, sample: bool = True) -> None:
             verdict = {1: UNSURE, 2: FALSE_BUILDING}.get(number, GRADE)
             damage = 3 if verdict == GRADE else None
             file.review(0, each, Review.of(verdict, damage, "Ann", ""), "Ann", locks.get(each))
+
+
+def _in_rows(count: int, grid: Grid, columns: int = COLUMNS, top: int = 0) -> np.ndarray:
+    """Outlines of 10 px."""
+    x, y = STEP * (np.arange(count) % columns), top + STEP * (np.arange(count) // columns)
+    return boxes(np.column_stack([x, y, x + 10, y + 10]), grid)

@@ -80,7 +80,7 @@ class Learning:
         return told
 
     def suggest(self, count: int) -> int:
-        """Suggests buildings in place of those that were; says how many. InputError: see there."""
+        """Suggests buildings in place of those before; how many, see ``suggested_buildings``."""
         self._suggested = suggested_buildings(self._review, self._folder / ANSWERS, count)
         return len(self._suggested)
 
