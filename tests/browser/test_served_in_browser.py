@@ -107,6 +107,23 @@ def test_what_was_learnt_changes_colours_records_and_figures_without_a_reload(
     assert colours(ada) == painted
 
 
+def test_the_sample_follows_what_others_took_back_while_the_data_were_renewed(
+    look: Callable[..., Look], address: str
+) -> None:
+    ada = look().open(address)
+    ada.page.click("#tab-check")
+    ada.until("document.getElementById('pane-check').textContent.includes('30 of 30 answered')")
+    ada.page.evaluate(
+        """async () => {
+          const { body } = await skyeye.ask("/api/reviews?since=0");
+          const { id, layer, lock } = body.reviews.find((each) => each.verdict === "cannot_tell");
+          await skyeye.ask("/api/reviews", { id, layer, lock, verdict: "none", by: "Bo" });
+          await skyeye.renewData();
+        }"""
+    )
+    ada.until("document.getElementById('pane-check').textContent.includes('29 of 30 answered')")
+
+
 def test_suggested_buildings_are_gone_through_one_after_the_other(
     look: Callable[..., Look], address: str
 ) -> None:

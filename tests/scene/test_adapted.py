@@ -1,4 +1,5 @@
 import json
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -188,7 +189,7 @@ def test_a_folder_without_an_assessment_is_refused_and_not_made(tmp_path) -> Non
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("damaged", ["missing", "text", "short", "nan", "other"])
+@pytest.mark.parametrize("damaged", ["missing", "text", "short", "nan", "scalar", "locked", "other"])
 def test_answers_that_cannot_be_used_are_refused_and_nothing_is_written(folder, damaged: str) -> None:
     path = folder / ANSWERS
     own = dict(np.load(path))
@@ -200,10 +201,15 @@ def test_answers_that_cannot_be_used_are_refused_and_nothing_is_written(folder, 
         own["probs"] = own["probs"][:5] if damaged == "short" else own["probs"]
         if damaged == "nan":
             own["features"][0] = np.nan
+        if damaged == "scalar":
+            own["features"] = np.float16(1)
         if damaged == "other":
             own["texts"] = np.frombuffer(own["texts"].tobytes().replace(b'"b0', b'"c0'), np.uint8)
         with path.open("wb") as file:
             np.savez(file, **own)
+    if damaged == "locked":  # encrypted, say the archive's entries
+        content = path.read_bytes()
+        path.write_bytes(re.sub(rb"(?s)(PK\x01\x02.{4})\x00", lambda found: found[1] + b"\1", content))
     before = (folder / GEOPACKAGE).read_bytes()
     with pytest.raises(InputError, match=r"expected the (model's own answers|buildings)"):
         adapt.main([str(folder)])

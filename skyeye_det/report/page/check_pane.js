@@ -5,19 +5,24 @@
   let sample = null;
   let estimate = null;
   let isAsked = false;
+  let isStale = false;
 
-  // Asks the server again, at most once at a time.
+  // Asks the server again, at most once at a time, and once more where something was saved meanwhile.
   skyeye.refreshCheck = async function () {
+    isStale = true;
     if (!skyeye.isServed() || isAsked) return;
     isAsked = true;
-    const [first, second] = await Promise.all([
-      skyeye.ask("/api/sample"),
-      skyeye.ask("/api/estimate"),
-      skyeye.askSuggested(),
-    ]);
+    while (isStale) {
+      isStale = false;
+      const [first, second] = await Promise.all([
+        skyeye.ask("/api/sample"),
+        skyeye.ask("/api/estimate"),
+        skyeye.askSuggested(),
+      ]);
+      sample = first.status === 200 ? first.body : null;
+      estimate = second.status === 200 ? second.body : null;
+    }
     isAsked = false;
-    sample = first.status === 200 ? first.body : null;
-    estimate = second.status === 200 ? second.body : null;
     skyeye.writeCheck();
   };
 

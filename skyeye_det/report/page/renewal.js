@@ -20,7 +20,7 @@
     }
     scene.status_texts = skyeye.scene.status_texts; // the same, and what reviewers' buildings added
     skyeye.scene = scene;
-    if (known?.reviews) skyeye.takeReviews(known.reviews);
+    if (known?.reviews && skyeye.takeReviews(known.reviews)) skyeye.refreshCheck(); // a poll then finds no news
     await skyeye.reloadChunks();
     if (skyeye.orderName() === "uncertain") skyeye.setOrder("uncertain", null);
     skyeye.writeOrder();
