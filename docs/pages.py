@@ -47,6 +47,9 @@ API = {
 }
 """Heading of the page on the Python interface -> modules."""
 
+METHODS = {"prior", "features", "adapt", "probe", "neighbours"}
+"""Of ``adaptation.csv``, beside the model itself."""
+
 _MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#]+)(#[^)]*)?\)")
 
@@ -90,27 +93,23 @@ def figures_table(name: str) -> str:
     return _table(["what", "figure", "beside it", "bar"], lines)
 
 
-def _change(row: dict[str, str], figure: str) -> str:
-    change = float(row[f"{figure}_change"])
-    if figure in ("log_loss", "totals_error"):
-        return f"{100 * change / (float(row[figure]) - change):+.0f}%"
-    return f"{change:+.3f}"
-
-
-def adaptation_table(row_is: str, figures: tuple[str, ...], **chosen: str) -> str:
-    """Change of a figure by event and place of judgement: ``chosen`` rows of ``adaptation.csv``.
+def adaptation_table(row_is: str, methods: set[str], labels: set[str], has_grades: bool) -> str:
+    """Changes with labels at random, by event and place of judgement, of ``adaptation.csv``.
 
     Args:
         row_is: column whose values are the rows.
-        figures: ``log_loss`` and ``totals_error`` in percent, others as they are.
-        chosen: column -> value.
+        methods: that are shown.
+        labels: numbers that are shown.
+        has_grades: whether the macro F1 stands beside the log loss, which is in percent.
     """
-    rows = [row for row in _rows("adaptation.csv") if chosen.items() <= row.items()]
-    rows = [row for row in rows if row["method"] != "none" and row["labels"] in ("30", "100")]
+    random = [row for row in _rows("adaptation.csv") if row["drawn"] == "random"]
+    rows = [row for row in random if row["method"] in methods and row["labels"] in labels]
     places = dict.fromkeys((row["event"], row["judged_on"]) for row in rows)
     cells: dict[str, dict[tuple[str, str], str]] = {}
     for row in rows:
-        told = ", ".join(_change(row, figure) for figure in figures)
+        change = float(row["log_loss_change"])
+        told = f"{100 * change / (float(row['log_loss']) - change):+.0f}%"
+        told += f", {float(row['macro_f1_change']):+.3f}" if has_grades else ""
         cells.setdefault(row[row_is], {})[row["event"], row["judged_on"]] = told
     head = [row_is, *(f"{event}: {judged}" for event, judged in places)]
     return _table(
@@ -122,10 +121,8 @@ def with_tables(text: str) -> str:
     """A page with its tables made anew, between ``<!-- table NAME -->`` and ``<!-- end -->``."""
     made_otherwise = {
         "results": results_table,
-        "adapt": partial(
-            adaptation_table, "labels", ("log_loss", "macro_f1"), drawn="random", method="adapt"
-        ),
-        "methods": partial(adaptation_table, "method", ("log_loss",), drawn="random", labels="30"),
+        "adapt": partial(adaptation_table, "labels", {"adapt"}, {"30", "100"}, has_grades=True),
+        "methods": partial(adaptation_table, "method", METHODS, {"30"}, has_grades=False),
     }
 
     def made(found: re.Match[str]) -> str:

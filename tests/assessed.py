@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 from made_assessment import boxes, grid_of, records_of, write_folder
 
+from skyeye_det.decision.adaptation_file import Card
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.report.page.folder import renew_page
 from skyeye_det.scene.grid import Grid
@@ -18,6 +19,18 @@ from skyeye_det.scene.review.state import FALSE_BUILDING, GRADE, UNSURE, Review
 
 STEP, COLUMNS = 20, 100
 RULE = DecisionRule(purpose="assessment", damage_weights=(1.0, 1.0, 1.0, 1.5))
+
+CARD = Card(
+    event="a storm",
+    labels=30,
+    sampled=30,
+    gain=0.1,
+    low=0.05,
+    high=0.15,
+    model="hybrid",
+    model_sha256=["ab"],
+    skyeye_det="0",
+)
 
 
 def write_assessment(folder: Path, count: int, beside: int = 0, page: bool = False) -> list[str]:

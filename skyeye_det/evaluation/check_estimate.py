@@ -33,7 +33,7 @@ FEWEST = 30
 _KINDS = NUM_DAMAGE_CLASSES + 1
 """The grades, and no building."""
 
-_DEVIATIONS = 1.6449
+DEVIATIONS = 1.6449
 """Of the 5th and 95th percentile of a normal distribution."""
 
 _PRIOR = 1.0
@@ -250,7 +250,7 @@ def _intervals(frame: _Frame, found: _Totals, seen: Ints) -> list[Estimated]:
 
 def wilson(share: float, answers: float) -> tuple[float, float]:
     """Wilson's 90 % interval (1927) of a share, 0..1, of so many ``answers``."""
-    z = _DEVIATIONS
+    z = DEVIATIONS
     middle = (share + z**2 / 2 / answers) / (1 + z**2 / answers)
     half = z / (1 + z**2 / answers) * (share * (1 - share) / answers + z**2 / 4 / answers**2) ** 0.5
     return middle - half, middle + half

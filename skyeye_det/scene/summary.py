@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 
 from skyeye_det.damage import DamageClass
+from skyeye_det.evaluation.check_estimate import DEVIATIONS
 from skyeye_det.scene import terms
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.vector_file import middles
@@ -18,9 +19,6 @@ from skyeye_det.text_table import aligned
 
 CELL = 500.0
 """m, side of the cells in which UNOSAT counts."""
-
-DEVIATIONS = 1.6449
-"""Of the 5th and 95th percentile of a normal distribution."""
 
 _ENDS = ("", "_expected", "_low", "_high")
 

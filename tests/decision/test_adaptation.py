@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from assessed import CARD
 
 from skyeye_det.decision.adaptation import (
     FEATURES,
@@ -15,21 +16,9 @@ from skyeye_det.decision.adaptation import (
     exceeding_logits,
     fit,
 )
-from skyeye_det.decision.adaptation_file import Card, read_adaptation, write_adaptation
+from skyeye_det.decision.adaptation_file import read_adaptation, write_adaptation
 from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.errors import InputError
-
-CARD = Card(
-    event="a storm",
-    labels=30,
-    sampled=30,
-    gain=0.1,
-    low=0.05,
-    high=0.15,
-    model="hybrid",
-    model_sha256=["ab"],
-    skyeye_det="0",
-)
 
 
 def scene(count: int, truth: Adaptation, seed: int = 0) -> tuple[Labels, np.ndarray]:

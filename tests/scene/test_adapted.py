@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from assessed import RULE, label, write_answered
+from assessed import CARD, RULE, label, write_answered
 from made_assessment import boxes, grid_of, records_of
 
 from skyeye_det.commands import adapt
 from skyeye_det.decision.adaptation import PRIOR, Adaptation
-from skyeye_det.decision.adaptation_file import Card, read_adaptation
+from skyeye_det.decision.adaptation_file import read_adaptation
 from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes
 from skyeye_det.report.page.folder import META, renew_page
@@ -161,18 +161,7 @@ def test_what_was_learnt_and_whether_it_helps_stands_in_the_file_and_on_the_page
 
 def test_a_page_says_that_it_was_adapted_by_labels_of_another_place(folder) -> None:
     run = json.loads((folder / RUN).read_text())
-    card = Card(
-        event="a storm",
-        labels=30,
-        sampled=30,
-        gain=0.1,
-        low=0.0,
-        high=0.2,
-        model="hybrid",
-        model_sha256=["0"],
-        skyeye_det="1",
-    )
-    (folder / RUN).write_bytes(json_bytes(run | {"adaptation": card}))
+    (folder / RUN).write_bytes(json_bytes(run | {"adaptation": CARD}))
     renew_page(folder)
     (meta,) = read_call(folder / "report" / META)
     assert meta["adapted"] == {"time": "", "kind": "elsewhere", "event": "a storm", "labels": 30}

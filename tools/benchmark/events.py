@@ -58,6 +58,10 @@ def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Ev
     for number, image in enumerate(store.images):
         _, buildings = tiles[image.scene].read()
         found, shape = decide_image(store, image, rule), (image.height, image.width)
+        if not len(found.masks):
+            continue
+        if found.features is None:
+            raise InputError(f"{folder}: expected predictions with features, found none; predict again")
         true = TrueBuildings.of(buildings or (), shape)
         masks = [encode_crop(*each, shape) for each in found.masks]
         areas = np.array([each[1].sum() for each in found.masks], np.int64)
@@ -66,10 +70,6 @@ def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Ev
             rank(-found.scores, areas, found.damage),
         )
         hits, by = match(overlaps_of_masks(true.run_lengths(), masks), *orders)
-        if not len(found.masks):
-            continue
-        if found.features is None:
-            raise InputError(f"{folder}: expected predictions with features, found none; predict again")
         grades = np.full(len(found.masks), NO_BUILDING)
         grades[by] = true.damage[hits]
         parts.append((found.damage_probs, found.features, grades, np.full(len(grades), number)))

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from skyeye_det.damage import DamageClass
+from skyeye_det.evaluation.check_estimate import DEVIATIONS
 from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
 from skyeye_det.scene.grid import Grid
@@ -19,7 +20,6 @@ from skyeye_det.scene.review.counted import as_judged, is_judged
 from skyeye_det.scene.review.state import DRAWN
 from skyeye_det.scene.run_record import Run, ShiftOfRun
 from skyeye_det.scene.summary import (
-    DEVIATIONS,
     area_columns,
     counts,
     grade_sums,
