@@ -10,7 +10,8 @@ from skyeye_det.decision.adaptation import FEATURES
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.assessment_results import Assessor, Results, finish_results, write_results
 from skyeye_det.engine.models import Models, ensemble, released_files
-from skyeye_det.engine.scene_prediction import Engine, keep_scene, keep_windows
+from skyeye_det.engine.scene_prediction import keep_scene
+from skyeye_det.engine.scene_windows import Engine, keep_windows
 from skyeye_det.errors import BusyFolderError, InputError, shown
 from skyeye_det.files import sole_writer
 from skyeye_det.released import released_model

@@ -13,7 +13,8 @@ from msgspec import to_builtins
 from skyeye_det import __version__
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.models import Models
-from skyeye_det.engine.scene_prediction import SceneStores, known_buildings, scene_buildings
+from skyeye_det.engine.scene_prediction import known_buildings, scene_buildings
+from skyeye_det.engine.scene_windows import SceneStores
 from skyeye_det.files import json_bytes, write_json
 from skyeye_det.prediction.visibility import cores
 from skyeye_det.report.page.folder import discard_page, write_page

@@ -29,7 +29,7 @@ from skyeye_det.prediction.store import PredictionStore
 
 if TYPE_CHECKING:
     from skyeye_det.engine.models import Models
-    from skyeye_det.engine.scene_prediction import SceneStores, WindowTask
+    from skyeye_det.engine.scene_windows import SceneStores, WindowTask
     from skyeye_det.scene.pair import Scene
 
 PATIENCE = 300.0
@@ -50,7 +50,7 @@ _turn = threading.Lock()
 def keep_on_cluster(
     engine: str, models: "Models", scene: "Scene", stores: "SceneStores", tasks: Sequence["WindowTask"]
 ) -> Iterator["WindowTask"]:
-    """Has windows predicted and kept by workers, see ``scene_prediction.keep_windows``.
+    """Has windows predicted and kept by workers, see ``scene_windows.keep_windows``.
 
     Args:
         engine: ``dask``, or the address of a scheduler as ``dask://HOST:PORT`` or ``dask+tls://HOST:PORT``;
@@ -149,7 +149,7 @@ def keep_batch(version: str, models: bytes, scene: bytes, batch: bytes) -> str |
     Returns:
         None; or what is wrong with the input, in a sentence: workers log what tasks raise as tracebacks.
     """
-    from skyeye_det.engine.scene_prediction import keep_windows
+    from skyeye_det.engine.scene_windows import keep_windows
 
     with _turn:
         try:

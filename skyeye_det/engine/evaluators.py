@@ -17,7 +17,7 @@ from torch import nn
 from skyeye_det.data.targets import scene_targets
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.stitch import decide_windows
-from skyeye_det.engine.models import network_output
+from skyeye_det.engine.models import as_input
 from skyeye_det.evaluation.instance_metrics import average_precision, count_proposals, proposal_figures
 from skyeye_det.evaluation.truth import annotated_buildings
 from skyeye_det.prediction.prediction import prediction_from_output
@@ -137,7 +137,7 @@ class DecidingModel(nn.Module):
             shape = image.shape[1], image.shape[2]
             windows, found = cut_windows(shape), []
             for window in windows:
-                seen = network_output(self.network, window.of(image))
+                (seen,) = self.network([as_input(window.of(image))])
                 found.append((window, prediction_from_output(seen)))
             buildings = decide_windows(found, shape, self._rule)
             outputs.append(

@@ -3,8 +3,8 @@
 import ctypes
 import json
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import nn
 
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.precision import autocast
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import absolute_file, files_sha256
@@ -34,29 +35,8 @@ from skyeye_det.prediction.prediction import (
 from skyeye_det.prediction.views import View, parse_views, predict_views
 from skyeye_det.released import ReleasedModel
 
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-PRECISIONS = ("fp32", *_TYPES)
-"""float32; or mixed with bfloat16 or float16, as ``torch.autocast`` does it."""
-
-
-def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What makes the context in which a model of float32 weights computes in another precision.
-
-    Args:
-        precision: one of ``PRECISIONS``.
-        device: of the model.
-
-    Raises:
-        InputError: no such precision, or float16 on a CPU, which computes it slowly and out of range.
-    """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision}")
-    if precision == "fp32":
-        return nullcontext
-    if precision == "fp16" and device.type == "cpu":
-        raise InputError("precision fp16: expected a CUDA device, found cpu; take bf16")
-    return partial(torch.autocast, device.type, _TYPES[precision])
+_LARGEST_BATCH = 4
+_WINDOW_BYTES = 3 << 30  # of a GPU: twice what a window of 1,024 px with 1,000 detections took, docs/speed.md
 
 
 @dataclass(frozen=True)
@@ -110,8 +90,8 @@ class Models:
     Args:
         files: of each model.
         overrides: ``KEY VALUE ...`` of the configs.
-        precision: one of ``PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in it, see
-            docs/speed.md.
+        precision: one of ``precision.PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in
+            it, see docs/speed.md.
 
     Attributes:
         full_windows: looks so far in which a network found as many instances as ``TEST.DETECTIONS_PER_IMAGE``
@@ -180,27 +160,43 @@ class Models:
             self._networks = [_network(*each) for each in zip(self.configs, self.files, strict=True)]
         return self
 
-    @torch.inference_mode()
+    @property
+    def batch(self) -> int:
+        """How many windows are best predicted at once: on a CPU one, on a GPU what its memory holds."""
+        device = torch.device(self.cfg.MODEL.DEVICE)
+        if device.type != "cuda":
+            return 1
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(1, min(_LARGEST_BATCH, free // _WINDOW_BYTES))
+
     def predict(self, image: np.ndarray) -> Prediction:
         """Predicts one window.
 
         Args:
             image: uint8 (6, h, w), pre-disaster channels first, in the order of ``INPUT.FORMAT``.
         """
+        return self.predict_batch([image])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Predicts windows of one size at once; each image as for ``predict``."""
         self.load()
         with self._autocast():
             found = [
-                predict_views(partial(self._seen, network, cfg), image, views)
+                predict_views(partial(self._seen, network, cfg), images, views)
                 for network, cfg, views in zip(self._networks, self.configs, self._views, strict=True)
             ]
         _return_memory()
-        return merge_predictions(found)
+        return [merge_predictions(each) for each in zip(*found, strict=True)]
 
-    def _seen(self, network: nn.Module, cfg: CfgNode, image: np.ndarray) -> Prediction:
+    def _seen(self, network: nn.Module, cfg: CfgNode, images: list[np.ndarray]) -> list[Prediction]:
         """One look of one network, counted where it has as many instances as it may."""
-        seen = predict_window(network, image)
-        if isinstance(seen, InstancePrediction):
-            self.full_windows += np.count_nonzero(~seen.is_component) >= cfg.TEST.DETECTIONS_PER_IMAGE
+        seen = predict_windows(network, images)
+        self.full_windows += sum(
+            np.count_nonzero(~each.is_component) >= cfg.TEST.DETECTIONS_PER_IMAGE
+            for each in seen
+            if isinstance(each, InstancePrediction)
+        )
         return seen
 
     @torch.inference_mode()
@@ -221,21 +217,15 @@ class Models:
                         )
                     probs.append(_classified(network, image, footprints))
                 else:
-                    seen = predict_views(partial(predict_window, network), image, views)
+                    (seen,) = predict_views(partial(predict_windows, network), [image], views)
                     assert isinstance(seen, PixelPrediction)
                     probs.append(mean_damage(seen.damage_map, footprints.crops))
         return footprints.prediction(pooled_damage(probs))
 
 
-def network_output(network: nn.Module, image: np.ndarray) -> dict[str, Any]:
-    """A network's output dict for uint8 (6, h, w)."""
-    (output,) = network([_as_input(image)])
-    return dict(output)
-
-
-def predict_window(network: nn.Module, image: np.ndarray) -> Prediction:
-    """What a network sees in uint8 (6, h, w)."""
-    return prediction_from_output(network_output(network, image))
+def predict_windows(network: nn.Module, images: Sequence[np.ndarray]) -> list[Prediction]:
+    """What a network sees in each uint8 (6, h, w) of one size."""
+    return [prediction_from_output(output) for output in network([as_input(each) for each in images])]
 
 
 def _return_memory() -> None:
@@ -267,7 +257,8 @@ def fold_batch_norm(model: nn.Module) -> None:
         logging.getLogger(__name__).info("%s", error)
 
 
-def _as_input(image: np.ndarray) -> dict[str, Any]:
+def as_input(image: np.ndarray) -> dict[str, Any]:
+    """A network's input dict for uint8 (6, h, w)."""
     tensor = torch.from_numpy(np.ascontiguousarray(image))
     return {"image": tensor, "height": image.shape[1], "width": image.shape[2]}
 
@@ -276,7 +267,7 @@ def _classified(network: Any, image: np.ndarray, footprints: Footprints) -> np.n
     given = Instances((image.shape[1], image.shape[2]))
     given.pred_boxes = Boxes(torch.from_numpy(footprints.boxes))
     given.pred_masks = torch.from_numpy(footprints.masks).float().div(255)[:, None]
-    (found,) = network.classify([_as_input(image)], [given])
+    (found,) = network.classify([as_input(image)], [given])
     return np.asarray(found.pred_damage_probs.float().cpu().numpy())
 
 

@@ -1,132 +1,25 @@
 """A scene of two sides predicted window by window, kept, and decided."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide_footprints
 from skyeye_det.decision.results import assess_image, footprint_probs
 from skyeye_det.decision.rule import DecisionRule
-from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
-from skyeye_det.files import json_bytes, read_bytes, sole_writer
-from skyeye_det.prediction.footprints import Footprints, cut_to
-from skyeye_det.prediction.masks import Crop
-from skyeye_det.prediction.prediction import InstancePrediction
+from skyeye_det.engine.scene_windows import Engine, SceneStores, WindowTask, keep_windows
+from skyeye_det.files import json_bytes, sole_writer
 from skyeye_det.prediction.store import KeptImage, PredictionStore
-from skyeye_det.prediction.visibility import core_visibility, keep_window, seen_shares
-from skyeye_det.prediction.windows import Window
+from skyeye_det.prediction.visibility import core_visibility, seen_shares
 from skyeye_det.progress import progress
 from skyeye_det.scene.disk_room import require_room
 from skyeye_det.scene.footprints import SceneFootprints
 from skyeye_det.scene.pair import Scene
-from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.request import AssessmentOptions
 
 PARTS = "parts"
 SCENE = "scene"
-
-
-@dataclass(frozen=True)
-class SceneStores:
-    """What was predicted of a scene.
-
-    Attributes:
-        found: of the buildings that models found.
-        known: of footprints; None: none were given.
-    """
-
-    found: PredictionStore
-    known: PredictionStore | None
-
-    @property
-    def each(self) -> tuple[PredictionStore, ...]:
-        """The one, or both."""
-        return (self.found,) if self.known is None else (self.found, self.known)
-
-    def lack(self, window: Window) -> bool:
-        """Whether a window is not predicted yet, or its footprints are not."""
-        return not all(store.holds(store.images[0], window) for store in self.each)
-
-    def missing(self) -> int:
-        """How many windows are not predicted yet."""
-        return max(len(store.missing(store.images[0])) for store in self.each)
-
-    def unreadable(self) -> dict[Window, str]:
-        """Windows that could not be read and are kept so, with the reason of each."""
-        return {
-            window: read_bytes(path).decode(errors="replace")
-            for store in self.each
-            for window in store.windows(store.images[0])
-            if (path := store.unreadable_path(store.images[0], window)).is_file()
-        }
-
-    def forget(self, windows: Iterable[Window]) -> None:
-        """Removes what is kept of windows."""
-        for window in windows:
-            for store in self.each:
-                store.forget(store.images[0], window)
-
-
-@dataclass(frozen=True, eq=False)
-class WindowTask:
-    """A window that is to be predicted.
-
-    Attributes:
-        window: its place.
-        crops: of the footprints that it classifies, in px of the grid.
-    """
-
-    window: Window
-    crops: list[Crop]
-
-
-Engine = Callable[[Models, Scene, SceneStores, Sequence[WindowTask]], Iterator[WindowTask]]
-"""What predicts windows and keeps them, as ``keep_windows``: here or elsewhere, in any order."""
-
-
-def keep_windows(
-    models: Models, scene: Scene, stores: SceneStores, tasks: Sequence[WindowTask]
-) -> Iterator[WindowTask]:
-    """Predicts windows in this process, one after the other, but for what is kept already.
-
-    Args:
-        models: one, or several whose predictions are merged.
-        scene: what is seen.
-        stores: where predictions are kept.
-        tasks: the windows.
-
-    Yields:
-        Each window as soon as it is kept.
-
-    Raises:
-        InputError: a file cannot be read or written, or the memory is too small.
-    """
-    todo = {task.window: task for task in tasks if stores.lack(task.window)}
-    if not todo:
-        return
-    image = stores.found.images[0]
-    with faults_reported(), bounded_cache():
-        models.load()
-        for place, pixels, seen, fault in _read_ahead(scene, list(todo)):
-            shows = bool(seen[0].any()) and scene.meets_aoi(place)
-            if not stores.found.holds(image, place):
-                found = models.predict(pixels) if shows else _nothing(place)
-                keep_window(stores.found, image, place, found, seen, fault)
-            if stores.known is not None and not stores.known.holds(image, place):
-                crops = [cut_to(crop, place) for crop in todo[place].crops]
-                given = Footprints(crops, (place.height, place.width))
-                unknown = given.prediction(np.full((len(crops), NUM_DAMAGE_CLASSES), 0.25, np.float32))
-                # In any window with a pixel: a footprint of the AOI may be classified by one outside of it.
-                graded = models.classify(pixels, given) if crops and seen.any() else unknown
-                keep_window(stores.known, image, place, graded, seen, fault)
-            yield todo[place]
 
 
 def keep_scene(
@@ -199,37 +92,6 @@ def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: D
             classified[numbers] = 0
     return found.graded_where_seen(
         lambda masks: seen_shares(masks, core_visibility(store, image)) * classified[:, None]
-    )
-
-
-def _read_ahead(
-    scene: Scene, windows: Sequence[Window]
-) -> Iterator[tuple[Window, np.ndarray, np.ndarray, str]]:
-    """Windows with what ``Scene.read`` gives; the next is read while one is predicted."""
-    before, after = scene.readers()
-
-    def read(window: Window) -> tuple[Window, np.ndarray, np.ndarray, str]:
-        return window, *scene.read(before, after, window)
-
-    with before, after, ThreadPoolExecutor(1) as reader:
-        coming = None
-        for window in [*windows, None]:
-            following = None if window is None else reader.submit(read, window)
-            if coming is not None:
-                yield coming.result()
-            coming = following
-
-
-def _nothing(window: Window) -> InstancePrediction:
-    """What is seen in a window without a pixel."""
-    return InstancePrediction(
-        boxes=np.zeros((0, 4), np.float32),
-        masks=np.zeros((0, 28, 28), np.uint8),
-        scores=np.zeros(0, np.float32),
-        damage_probs=np.zeros((0, 4), np.float32),
-        is_component=np.zeros(0, np.bool_),
-        features=np.zeros((0, 0), np.float16),
-        shape=(window.height, window.width),
     )
 
 

@@ -139,19 +139,25 @@ def parse_views(text: str) -> tuple[View, ...]:
 
 
 def predict_views(
-    predict: Callable[[np.ndarray], Prediction], image: np.ndarray, views: Sequence[View]
-) -> Prediction:
-    """Predicts a pair in every view and merges what was found, in the window's frame.
+    predict: Callable[[list[np.ndarray]], list[Prediction]],
+    images: Sequence[np.ndarray],
+    views: Sequence[View],
+) -> list[Prediction]:
+    """Predicts pairs in every view and merges what was found in each, in the window's frame.
 
     Args:
-        predict: from uint8 (6, H, W) to a prediction in its frame.
-        image: uint8 (6, h, w).
+        predict: from uint8 (6, H, W) each to a prediction each, in its frame.
+        images: uint8 (6, h, w) each.
         views: at least one; the cost is that of a prediction each, a scale's by its square.
 
     Raises:
         ValueError: no views.
     """
-    shape = image.shape[1], image.shape[2]
-    return merge_predictions(
-        [view.restore(predict(view.apply(image)), shape) for view in views], same_model=True
-    )
+    seen = [predict([view.apply(image) for image in images]) for view in views]
+    return [
+        merge_predictions(
+            [view.restore(found[index], image.shape[1:]) for view, found in zip(views, seen, strict=True)],
+            same_model=True,
+        )
+        for index, image in enumerate(images)
+    ]

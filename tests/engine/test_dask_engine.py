@@ -20,7 +20,7 @@ from tiny_model import tiny_overrides
 from skyeye_det import dependencies
 from skyeye_det.commands import assess
 from skyeye_det.decision.rule import DecisionRule, write_rule
-from skyeye_det.engine import dask_cluster, dask_engine, models, scene_prediction
+from skyeye_det.engine import dask_cluster, dask_engine, models, scene_windows
 from skyeye_det.errors import InputError, MissingDependencyError
 
 QUIET = {"dashboard_address": None, "memory_limit": None, "threads_per_worker": 1, "silence_logs": 50}
@@ -93,9 +93,9 @@ def test_a_killed_worker_loses_nothing(scene, whole, tmp_path) -> None:
     output, died = tmp_path / "out", tmp_path / "died"
 
     def let_the_first_die() -> None:
-        from skyeye_det.engine import scene_prediction
+        from skyeye_det.engine import scene_windows
 
-        keep = scene_prediction.keep_windows
+        keep = scene_windows.keep_windows
 
         def dying(*arguments):
             for task in keep(*arguments):
@@ -103,7 +103,7 @@ def test_a_killed_worker_loses_nothing(scene, whole, tmp_path) -> None:
                 with suppress(FileExistsError), died.open("x"):  # once, whoever comes first
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        scene_prediction.keep_windows = dying
+        scene_windows.keep_windows = dying
 
     with LocalCluster(n_workers=2, local_directory=str(tmp_path / "dask"), **QUIET) as cluster:
         with Client(cluster, set_as_default=False) as client:
@@ -124,10 +124,10 @@ def test_models_are_loaded_once_and_kept_windows_are_not_predicted_again(
     scene, whole, near, tmp_path, monkeypatch
 ) -> None:
     loaded, read = [], []
-    network, ahead = models._network, scene_prediction._read_ahead
+    network, ahead = models._network, scene_windows._read_ahead
     monkeypatch.setattr(models, "_network", lambda *which: loaded.append(1) or network(*which))
     monkeypatch.setattr(
-        scene_prediction, "_read_ahead", lambda of, todo: read.extend(todo) or ahead(of, todo)
+        scene_windows, "_read_ahead", lambda of, todo, size: read.extend(todo) or ahead(of, todo, size)
     )
     dask_engine._opened_models.cache_clear()
     run(scene, tmp_path, address(near))
@@ -143,7 +143,7 @@ def test_a_scheduler_that_goes_is_told_in_a_sentence(scene, near, tmp_path, monk
         closed.wait(60)
         yield from ()
 
-    monkeypatch.setattr(scene_prediction, "keep_windows", last)
+    monkeypatch.setattr(scene_windows, "keep_windows", last)
     try:
         with pytest.raises(InputError, match=r"the scheduler is gone; what was predicted is kept"):
             run(scene, tmp_path / "out", address(near))

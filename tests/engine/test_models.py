@@ -1,5 +1,7 @@
 """Models by themselves: ensembles, views, precisions, and what is refused."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from saved_models import CONFIG, SEMANTIC, SMALL, models, noise
@@ -41,6 +43,22 @@ def test_d4_turns_its_finds_as_the_image_is_turned(two, semantic, kind):
         )
         still, moved = (found.predict(each).building_map for each in (image, turned))
         assert np.array_equal(np.rot90(still), moved) == is_even
+
+
+@pytest.mark.parametrize("kind", ["instances", "pixels"])
+def test_a_batch_of_windows_finds_in_each_what_it_finds_alone(two, semantic, kind):
+    found = (
+        models(two[0], views=("flips",))
+        if kind == "instances"
+        else Models([ModelFiles(SEMANTIC, semantic)], SMALL)
+    )
+    images = [noise(), noise()[::-1].copy(), np.zeros_like(noise())]
+    for together, image in zip(found.predict_batch(images), images, strict=True):
+        alone = found.predict(image)
+        for name in (each.name for each in fields(alone)):
+            ours, expected = (np.asarray(getattr(each, name), np.float64) for each in (together, alone))
+            slack = 1 if name in ("masks", "building_map", "damage_map") else 1e-3  # of 255; of 1 or px
+            np.testing.assert_allclose(ours, expected, atol=slack)
 
 
 def test_mixed_precision_finds_nearly_the_same(two):

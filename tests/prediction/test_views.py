@@ -3,6 +3,7 @@
 The predictions here look at the image: bright blocks are buildings, the post image's value is their damage.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.merging import merge_predictions
-from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 from skyeye_det.prediction.views import View, parse_views, predict_views
 
 SIDE = 4
@@ -128,6 +129,13 @@ def test_what_a_scaled_view_finds_is_restored_within_a_pixel(shape, view: View, 
     assert np.abs(pixels.damage_map.astype(float) - truth.damage_map).mean() < 6
 
 
+def of_one(
+    predict: Callable[[np.ndarray], Prediction], pair: np.ndarray, views: Sequence[View]
+) -> Prediction:
+    """What is seen of the first pair of a batch of two."""
+    return predict_views(lambda images: [predict(each) for each in images], [pair, pair[::-1]], views)[0]
+
+
 def test_the_eight_views_are_eight_and_begin_with_the_tile_itself() -> None:
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     views = [view.apply(image) for view in EIGHT]
@@ -184,7 +192,7 @@ def test_a_view_that_cannot_be_is_refused(arguments: tuple) -> None:
 def test_views_that_see_the_same_merge_into_what_one_sees(predict: Any) -> None:
     pair = made_up_pair((48, 64))
     before = pair.copy()
-    alone, merged = predict(pair), predict_views(predict, pair, EIGHT)
+    alone, merged = predict(pair), of_one(predict, pair, EIGHT)
     assert type(merged) is type(alone)
     np.testing.assert_array_equal(merged.building_map, alone.building_map)
     if isinstance(alone, InstancePrediction):
@@ -198,7 +206,7 @@ def test_views_that_see_the_same_merge_into_what_one_sees(predict: Any) -> None:
 
 def test_scaled_views_meet_in_the_same_buildings() -> None:
     pair = made_up_pair((72, 40))
-    merged = predict_views(find_blocks, pair, parse_views("d4@1.0,1.25"))
+    merged = of_one(find_blocks, pair, parse_views("d4@1.0,1.25"))
     assert len(merged.scores) == 2
     np.testing.assert_allclose(best_first(merged)["boxes"], best_first(find_blocks(pair))["boxes"], atol=1)
 
@@ -213,28 +221,28 @@ def test_a_view_that_imagines_something_is_outvoted() -> None:
             there[0, 2:6, 2:6] = 255
         return find_blocks(there)
 
-    merged = predict_views(imagines_once, pair, EIGHT)
-    assert len(calls) == 8
+    merged = of_one(imagines_once, pair, EIGHT)
+    assert len(calls) == 16
     np.testing.assert_allclose(merged.scores, [240 / 255, 200 / 255, 1 / 8], rtol=1e-5)
 
 
 def test_a_black_tile_and_a_tile_without_finds_stay_empty() -> None:
     pair = made_up_pair((48, 64), is_black=True)
-    merged = predict_views(find_blocks, pair, parse_views("d4@1.0,1.25"))
+    merged = of_one(find_blocks, pair, parse_views("d4@1.0,1.25"))
     assert merged.boxes.shape == (0, 4)
     assert merged.masks.shape == (0, SIDE, SIDE)
     assert not merged.building_map.any()
-    assert not predict_views(find_pixels, pair, EIGHT).damage_map.any()
+    assert not of_one(find_pixels, pair, EIGHT).damage_map.any()
 
 
 def test_no_views_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        predict_views(find_blocks, made_up_pair((48, 64)), ())
+        of_one(find_blocks, made_up_pair((48, 64)), ())
 
 
 def test_instances_and_pixels_of_several_views_make_one_ensemble() -> None:
     pair = made_up_pair((48, 64))
-    models = [predict_views(predict, pair, EIGHT) for predict in (find_blocks, find_pixels)]
+    models = [of_one(predict, pair, EIGHT) for predict in (find_blocks, find_pixels)]
     merged = merge_predictions(models)
     assert isinstance(merged, InstancePrediction)
     np.testing.assert_array_equal(merged.building_map, pair[0])
