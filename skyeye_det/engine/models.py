@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from skyeye_det.engine.precision import autocast
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import absolute_file, files_sha256
-from skyeye_det.modeling.backbones import folded_network
+from skyeye_det.modeling.folding import fold_batch_norms
 from skyeye_det.prediction.footprints import Footprints, mean_damage
 from skyeye_det.prediction.merging import merge_predictions, pooled_damage
 from skyeye_det.prediction.prediction import (
@@ -190,37 +189,60 @@ class Models:
         return [merge_predictions(each) for each in zip(*found, strict=True)]
 
     def _seen(self, network: nn.Module, cfg: CfgNode, images: list[np.ndarray]) -> list[Prediction]:
-        """One look of one network, counted where it has as many instances as it may."""
-        seen = predict_windows(network, images)
-        self.full_windows += sum(
-            np.count_nonzero(~each.is_component) >= cfg.TEST.DETECTIONS_PER_IMAGE
-            for each in seen
-            if isinstance(each, InstancePrediction)
-        )
+        """One look of one network."""
+        return [self._counted(each, cfg) for each in predict_windows(network, images)]
+
+    def _counted(self, seen: Prediction, cfg: CfgNode) -> Prediction:
+        """The same, counted where it has as many instances as it may."""
+        if isinstance(seen, InstancePrediction):
+            self.full_windows += np.count_nonzero(~seen.is_component) >= cfg.TEST.DETECTIONS_PER_IMAGE
         return seen
 
-    @torch.inference_mode()
     def classify(self, image: np.ndarray, footprints: Footprints) -> InstancePrediction:
         """Classifies the damage of known buildings in one window; arguments as for ``predict``.
 
         Raises:
             InputError: a model of instances with views, in which its footprints would have to be turned too.
         """
+        return self._classified(image, footprints, finds=False)[1]
+
+    def predict_and_classify(
+        self, image: np.ndarray, footprints: Footprints
+    ) -> tuple[Prediction, InstancePrediction]:
+        """What ``predict`` and ``classify`` give, by one look instead of two."""
+        found, known = self._classified(image, footprints, finds=True)
+        return merge_predictions(found), known
+
+    @torch.inference_mode()
+    def _classified(
+        self, image: np.ndarray, footprints: Footprints, finds: bool
+    ) -> tuple[list[Prediction], InstancePrediction]:
         self.load()
+        found: list[Prediction] = []
         probs = []
         with self._autocast():
-            for network, views, files in zip(self._networks, self._views, self.files, strict=True):
+            for network, cfg, views, files in zip(
+                self._networks, self.configs, self._views, self.files, strict=True
+            ):
                 if isinstance(network, GeneralizedRCNN):
                     if views != (View(),):
                         raise InputError(
                             f"--tta: expected none with --footprints, found {files.views}; leave it out"
                         )
-                    probs.append(_classified(network, image, footprints))
+                    looked: Any = network
+                    images, features = looked.look([as_input(image)])
+                    (known,) = looked.classify(features, [_as_instances(footprints, image)])
+                    probs.append(known.pred_damage_probs.float().cpu().numpy())
+                    if finds:
+                        (output,) = looked.find(images, features)
+                        found.append(self._counted(prediction_from_output(output), cfg))
                 else:
                     (seen,) = predict_views(partial(predict_windows, network), [image], views)
                     assert isinstance(seen, PixelPrediction)
                     probs.append(mean_damage(seen.damage_map, footprints.crops))
-        return footprints.prediction(pooled_damage(probs))
+                    found.append(seen)
+        _return_memory()
+        return found, footprints.prediction(pooled_damage(probs))
 
 
 def predict_windows(network: nn.Module, images: Sequence[np.ndarray]) -> list[Prediction]:
@@ -237,24 +259,8 @@ def _return_memory() -> None:
 def _network(cfg: CfgNode, files: ModelFiles) -> nn.Module:
     network = build_pair_model(cfg).eval()
     SkyeyeCheckpointer(network).load_whole_model(files.weights)
-    fold_batch_norm(network)
+    fold_batch_norms(network)
     return network
-
-
-def fold_batch_norm(model: nn.Module) -> None:
-    """Spares the backbone its BatchNorms, a fifth of the time on a CPU, where they can be folded.
-
-    Args:
-        model: in evaluation mode, changed in place; a model without ROI heads stays as it is.
-    """
-    if not isinstance(model, GeneralizedRCNN):
-        return
-    ramp = torch.linspace(-2, 2, 64, device=model.device)
-    sample = torch.zeros(1, len(model.pixel_mean), 64, 64, device=model.device) + ramp
-    try:
-        model.backbone = folded_network(model.backbone, sample)
-    except InputError as error:  # the same results, without the gain
-        logging.getLogger(__name__).info("%s", error)
 
 
 def as_input(image: np.ndarray) -> dict[str, Any]:
@@ -263,12 +269,11 @@ def as_input(image: np.ndarray) -> dict[str, Any]:
     return {"image": tensor, "height": image.shape[1], "width": image.shape[2]}
 
 
-def _classified(network: Any, image: np.ndarray, footprints: Footprints) -> np.ndarray:
+def _as_instances(footprints: Footprints, image: np.ndarray) -> Instances:
     given = Instances((image.shape[1], image.shape[2]))
     given.pred_boxes = Boxes(torch.from_numpy(footprints.boxes))
     given.pred_masks = torch.from_numpy(footprints.masks).float().div(255)[:, None]
-    (found,) = network.classify([as_input(image)], [given])
-    return np.asarray(found.pred_damage_probs.float().cpu().numpy())
+    return given
 
 
 def _decisive(cfg: CfgNode) -> dict[str, Any]:

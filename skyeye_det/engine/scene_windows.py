@@ -1,13 +1,12 @@
 """The windows of a scene: read, predicted and kept."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.models import Models
 from skyeye_det.files import read_bytes
@@ -19,6 +18,11 @@ from skyeye_det.prediction.visibility import keep_window
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.pair import Scene
 from skyeye_det.scene.rasters import bounded_cache
+
+
+def _lacks(store: PredictionStore | None, window: Window) -> bool:
+    """Whether a window of a scene is yet to be predicted for a store."""
+    return store is not None and not store.holds(store.images[0], window)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class SceneStores:
 
     def lack(self, window: Window) -> bool:
         """Whether a window is not predicted yet, or its footprints are not."""
-        return not all(store.holds(store.images[0], window) for store in self.each)
+        return any(_lacks(store, window) for store in self.each)
 
     def missing(self) -> int:
         """How many windows are not predicted yet."""
@@ -74,6 +78,11 @@ class WindowTask:
     window: Window
     crops: list[Crop]
 
+    def footprints(self) -> Footprints:
+        """The crops in px of the window."""
+        crops = [cut_to(crop, self.window) for crop in self.crops]
+        return Footprints(crops, (self.window.height, self.window.width))
+
 
 Engine = Callable[[Models, Scene, SceneStores, Sequence[WindowTask]], Iterator[WindowTask]]
 """What predicts windows and keeps them, as ``keep_windows``: here or elsewhere, in any order."""
@@ -103,13 +112,13 @@ def keep_windows(
         models.load()
         kept: list[tuple[WindowTask, Future[None]]] = []
         for batch in _read_ahead(scene, list(todo), models.batch):
-            found = _found(models, scene, stores, batch)
-            graded = [_graded(models, stores, seen, todo[seen.window].crops) for seen in batch]
+            given = {each.window: todo[each.window].footprints() for each in batch}
+            found, known = _predicted(models, scene, stores, batch, given)
             yield from _done(kept)  # those before were written meanwhile
-            kept = [
-                (todo[seen.window], writer.submit(_keep, stores, seen, found.get(seen.window), known))
-                for seen, known in zip(batch, graded, strict=True)
-            ]
+            kept = []
+            for seen in batch:
+                of_window = given[seen.window], found.get(seen.window), known.get(seen.window)
+                kept.append((todo[seen.window], writer.submit(_keep, stores, seen, *of_window)))
         yield from _done(kept)
 
 
@@ -129,40 +138,53 @@ class _Seen(NamedTuple):
     fault: str
 
 
-def _found(
-    models: Models, scene: Scene, stores: SceneStores, batch: Sequence[_Seen]
-) -> dict[Window, Prediction]:
-    """What models find in those of a batch that are not kept yet, and show something."""
-    own = [each for each in batch if not stores.found.holds(stores.found.images[0], each.window)]
-    shown = [each for each in own if each.visible[0].any() and scene.meets_aoi(each.window)]
-    found: dict[Window, Prediction] = {each.window: _nothing(each.window) for each in own}
-    if shown:
-        predictions = models.predict_batch([each.pixels for each in shown])
-        found |= zip((each.window for each in shown), predictions, strict=True)
-    return found
-
-
-def _graded(
-    models: Models, stores: SceneStores, seen: _Seen, outlines: Sequence[Crop]
-) -> InstancePrediction | None:
-    """The footprints of a window, classified; None where they are kept already or none were given."""
-    window = seen.window
-    if stores.known is None or stores.known.holds(stores.known.images[0], window):
-        return None
-    crops = [cut_to(crop, window) for crop in outlines]
-    given = Footprints(crops, (window.height, window.width))
+def _predicted(
+    models: Models,
+    scene: Scene,
+    stores: SceneStores,
+    batch: Sequence[_Seen],
+    outlines: Mapping[Window, Footprints],
+) -> tuple[dict[Window, Prediction], dict[Window, InstancePrediction]]:
+    """What models find in windows, and footprints classified, but for what is kept or cannot be seen."""
+    found: dict[Window, Prediction] = {}
+    known: dict[Window, InstancePrediction] = {}
+    finds = {
+        each.window
+        for each in batch
+        if _lacks(stores.found, each.window) and each.visible[0].any() and scene.meets_aoi(each.window)
+    }
     # In any window with a pixel: a footprint of the AOI may be classified by one outside of it.
-    if crops and seen.visible.any():
-        return models.classify(seen.pixels, given)
-    return given.prediction(np.full((len(crops), NUM_DAMAGE_CLASSES), 0.25, np.float32))
+    given = {
+        each.window: outlines[each.window]
+        for each in batch
+        if _lacks(stores.known, each.window) and outlines[each.window].crops and each.visible.any()
+    }
+    for window, pixels, *_ in batch:
+        if window in given and window in finds:
+            found[window], known[window] = models.predict_and_classify(pixels, given[window])
+        elif window in given:
+            known[window] = models.classify(pixels, given[window])
+    alone = [each for each in batch if each.window in finds and each.window not in given]
+    if alone:
+        predictions = models.predict_batch([each.pixels for each in alone])
+        found |= zip((each.window for each in alone), predictions, strict=True)
+    return found, known
 
 
 def _keep(
-    stores: SceneStores, seen: _Seen, found: Prediction | None, graded: InstancePrediction | None
+    stores: SceneStores,
+    seen: _Seen,
+    outlines: Footprints,
+    found: Prediction | None,
+    known: InstancePrediction | None,
 ) -> None:
-    for store, prediction in ((stores.found, found), (stores.known, graded)):
-        if store is not None and prediction is not None:
-            keep_window(store, store.images[0], seen.window, prediction, seen.visible, seen.fault)
+    """Keeps what was predicted in a window, or that it shows nothing."""
+    if _lacks(stores.found, seen.window):
+        kept = found or _nothing(seen.window)
+        keep_window(stores.found, stores.found.images[0], seen.window, kept, seen.visible, seen.fault)
+    if stores.known is not None and _lacks(stores.known, seen.window):
+        kept = known or outlines.ungraded()
+        keep_window(stores.known, stores.known.images[0], seen.window, kept, seen.visible, seen.fault)
 
 
 def _read_ahead(scene: Scene, windows: Sequence[Window], size: int) -> Iterator[list[_Seen]]:

@@ -1,25 +1,18 @@
-"""One backbone with shared weights that sees the pre and the post image of a pair; and its folding.
+"""One backbone with shared weights that sees the pre and the post image of a pair.
 
 Shapes: N pairs, H x W px, C channels of the pyramid. Input is (N, 6, H, W), pre-disaster channels first.
 Output maps ``p2..p6`` (pre) and ``p2_post..p6_post`` (post) to (N, C, H / stride, W / stride).
 """
 
-import copy
-from itertools import pairwise
-from typing import Any
-
 import timm
 import torch
 from detectron2.config import CfgNode
-from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone import build_resnet_backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from timm.layers import freeze_batch_norm_2d
-from timm.layers.norm_act import BatchNormAct2d, FrozenBatchNormAct2d
-from timm.layers.norm_act import FrozenBatchNorm2d as PlainFrozenBatchNorm2d
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from skyeye_det.errors import InputError
 from skyeye_det.modeling.encoders import reached
@@ -29,9 +22,6 @@ POST_SUFFIX = "_post"
 
 _STRIDES = (4, 8, 16, 32)
 _PROBE_SIDE = 64  # px, twice the coarsest stride
-_NORMS = (FrozenBatchNorm2d, PlainFrozenBatchNorm2d, FrozenBatchNormAct2d, BatchNormAct2d, nn.BatchNorm2d)
-_TOLERANCE = 1e-3
-"""Largest difference of a folded network's feature map, as a share of its own largest value."""
 
 
 class TimmBackbone(Backbone):
@@ -150,51 +140,3 @@ def build_siamese_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> S
     """SiameseFPN over detectron2's ResNet (``MODEL.RESNETS``)."""
     del input_shape
     return _build_fpn(cfg, build_resnet_backbone(cfg, ShapeSpec(channels=3)))
-
-
-def folded_network(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy of a backbone, for inference alone, whose BatchNorms lie in the weights of its convolutions.
-
-    Args:
-        network: backbone in evaluation mode that maps images to a dict of features; left as it is.
-        images: (N, C, H, W) float, as the network takes them; on them both must agree.
-
-    Raises:
-        InputError: there is no such BatchNorm, or the network uses one in another way than after the
-            convolution that is listed before it.
-    """
-    folded = copy.deepcopy(network)
-    if not sum(_fold_children(module) for module in list(folded.modules())):
-        raise InputError("the backbone has no BatchNorm behind a convolution that could be folded")
-    # TensorFloat-32 alone would differ by more than is allowed here.
-    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        before, after = network(images), folded(images)
-    for name, features in before.items():
-        if (features - after[name]).abs().max() > _TOLERANCE * features.abs().max():
-            raise InputError(f"BatchNorm cannot be folded in this backbone: its output {name} would change")
-    return folded
-
-
-def _fold_children(module: Any) -> int:
-    """Folds what stands directly in a module; how many that were."""
-    count = 0
-    if isinstance(module, nn.Conv2d) and isinstance(getattr(module, "norm", None), _NORMS):
-        _fold(module, module.norm)
-        setattr(module, "norm", None)  # noqa: B010 - nn.Module's type knows no such attribute
-        count += 1
-    children: list[tuple[str, Any]] = list(module.named_children())
-    for (_, before), (name, norm) in pairwise(children):
-        # A deep stem is a sequence that ends in a convolution.
-        convolution = before[-1] if isinstance(before, nn.Sequential) and len(before) else before
-        fits = isinstance(convolution, nn.Conv2d) and isinstance(norm, _NORMS)
-        if fits and convolution.out_channels == len(norm.running_mean):
-            _fold(convolution, norm)
-            setattr(module, name, getattr(norm, "act", nn.Identity()))
-            count += 1
-    return count
-
-
-def _fold(convolution: Any, norm: Any) -> None:
-    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    folded = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
-    convolution.weight, convolution.bias = folded

@@ -85,10 +85,8 @@ class HybridRCNN(PairRCNN):
         _, detector_losses = self.roi_heads(images, features, proposals, truth)
         return losses | proposal_losses | detector_losses
 
-    def inference(self, batched_inputs: list[dict]) -> list[dict]:
+    def find(self, images: ImageList, features: dict[str, Tensor]) -> list[dict]:
         """As PairRCNN's, with ``building_map`` (float32 (H, W), 0..1) and ``pred_is_component`` (M,) bool."""
-        images = self.preprocess_image(batched_inputs)
-        features = self.features(images)
         padded = self.building_map_head(features, tuple(images.tensor.shape[-2:])).sigmoid()
         maps = [each[:, :h, :w] for each, (h, w) in zip(padded, images.image_sizes, strict=True)]
         outputs = [{"building_map": building} for building, _ in maps]

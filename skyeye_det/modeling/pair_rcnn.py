@@ -19,8 +19,15 @@ class PairRCNN(GeneralizedRCNN):
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """See the class."""
+        return self.find(*self.look(batched_inputs))
+
+    def look(self, batched_inputs: list[dict]) -> tuple[ImageList, dict[str, Tensor]]:
+        """What all heads read of pairs: the images, and their features, nine tenths of the cost."""
         images = self.preprocess_image(batched_inputs)
-        features = self.backbone(images.tensor)
+        return images, self.features(images)
+
+    def find(self, images: ImageList, features: dict[str, Tensor]) -> list[dict]:
+        """What inference gives, from what ``look`` gave."""
         proposals, _ = self.proposal_generator(images, features, None)
         found, _ = self.roi_heads(images, features, proposals, None)
         return [
@@ -32,16 +39,14 @@ class PairRCNN(GeneralizedRCNN):
         """What the heads read of the images."""
         return dict(self.backbone(images.tensor))
 
-    def classify(self, batched_inputs: list[dict], footprints: list[Instances]) -> list[Instances]:
+    def classify(self, features: dict[str, Tensor], footprints: list[Instances]) -> list[Instances]:
         """Damage of known buildings.
 
         Args:
-            batched_inputs: as for inference.
+            features: of ``look``.
             footprints: with ``pred_boxes`` (M, 4) XYXY px of the window and ``pred_masks`` (M, 1, S, S).
 
         Returns:
             The same, with ``pred_damage_probs``, ``pred_damage`` and ``pred_features``.
         """
-        images = self.preprocess_image(batched_inputs)
-        features = self.features(images)
         return self.roi_heads.classify(features, [each.to(self.device) for each in footprints])

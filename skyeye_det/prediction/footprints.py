@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from skyeye_det.damage import NUM_DAMAGE_CLASSES
 from skyeye_det.prediction.masks import Crop, crop_boxes, pixels_of
 from skyeye_det.prediction.prediction import InstancePrediction, unit_probs
 from skyeye_det.prediction.windows import Window
@@ -52,6 +53,10 @@ class Footprints:
             features=np.zeros((count, 0), np.float16),
             shape=self.shape,
         )
+
+    def ungraded(self) -> InstancePrediction:
+        """What is kept of them where nothing can be seen: each grade as likely as the others."""
+        return self.prediction(np.full((len(self.crops), NUM_DAMAGE_CLASSES), 0.25, np.float32))
 
 
 def shared_out(crops: Sequence[Crop], windows: Sequence[Window]) -> list[list[int]]:

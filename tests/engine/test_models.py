@@ -10,8 +10,9 @@ from tiny_model import tiny_overrides
 from skyeye_det.decision.rule import DecisionRule, write_rule
 from skyeye_det.engine.models import ModelFiles, Models, ensemble
 from skyeye_det.errors import InputError
+from skyeye_det.prediction.footprints import Footprints
 from skyeye_det.prediction.merging import merge_predictions
-from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction
+from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 
 
 def test_ensembles_are_merged_each_in_its_own_views(two, semantic):
@@ -54,11 +55,25 @@ def test_a_batch_of_windows_finds_in_each_what_it_finds_alone(two, semantic, kin
     )
     images = [noise(), noise()[::-1].copy(), np.zeros_like(noise())]
     for together, image in zip(found.predict_batch(images), images, strict=True):
-        alone = found.predict(image)
-        for name in (each.name for each in fields(alone)):
-            ours, expected = (np.asarray(getattr(each, name), np.float64) for each in (together, alone))
-            slack = 1 if name in ("masks", "building_map", "damage_map") else 1e-3  # of 255; of 1 or px
-            np.testing.assert_allclose(ours, expected, atol=slack)
+        assert_alike(together, found.predict(image))
+
+
+def assert_alike(found: Prediction, expected: Prediction) -> None:
+    for name in (each.name for each in fields(expected)):
+        ours, theirs = (np.asarray(getattr(each, name), np.float64) for each in (found, expected))
+        slack = 1 if name in ("masks", "building_map", "damage_map") else 1e-3  # of 255; of 1 or px
+        np.testing.assert_allclose(ours, theirs, atol=slack)
+
+
+@pytest.mark.parametrize("kind", ["instances", "pixels"])
+def test_one_look_finds_and_classifies_as_two_do(two, semantic, kind):
+    together = models(*two) if kind == "instances" else Models([ModelFiles(SEMANTIC, semantic)], SMALL)
+    crops = [((4, 6), np.ones((20, 30), np.bool_)), ((40, 40), np.ones((9, 9), np.bool_))]
+    given = Footprints(crops, (64, 64))
+    found, known = together.predict_and_classify(noise(), given)
+    assert_alike(found, together.predict(noise()))
+    assert_alike(known, together.classify(noise(), given))
+    assert known.damage_probs.shape == (2, 4)
 
 
 def test_mixed_precision_finds_nearly_the_same(two):

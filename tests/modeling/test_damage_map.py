@@ -56,7 +56,7 @@ def test_the_head_begins_with_the_map_and_every_part_learns() -> None:
     found = pair["instances"]
     found.pred_boxes, found.pred_masks = found.gt_boxes, torch.ones(2, 1, 28, 28)
     with torch.no_grad():
-        (graded,) = model.classify([pair], [found])
+        (graded,) = model.classify(model.look([pair])[1], [found])
         image = model.preprocess_image([pair]).tensor
         dense = model.damage_map(image).softmax(dim=1)
         expected = pooled_evidence(dense, [found.gt_boxes], found.pred_masks)
