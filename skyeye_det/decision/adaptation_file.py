@@ -8,7 +8,7 @@ import msgspec
 
 from skyeye_det.decision.adaptation import FEATURES, KINDS, NONE, Adaptation
 from skyeye_det.errors import InputError
-from skyeye_det.files import parse_json, read_bytes, write_json
+from skyeye_det.files import json_bytes, parse_json, read_bytes, write_bytes
 
 _LARGEST_FILE = 1 << 20
 _MOST_FEATURES = 1 << 14
@@ -56,7 +56,13 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 def write_adaptation(path: Path, adaptation: Adaptation, card: Card) -> None:
     """Writes both, whole."""
-    write_json(path, {"adaptation": asdict(adaptation), "card": msgspec.to_builtins(card)}, pretty=True)
+    write_bytes(path, adaptation_json(adaptation, card))
+
+
+def adaptation_json(adaptation: Adaptation, card: Card) -> bytes:
+    """The content of the file."""
+    both = {"adaptation": asdict(adaptation), "card": msgspec.to_builtins(card)}
+    return json_bytes(both, pretty=True) + b"\n"
 
 
 def read_adaptation(path: Path) -> tuple[Adaptation, Card]:
@@ -65,7 +71,11 @@ def read_adaptation(path: Path) -> tuple[Adaptation, Card]:
     Raises:
         InputError: it is not there, or is none.
     """
-    content = read_bytes(path)
+    return parse_adaptation(path, read_bytes(path))
+
+
+def parse_adaptation(path: Path, content: bytes) -> tuple[Adaptation, Card]:
+    """As ``read_adaptation``, of the content of a file."""
     if len(content) > _LARGEST_FILE:
         raise InputError(
             f"{path}: expected an adaptation of at most {_LARGEST_FILE} bytes, found {len(content)}; {_MEND}"

@@ -28,6 +28,7 @@ _FIELDS = {
     "low": "REAL",
     "high": "REAL",
     "is_in_files": "BOOLEAN",
+    "file": "TEXT",
 }
 
 
@@ -40,7 +41,8 @@ class Applied(msgspec.Struct, frozen=True):
         labels: of people, that it was chosen by.
         sampled: how many of these are of the random sample.
         loss, gain, low, high: see ``adaptation.Choice``; None where nothing was compared.
-        is_in_files: whether rasters and table show it too.
+        is_in_files: whether rasters, table and ``adaptation.json`` show it too.
+        file: content of ``adaptation.json``; None: there is none.
     """
 
     time: str
@@ -52,15 +54,17 @@ class Applied(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     is_in_files: bool = False
+    file: str | None = None
 
     @classmethod
-    def of(cls, labels: Labels, choice: Choice, is_undone: bool) -> "Applied":
+    def of(cls, labels: Labels, choice: Choice, is_undone: bool, file: str | None) -> "Applied":
         """What is written now."""
         time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         if is_undone:
             return cls(time, UNDONE)
         numbers = (choice.loss, choice.gain, choice.low, choice.high) if np.isfinite(choice.loss) else ()
-        return cls(time, choice.adaptation.kind, len(labels), int(labels.is_sampled.sum()), *numbers)
+        sampled = int(labels.is_sampled.sum())
+        return cls(time, choice.adaptation.kind, len(labels), sampled, *numbers, file=file)
 
 
 def write_applied(base: sqlite3.Connection, applied: Applied) -> None:
@@ -77,17 +81,18 @@ def write_applied(base: sqlite3.Connection, applied: Applied) -> None:
 
 def read_applied(base: sqlite3.Connection) -> Applied | None:
     """None where nobody has adapted; InputError where the table is another."""
-    if not table_columns(base, TABLE):
+    if not (there := table_columns(base, TABLE)):
         return None
+    names = [name for name in _FIELDS if name in there]  # an earlier version wrote no ``file``
     try:
-        row = base.execute(f"SELECT {', '.join(_FIELDS)} FROM {TABLE} LIMIT 1").fetchone()
-        return row and msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Applied, strict=False)
+        row = base.execute(f"SELECT {', '.join(names)} FROM {TABLE} LIMIT 1").fetchone()
+        return row and msgspec.convert(dict(zip(names, row, strict=True)), Applied, strict=False)
     except (sqlite3.OperationalError, msgspec.ValidationError) as error:
         raise InputError(f"{TABLE}: expected a row of `skyeye adapt`, found another ({error})") from error
 
 
 def note_files(base: sqlite3.Connection, applied: Applied) -> None:
-    """Says that rasters and table show it, where it still stands."""
+    """Says that the files beside show it, where it still stands."""
     base.execute(f"UPDATE {TABLE} SET is_in_files = 1 WHERE time = ?", (applied.time,))
 
 
@@ -110,5 +115,5 @@ def shown_adaptation(path: Path, run: Run) -> dict[str, Any] | None:
 def shown_applied(applied: Applied) -> dict[str, Any]:
     """As of ``shown_adaptation``."""
     told: dict[str, Any] = msgspec.to_builtins(applied)
-    del told["is_in_files"]
+    del told["is_in_files"], told["file"]
     return told | {"least": LEAST_LABELS}

@@ -11,7 +11,7 @@ import shapely
 from skyeye_det import __version__
 from skyeye_det.damage import IGNORE_DAMAGE
 from skyeye_det.decision.adaptation import NONE, PRIOR, Adaptation, Choice, Labels, choose
-from skyeye_det.decision.adaptation_file import Card, write_adaptation
+from skyeye_det.decision.adaptation_file import Card, adaptation_json, parse_adaptation, write_adaptation
 from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
@@ -77,7 +77,7 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
     """Grades the buildings of an assessment anew, by those that people have reviewed.
 
     Always from the model's own answers, whatever was done before. One transaction changes the GeoPackage;
-    then rasters and table are written. A killed run is done again.
+    the files beside are written after it. A killed run is done again.
 
     Args:
         folder: of the assessment, that nobody else writes to.
@@ -98,7 +98,10 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
 
 
 def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", undo: bool = False) -> Adapted:
-    """As ``adapt_folder``, within a transaction of the folder's GeoPackage; rasters and table are left."""
+    """As ``adapt_folder``, within a transaction of the folder's GeoPackage, and no other file is written.
+
+    A transaction may fail at its end. What belongs into ``ADAPTATION`` is kept with the grades.
+    """
     run = Run.of(read_json(folder / RUN), str(folder / RUN))
     answers = read_own_answers(folder / ANSWERS)
     prepare(base)
@@ -114,17 +117,16 @@ def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", un
     write_grades(base, rows, probs, damage)
     records = rows.records(damage, probs)
     count_anew(base, records)
-    applied = Applied.of(labels, choice, undo)
-    write_applied(base, applied)
     told = [_told(labels, choice), summary_table(records)]
-    if elsewhere.adaptation.kind == NONE:
-        (folder / ADAPTATION).unlink(missing_ok=True)
-        if choice.adaptation.kind != NONE:
-            told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
-    else:
+    file = None
+    if elsewhere.adaptation.kind != NONE:
         named = event or folder.resolve().name.encode(errors="replace").decode()
         card = _card(named, labels, elsewhere, run.model, answers.model_sha256)
-        write_adaptation(folder / ADAPTATION, elsewhere.adaptation, card)
+        file = adaptation_json(elsewhere.adaptation, card).decode()
+    elif choice.adaptation.kind != NONE:
+        told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
+    applied = Applied.of(labels, choice, undo, file)
+    write_applied(base, applied)
     others = [f"damage.{name}" for name in FORMATS]
     if stale := [name for name in others if (folder / name).is_file()]:
         told.append(f"note: {', '.join(stale)} still show the grades of `skyeye assess`")
@@ -132,7 +134,7 @@ def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", un
 
 
 def write_adapted_files(folder: Path) -> None:
-    """Writes rasters and table by the GeoPackage where they do not show yet what was adapted.
+    """Writes ``ADAPTATION``, rasters and table by the GeoPackage where they do not show it yet.
 
     Raises:
         InputError: as ``adapt_folder``.
@@ -148,11 +150,23 @@ def write_adapted_files(folder: Path) -> None:
             probs, damage = read_grades(base, rows)
             records = rows.records(damage, probs)
             cells = counted_cells(base, records)
+        _write_for_other_scenes(folder / ADAPTATION, applied.file)
         write_rasters(folder / RASTER, folder / PROBABILITY, records, grid)
         if cells is not None:
             write_table(folder / TABLE, *cells)
         with transaction(base, path):
             note_files(base, applied)
+
+
+def _write_for_other_scenes(path: Path, content: str | None) -> None:
+    """Writes the file, or removes an earlier one; the content may be a stranger's."""
+    if content is not None:
+        write_adaptation(path, *parse_adaptation(path, content.encode()))
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be removed ({error.strerror or error})") from error
 
 
 _UNDONE = Choice(Adaptation(), 0.0, 0.0, 0.0, float("nan"), "so it was asked")

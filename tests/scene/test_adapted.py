@@ -18,9 +18,9 @@ from skyeye_det.errors import InputError
 from skyeye_det.files import json_bytes
 from skyeye_det.report.page.folder import META, renew_page
 from skyeye_det.report.page.script_files import read_call
-from skyeye_det.scene import adapted
+from skyeye_det.scene import adapted, geopackage_editing
 from skyeye_det.scene.adapted import ADAPTATION, adapted_records
-from skyeye_det.scene.geopackage_editing import connect, transaction
+from skyeye_det.scene.geopackage_editing import BusyFileError, connect, transaction
 from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE
 from skyeye_det.scene.own_answers import ANSWERS, read_own_answers
 from skyeye_det.scene.records import PROBABILITIES, Records
@@ -132,12 +132,27 @@ def test_a_change_that_fails_half_way_leaves_the_file_as_it_was(folder, monkeypa
     assert after["damage"].tolist() == before["damage"].tolist()
 
 
+def test_where_the_grades_cannot_be_saved_at_last_no_file_beside_tells_of_them(folder, monkeypatch) -> None:
+    label(folder, 40)
+    adapt.main([str(folder)])
+    before, file = rows(folder), (folder / ADAPTATION).read_bytes()
+    monkeypatch.setattr(geopackage_editing, "_PATIENCE", 0.1)
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as reader:
+        reader.execute("BEGIN").execute("SELECT * FROM buildings").fetchone()  # keeps a COMMIT from its end
+        with pytest.raises(BusyFileError):
+            adapt.main([str(folder), "--undo"])
+    assert (folder / ADAPTATION).read_bytes() == file
+    assert rows(folder)["damage"].tolist() == before["damage"].tolist()
+
+
 def test_files_that_a_killed_run_left_are_written_by_the_grades_that_stand(folder) -> None:
     label(folder, 40)
     with closing(connect(folder / GEOPACKAGE)) as base, transaction(base, folder / GEOPACKAGE):
         adapted.adapt_geopackage(base, folder)
     assert not (folder / RASTER).exists()
+    assert not (folder / ADAPTATION).exists()
     adapted.write_adapted_files(folder)
+    assert read_adaptation(folder / ADAPTATION)[1].labels == 38
     with rasterio.open(folder / RASTER) as raster:
         assert 4 in np.unique(raster.read(1))
     written = (folder / RASTER).stat().st_mtime_ns

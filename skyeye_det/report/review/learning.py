@@ -96,7 +96,7 @@ class Learning:
         try:
             write_adapted_files(self._folder)
         except InputError as error:
-            print(f"rasters and table are not written yet: {error}", file=sys.stderr, flush=True)
+            print(f"the files beside are not written yet: {error}", file=sys.stderr, flush=True)
 
 
 class _AdaptCall(msgspec.Struct, forbid_unknown_fields=True):
