@@ -38,6 +38,19 @@ class InputError(Exception):
         return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
 
 
+class CodedError(InputError):
+    """One that people meet in a page, which has its own sentence for it in their language.
+
+    Attributes:
+        code: of the sentence.
+        values: in it, by name.
+    """
+
+    def __init__(self, message: str, code: str, **values: object) -> None:
+        super().__init__(message)
+        self.code, self.values = code, values
+
+
 class UnreadableError(InputError):
     """A part of an image cannot be read."""
 

@@ -21,6 +21,7 @@ UNDONE, ELSEWHERE = "undone", "elsewhere"
 _FIELDS = {
     "time": "TEXT",
     "kind": "TEXT",
+    "file": "TEXT",
     "labels": "INTEGER",
     "sampled": "INTEGER",
     "loss": "REAL",
@@ -28,7 +29,6 @@ _FIELDS = {
     "low": "REAL",
     "high": "REAL",
     "is_in_files": "BOOLEAN",
-    "file": "TEXT",
 }
 
 
@@ -38,15 +38,16 @@ class Applied(msgspec.Struct, frozen=True):
     Attributes:
         time: when.
         kind: of ``adaptation.KINDS``, or ``UNDONE``.
+        file: content of ``adaptation.json``; None: there is none.
         labels: of people, that it was chosen by.
         sampled: how many of these are of the random sample.
         loss, gain, low, high: see ``adaptation.Choice``; None where nothing was compared.
         is_in_files: whether rasters, table and ``adaptation.json`` show it too.
-        file: content of ``adaptation.json``; None: there is none.
     """
 
     time: str
     kind: str
+    file: str | None = None
     labels: int = 0
     sampled: int = 0
     loss: float | None = None
@@ -54,7 +55,6 @@ class Applied(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     is_in_files: bool = False
-    file: str | None = None
 
     @classmethod
     def of(cls, labels: Labels, choice: Choice, is_undone: bool, file: str | None) -> "Applied":
@@ -64,7 +64,7 @@ class Applied(msgspec.Struct, frozen=True):
             return cls(time, UNDONE)
         numbers = (choice.loss, choice.gain, choice.low, choice.high) if np.isfinite(choice.loss) else ()
         sampled = int(labels.is_sampled.sum())
-        return cls(time, choice.adaptation.kind, len(labels), sampled, *numbers, file=file)
+        return cls(time, choice.adaptation.kind, file, len(labels), sampled, *numbers)
 
 
 def write_applied(base: sqlite3.Connection, applied: Applied) -> None:

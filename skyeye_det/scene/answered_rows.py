@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from skyeye_det.damage import IGNORE_DAMAGE, DamageClass
-from skyeye_det.errors import InputError
+from skyeye_det.errors import CodedError, InputError
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometries_of, note_change, table_columns
@@ -66,7 +66,8 @@ def answered_rows(base: sqlite3.Connection, path: Path, answers: OwnAnswers) -> 
         if 1 <= row[0] <= len(answers) and answers.ids[row[0] - 1] == str(row[1]) and row[2] is not None
     ]
     if len(answers) and not known:
-        raise InputError(f"{path}: expected the buildings of {ANSWERS}, found others; they are of two runs")
+        told = f"{path}: expected the buildings of {ANSWERS}, found others; they are of two runs"
+        raise CodedError(told, code="two_runs")
     fids = np.array([row[0] for row in known], np.int64)
     return AnsweredRows(fids, fids - 1, geometries_of([row[2] for row in known]), answers)
 

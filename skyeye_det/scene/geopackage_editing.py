@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from skyeye_det.errors import InputError
+from skyeye_det.errors import CodedError, InputError
 
 _PATIENCE = 30.0  # s that a writer waits; SQLite lets others pass who come at the right moment
 _BRIEFLY = 5.0  # s, in which other shards of an assessment have read the file
@@ -21,8 +21,11 @@ _ENVELOPES = (0, 4, 6, 6, 8)
 """Numbers in the envelope of a geometry, by its kind."""
 
 
-class BusyFileError(InputError):
+class BusyFileError(CodedError):
     """Another program keeps a file from being written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="busy_file")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -108,9 +111,10 @@ def transaction(base: sqlite3.Connection, path: Path, begin: str = "BEGIN IMMEDI
             raise BusyFileError(
                 f"{path}: another program writes to it, such as QGIS; nothing was saved, try again"
             ) from error
-        raise InputError(f"{path}: cannot be used ({error})") from error
+        raise CodedError(f"{path}: cannot be used ({error})", code="file_fault", reason=error) from error
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{path}: expected a sound GeoPackage, found another ({error})") from error
+        told = f"{path}: expected a sound GeoPackage, found another ({error})"
+        raise CodedError(told, code="file_fault", reason=error) from error
 
 
 def table_columns(base: sqlite3.Connection, table: str) -> list[str]:

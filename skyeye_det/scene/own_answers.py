@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
-from skyeye_det.errors import InputError
+from skyeye_det.errors import CodedError
 from skyeye_det.files import json_bytes, whole_file
 from skyeye_det.scene.records import Records
 
@@ -63,9 +63,10 @@ def read_own_answers(path: Path) -> OwnAnswers:
         InputError: they are not there, or arrays do not fit each other.
     """
     if not path.is_file():
-        raise InputError(
+        raise CodedError(
             f"{path}: expected the model's own answers, which `skyeye assess` keeps, found no such file;"
-            f" {_MEND}"
+            f" {_MEND}",
+            code="no_own_answers",
         )
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -75,9 +76,10 @@ def read_own_answers(path: Path) -> OwnAnswers:
             )
         _check(found)
     except Exception as error:  # of a stranger's archive: zipfile and its decompressors raise many
-        raise InputError(
+        raise CodedError(
             f"{path}: expected the model's own answers, found none that can be read"
-            f" ({type(error).__name__}); {_MEND}"
+            f" ({type(error).__name__}); {_MEND}",
+            code="no_own_answers",
         ) from error
     return found
 

@@ -243,19 +243,6 @@ def test_a_missing_file_is_named(look: Callable[..., Look], tmp_path: Path) -> N
     lost.complaints.clear()
 
 
-def test_every_language_has_the_same_texts() -> None:
-    texts = {
-        path.stem: json.loads(path.read_text("utf-8"))
-        for path in (Path(document.__file__).parent / "texts").glob("*.json")
-    }
-    assert set(texts) == {"en", "de", "es", "fr"}
-    for language in texts.values():
-        assert list(language) == list(texts["en"])
-        for key, text in language.items():
-            assert text.strip(), key
-            assert text.count("{") == texts["en"][key].count("{"), key
-
-
 def test_single_keys_can_be_turned_off(opened: Look) -> None:
     opened.page.keyboard.press("h")
     opened.page.uncheck("#single-keys")

@@ -45,10 +45,12 @@ class Answers:
         if path == "/api/suggested":
             return None
         if path == "/api/estimate":
-            return {"answered": 0, "needed": 30, "reason": "Too few answers."}
+            return {"answered": 0, "needed": 30}
         return {"version": self.version, "reviews": list(self.reviews.values())}
 
     def change(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path == "/api/undo" and not self.reviews:
+            return 404, {"error": "none", "code": "nothing_to_undo", "values": {"by": body["by"]}}
         if path == "/api/undo":
             kept = self.put(next(iter(self.reviews.values())) | {"verdict": "none", "damage": None})
         elif path == "/api/buildings":
@@ -57,7 +59,7 @@ class Answers:
         else:
             old = self.reviews.get(body["id"])
             if (old["lock"] if old else None) != body["lock"]:
-                return 409, {"error": "Somebody was faster", "review": old}
+                return 409, {"error": "somebody was faster", "code": "conflict", "review": old}
             kept = self.put({"damage": None, "rings": None} | body)
         return 200, {"version": self.version, "review": kept}
 
@@ -153,7 +155,7 @@ def test_a_conflict_shows_the_others_entry_and_the_next_try_replaces_it(
     answers.put(theirs | {"rings": None})
     reviewer.page.keyboard.press("4")
     reviewer.until("document.getElementById('alert').textContent")
-    for part in ("Somebody was faster.", "<i>Bo</i>", "2 · Minor", "cracks"):
+    for part in ("Somebody changed this building", "<i>Bo</i>", "2 · Minor", "cracks"):
         assert part in reviewer.text("#alert")
     assert answers.reviews[building]["by"] == "<i>Bo</i>"
     reviewer.page.keyboard.press("4")
@@ -175,6 +177,15 @@ def test_undo_takes_the_entry_back(reviewer: Look, answers: Answers) -> None:
     reviewer.page.keyboard.press("u")
     reviewer.until("document.getElementById('review-state').textContent === 'Not reviewed yet'")
     assert answers.bodies[-1] == ("/api/undo", {"by": "Ada"})
+
+
+def test_what_is_refused_is_said_in_the_reader_s_language(reviewer: Look) -> None:
+    reviewer.page.select_option("#language", "de")
+    reviewer.page.focus("#map")
+    reviewer.page.keyboard.press("u")
+    reviewer.until("document.getElementById('alert').textContent.includes('keine Änderung von Ada')")
+    reviewer.page.select_option("#language", "en")
+    reviewer.complaints.clear()  # the browser's own, of the answer 404
 
 
 def test_a_missed_building_is_drawn_and_stays(reviewer: Look, answers: Answers) -> None:

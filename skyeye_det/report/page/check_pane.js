@@ -51,7 +51,7 @@
       { class: "quiet" },
       text("answers_needed", { answered: number(estimate.answered), needed: number(estimate.needed) }),
     );
-    if (!estimate.counts) return [progress, element("p", {}, estimate.reason || "")];
+    if (!estimate.counts) return [progress, element("p", {}, text("estimate.too_few", estimate))];
     const head = ["grade", "labelled", "estimated", "interval"].map((key) =>
       element("th", { scope: "col" }, text(key)),
     );
@@ -63,10 +63,9 @@
     const rows = estimate.counts.map((each, damage) =>
       element("tr", {}, element("th", { scope: "row" }, skyeye.gradeChip(damage)), cells(each)),
     );
-    if (estimate.buildings)
-      rows.push(
-        element("tr", {}, element("th", { scope: "row" }, text("buildings")), cells(estimate.buildings)),
-      );
+    rows.push(
+      element("tr", {}, element("th", { scope: "row" }, text("buildings")), cells(estimate.buildings)),
+    );
     const { accuracy, accuracy_low: low, accuracy_high: high } = estimate;
     const values = {
       share: skyeye.percent(accuracy, 1),
@@ -81,8 +80,19 @@
         element("thead", {}, element("tr", {}, head)),
         element("tbody", {}, rows),
       ),
-      accuracy === null || accuracy === undefined ? null : element("p", {}, text("accuracy_here", values)),
-      element("p", { class: "quiet" }, estimate.method || ""),
-    ].filter(Boolean);
+      element("p", {}, text("accuracy_here", values)),
+      element("p", { class: "quiet" }, method()),
+    ];
+  }
+
+  // How the estimate is made, and of what.
+  function method() {
+    const { text } = skyeye;
+    const { is_assisted: isAssisted, counted, buildings } = estimate;
+    const values = { counted, assessed: buildings.labelled };
+    const sentences = [text(isAssisted ? "estimate.assisted" : "estimate.stratified", values)];
+    for (const name of ["unsure", "waiting", "merged"])
+      if (estimate[name]) sentences.push(text(`estimate.${name}`, { count: estimate[name] }));
+    return sentences.join(" ");
   }
 })((window.skyeye = window.skyeye || {}));

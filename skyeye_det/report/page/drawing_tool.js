@@ -78,7 +78,7 @@
 
   function close() {
     if (corners.length < 3) {
-      skyeye.announce(skyeye.text("three_corners"));
+      skyeye.announce(skyeye.text("refused.three_corners"));
       return;
     }
     isClosed = true;

@@ -20,9 +20,11 @@
   skyeye.text = function (key, values) {
     const text = texts[chosen][key] ?? texts.en[key] ?? key;
     return text.replace(/\{(\w+)\}/g, (whole, name) =>
-      values && name in values ? String(values[name]) : whole,
+      values && name in values ? shown(values[name]) : whole,
     );
   };
+
+  const shown = (value) => (typeof value === "number" ? skyeye.number(value) : String(value));
 
   // The same, as nodes: what stands between backticks is code.
   skyeye.textNodes = (key) =>

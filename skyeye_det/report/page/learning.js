@@ -91,7 +91,7 @@
     isBusy = false;
     skyeye.writeCheck();
     if (status === 200) return answer;
-    skyeye.warn(answer?.error || skyeye.text(status ? "not_done" : "no_answer"));
+    skyeye.warn(skyeye.refusal(status, answer, "not_done"));
     return null;
   }
 

@@ -25,6 +25,14 @@
     }
   };
 
+  // Why something was not done; `key` of the text before a reason that the page has no words for.
+  skyeye.refusal = function (status, answer, key) {
+    const { text } = skyeye;
+    if (!status) return text("no_answer");
+    if (answer?.code) return text(`refused.${answer.code}`, answer.values);
+    return [text(key), answer?.error].filter(Boolean).join(" ");
+  };
+
   // Sends a change; true where it is saved. Says what is wrong where it is not.
   skyeye.save = async function (path, body) {
     const { status, body: answer } = await skyeye.ask(path, body);
@@ -37,8 +45,8 @@
     if (status === 409 && answer?.review) {
       skyeye.takeReviews([answer.review]);
       skyeye.writeRecord();
-      skyeye.warn(conflict(answer));
-    } else skyeye.warn(answer?.error || skyeye.text(status ? "not_saved" : "no_answer"));
+      skyeye.warn(`${skyeye.refusal(status, answer)} ${entryOf(answer.review)}`);
+    } else skyeye.warn(skyeye.refusal(status, answer, "not_saved"));
     return null;
   };
 
@@ -61,23 +69,17 @@
       }
     } else if (!isSilent) {
       isSilent = true;
-      skyeye.warn(body?.error || skyeye.text("no_answer"));
+      skyeye.warn(skyeye.refusal(status, body, "no_answer"));
     }
     setTimeout(poll, EVERY);
   }
 
-  // What the server says, and the other's entry.
-  function conflict({ error, review }) {
+  function entryOf(review) {
     const verdict =
       review.verdict === "grade"
         ? skyeye.gradeText(review.damage)
         : skyeye.text(review.verdict);
-    const theirs = skyeye.text("conflict_entry", {
-      by: review.by || "–",
-      grade: verdict,
-      note: review.note || "–",
-    });
-    const sentence = (error || skyeye.text("conflict")).replace(/[.\s]*$/, ".");
-    return `${sentence} ${theirs}`;
+    const values = { by: review.by || "–", grade: verdict, note: review.note || "–" };
+    return skyeye.text("conflict_entry", values);
   }
 })((window.skyeye = window.skyeye || {}));

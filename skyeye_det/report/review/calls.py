@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from skyeye_det.errors import InputError
+from skyeye_det.errors import CodedError, InputError
 from skyeye_det.report.review.bodies import body_of, json_answer
 from skyeye_det.report.review.guard import Guard
 from skyeye_det.report.review.learning import Learning, learning_routes
@@ -114,20 +114,28 @@ def _line(name: str) -> str:
     """A name; InputError where it is none."""
     name = name.strip()
     if not name or any(sign < " " or sign == "\x7f" for sign in name):
-        raise InputError("by: expected a name on one line, found another text")
+        raise CodedError("by: expected a name on one line, found another text", code="control_signs")
     return name
 
 
 def _text(note: str) -> str:
     """A note; InputError where a terminal or a GIS would stumble over it."""
     if any((sign < " " and sign not in "\n\r\t") or sign == "\x7f" for sign in note):
-        raise InputError("note: expected a text, found control characters in it")
+        raise CodedError("note: expected a text, found control characters in it", code="control_signs")
     return note
 
 
 async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's form
-    """The sentence that says what is wrong; the newer state with a conflict."""
+    """The sentence that says what is wrong, for the page its code; the newer state with a conflict."""
+    told: dict[str, Any] = {"error": str(error)}
+    if isinstance(error, CodedError):
+        told |= {"code": error.code, "values": {name: _plain(each) for name, each in error.values.items()}}
     if isinstance(error, ConflictError):
-        return json_answer({"error": str(error), "review": error.record}, 409)
+        return json_answer(told | {"review": error.record}, 409)
     status = 404 if isinstance(error, NotThereError) else 503 if isinstance(error, BusyFileError) else 400
-    return json_answer({"error": str(error)}, status)
+    return json_answer(told, status)
+
+
+def _plain(value: object) -> object:
+    """A number, or the text of anything else."""
+    return value if isinstance(value, int | float) else str(value)

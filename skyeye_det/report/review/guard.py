@@ -18,6 +18,9 @@ CALLS = "/api/"
 
 _TOKEN = "X-SkyEye-Token"
 _NO_ADDRESS = "open the address that `skyeye review` printed, with its token"
+_NO_ADDRESS_CODE = {"code": "no_address"}
+"""As of ``CodedError``: the only refusal that the page itself meets, when the server was started anew."""
+
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -57,7 +60,8 @@ class Guard:
             await send(message)
 
         if fault:
-            refusal = JSONResponse({"error": fault}, 403) if is_call else PlainTextResponse(fault, 403)
+            told = {"error": fault} | (_NO_ADDRESS_CODE if fault == _NO_ADDRESS else {})
+            refusal = JSONResponse(told, 403) if is_call else PlainTextResponse(fault, 403)
             await refusal(scope, receive, answer)
         else:
             await self._app(scope, receive, answer)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from skyeye_det.errors import InputError, shown
+from skyeye_det.errors import CodedError, shown
 from skyeye_det.files import read_json
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import connect, geometry_blob, transaction
@@ -29,15 +29,15 @@ Answer = tuple[int, Record]
 _NOTHING = Review()
 
 
-class ConflictError(InputError):
+class ConflictError(CodedError):
     """Somebody has changed a building since; ``record`` is how it is now."""
 
     def __init__(self, message: str, record: Record) -> None:
-        super().__init__(message)
+        super().__init__(message, code="conflict")
         self.record = record
 
 
-class NotThereError(InputError):
+class NotThereError(CodedError):
     """No such building, or no change to take back."""
 
 
@@ -122,7 +122,8 @@ class ReviewFile:
                 fid = rows.find(base, name, building) if name in self._layers else None
                 before = None if fid is None else rows.state(base, name, fid)
                 if fid is None or before is None:
-                    raise NotThereError(f"{name}: expected the id of a building, found {shown(building)}")
+                    told = f"{name}: expected the id of a building, found {shown(building)}"
+                    raise NotThereError(told, code="no_such_building", id=building)
                 if before.lock != (lock or _NOTHING.lock):
                     raise self._conflict(name, fid, building)
                 outline = rows.drawn_outline(base, name, fid) if review.verdict == NO_VERDICT else None
@@ -170,7 +171,8 @@ class ReviewFile:
             with self.changing() as base:
                 found = history.last_of(base, by)
                 if found is None or found[1].layer not in self._layers:
-                    raise NotThereError(f"expected a change by {shown(by)} to take back, found none")
+                    told = f"expected a change by {shown(by)} to take back, found none"
+                    raise NotThereError(told, code="nothing_to_undo", by=by)
                 number, last = found
                 name, fid, building = last.layer, last.fid, last.building
                 left = None if last.action == history.REMOVED else last.after

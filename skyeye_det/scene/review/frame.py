@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from skyeye_det.errors import InputError
+from skyeye_det.errors import CodedError, InputError
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.vector_file import middles
 
@@ -59,12 +59,13 @@ def outline_of(rings: Sequence[Sequence[float]], grid: Grid) -> shapely.MultiPol
             f"rings: expected corners within the scene of {grid.width} x {grid.height} px, found others"
         )
     if len(np.unique(places, axis=0)) < 3:
-        raise InputError("rings: expected three corners or more at different places, found fewer")
+        told = "rings: expected three corners or more at different places, found fewer"
+        raise CodedError(told, code="three_corners")
     drawn = shapely.Polygon(np.column_stack(grid.transform @ places.T))
     if not drawn.is_valid:
-        raise InputError("rings: expected an outline that does not cross or touch itself, found another")
+        told = "rings: expected an outline that does not cross or touch itself, found another"
+        raise CodedError(told, code="crossing_outline")
     if not _LEAST <= drawn.area <= _MOST:
-        raise InputError(
-            f"rings: expected a building of {_LEAST:.0f} to {_MOST:.0f} m2, found {drawn.area:.1f} m2"
-        )
+        told = f"rings: expected a building of {_LEAST:.0f} to {_MOST:.0f} m2, found {drawn.area:.1f} m2"
+        raise CodedError(told, code="odd_size", least=_LEAST, most=_MOST)
     return shapely.MultiPolygon([drawn])

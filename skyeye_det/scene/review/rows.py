@@ -5,7 +5,7 @@ from typing import Any
 
 from skyeye_det.damage import DamageClass
 from skyeye_det.decision.buildings import NOT_ASSESSED
-from skyeye_det.errors import InputError, shown
+from skyeye_det.errors import CodedError, InputError, shown
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometries_of, geometry_of, note_change, table_columns
@@ -56,9 +56,12 @@ def find(base: sqlite3.Connection, name: str, building: str) -> int | None:
     sql = f'SELECT min(fid), count(*) FROM "{name}" WHERE building_id = ?'
     fid, count = base.execute(sql, (building,)).fetchone()
     if count > 1:
-        raise InputError(
+        raise CodedError(
             f"{name}: expected an id of its own for every building, found {count} with {shown(building)};"
-            " give the parts other values of building_id in QGIS"
+            " give the parts other values of building_id in QGIS",
+            code="shared_id",
+            count=count,
+            id=building,
         )
     return None if fid is None else int(fid)
 

@@ -16,7 +16,6 @@ from skyeye_det.evaluation.check_estimate import (
     CANNOT_TELL,
     NOT_A_BUILDING,
     OPEN,
-    CheckEstimate,
     CheckSample,
     Estimated,
     estimate,
@@ -126,9 +125,10 @@ def sample_estimate(review: ReviewFile) -> dict[str, Any]:
     """What the answers to the sample say of all assessed buildings.
 
     Returns:
-        ``answered``; ``needed``: answers in order that an estimate takes; ``reason`` where there is none.
-        Else ``counts`` by grade and ``buildings``: ``labelled``, ``estimated``, ``low``, ``high``;
-        ``accuracy``, ``accuracy_low``, ``accuracy_high``, 0..1; ``method``: in words.
+        ``answered``; ``needed``: answers in order that an estimate takes, 0 without a sample. With as many,
+        ``counts`` by grade and ``buildings``: ``labelled``, ``estimated``, ``low``, ``high``; ``accuracy``,
+        ``accuracy_low``, ``accuracy_high``, 0..1; ``is_assisted``, ``counted``, ``unsure``, ``waiting`` and
+        ``merged`` of ``CheckEstimate``.
     """
     with review.reading() as base:
         rows = _rows(base)
@@ -137,14 +137,9 @@ def sample_estimate(review: ReviewFile) -> dict[str, Any]:
     stratum, sizes = table[:, :2].astype(np.int64).T
     sample = CheckSample(stratum, sizes, *np.split(table[:, 2:], 2, axis=1))
     progress = {"answered": int((answers != OPEN).sum()), "needed": needed(stratum)}
-    if not rows:
-        return progress | {"reason": "no sample is drawn: skyeye review DIR --sample 200 draws one"}
-    found = estimate(sample, answers)
+    found = estimate(sample, answers) if rows else None
     if found is None:
-        return progress | {
-            "reason": "too few answers, or not in the order of the sample, of which the first"
-            f" {progress['needed']} are needed"
-        }
+        return progress
     labelled = zip(found.labelled, found.counts, strict=True)
     return progress | {
         "counts": [_row(count, number) for number, count in labelled],
@@ -152,7 +147,7 @@ def sample_estimate(review: ReviewFile) -> dict[str, Any]:
         "accuracy": found.accuracy.value,
         "accuracy_low": found.accuracy.low,
         "accuracy_high": found.accuracy.high,
-        "method": _method(found),
+        **{name: getattr(found, name) for name in ("is_assisted", "counted", "unsure", "waiting", "merged")},
     }
 
 
@@ -192,19 +187,3 @@ def _answer(review: Review | None) -> int:
 
 def _row(found: Estimated, labelled: int) -> dict[str, float]:
     return {"labelled": labelled, "estimated": found.value, "low": found.low, "high": found.high}
-
-
-def _method(found: CheckEstimate) -> str:
-    """How the estimate is made, and of what, in words."""
-    how = "model-assisted difference (prediction-powered)" if found.is_assisted else "stratified (Cochran)"
-    told = [
-        f"{how} estimate from {found.counted} answers for the {sum(found.labelled)} buildings that were"
-        " assessed; 90 % intervals; a building that is none counts as graded wrongly"
-    ]
-    if found.unsure:
-        told.append(f"{found.unsure} that nobody can tell are taken to be as the others like them")
-    if found.waiting:
-        told.append(f"{found.waiting} answers out of order wait for those before them")
-    if found.merged:
-        told.append(f"{found.merged} kinds of building without an answer are taken to be as the nearest kind")
-    return "; ".join(told)
