@@ -88,6 +88,30 @@ def test_apply_grades_page_and_geopackage_anew_then_the_raster_and_undo_takes_it
     assert (values == 4).sum() == 400 // 4 * column(folder, "damage").count(3)
 
 
+def test_a_page_that_cannot_be_written_is_told_to_all_and_mended_by_the_next_time(
+    server: Server, folder: Path
+) -> None:
+    def told() -> tuple[bool, str]:
+        answer = server.call("GET", "/api/reviews?since=0")[1]
+        return answer["is_page_old"], answer["adapted"]
+
+    own = column(folder, "damage")
+    in_the_way = folder / "report" / "uncertain.js"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    status, answer = server.call("POST", "/api/adapt", {"undo": False})
+    assert (status, answer["code"]) == (400, "page_is_old")
+    assert column(folder, "damage").count(3) > own.count(3)
+    assert told() == (True, "")
+    in_the_way.rmdir()
+    status, answer = server.call("POST", "/api/adapt", {"undo": False})
+    assert status == 200
+    assert told() == (False, answer["time"])
+    regraded = page_data(folder)
+    renew_page(folder)
+    assert regraded == page_data(folder)
+
+
 def test_reviews_during_an_application_are_all_kept(server: Server, folder: Path) -> None:
     with closing(sqlite3.connect(folder / GEOPACKAGE)) as base:
         sql = "SELECT building_id FROM buildings WHERE reviewed = 0 AND status = 'assessed'"

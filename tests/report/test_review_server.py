@@ -80,6 +80,7 @@ def test_a_review_is_saved_told_refused_to_a_second_and_taken_back(server: Serve
         "version": saved["version"],
         "reviews": [saved["review"]],
         "adapted": "",
+        "is_page_old": False,
     }
     status, told = server.call("POST", "/api/reviews", review(ids[0], "not_a_building", by="Bob"))
     assert (status, told["review"]) == (409, saved["review"])

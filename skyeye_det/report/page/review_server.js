@@ -6,6 +6,7 @@
   const token = new URLSearchParams(location.search).get("token") || "";
   let version = 0;
   let isSilent = false;
+  let isOld = false; // the page's data, since the server could not write them
 
   skyeye.isServed = () => window.skyeyeServer === true;
 
@@ -62,6 +63,8 @@
       version = body.version;
       if (isSilent) skyeye.announce(skyeye.text("answers_again"));
       isSilent = false;
+      if (body.is_page_old && !isOld) skyeye.warn(skyeye.text("refused.page_is_old"));
+      isOld = body.is_page_old;
       if ((body.adapted || "") !== (skyeye.scene.adapted?.time || "")) await skyeye.renewData();
       if (skyeye.takeReviews(body.reviews)) {
         skyeye.writeRecord();

@@ -69,7 +69,8 @@ def review_app(review: ReviewFile, learning: Learning, page: Path, token: str, p
         if not (since.isascii() and since.isdigit() and len(since) < 16):
             raise InputError("since: expected a version, found something else")
         version, changed = review.changes(int(since))
-        return json_answer({"version": version, "reviews": changed, "adapted": learning.time})
+        page = {"adapted": learning.time, "is_page_old": learning.is_page_old}
+        return json_answer({"version": version, "reviews": changed, **page})
 
     async def save_review(request: Request) -> Response:
         call = await body_of(request, _ReviewCall)

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from skyeye_det.errors import InputError
+from skyeye_det.errors import CodedError, InputError
 from skyeye_det.report.page.folder import REPORT
 from skyeye_det.report.page.regraded import regrade_page
 from skyeye_det.report.review.bodies import body_of, json_answer
 from skyeye_det.scene.adaptation_record import read_applied, shown_applied
 from skyeye_det.scene.adapted import adapt_geopackage, write_adapted_files
 from skyeye_det.scene.answered_rows import area_outlines
-from skyeye_det.scene.outputs import AREAS
+from skyeye_det.scene.outputs import AREAS, GEOPACKAGE
 from skyeye_det.scene.own_answers import ANSWERS
 from skyeye_det.scene.review.counted import buildings_of
 from skyeye_det.scene.review.file import ReviewFile
@@ -35,6 +35,7 @@ class Learning:
 
     Attributes:
         time: when it was last adapted, as the page's data say; empty: never.
+        is_page_old: whether these data could not be written after the last time.
     """
 
     def __init__(self, review: ReviewFile, folder: Path) -> None:
@@ -45,7 +46,7 @@ class Learning:
         self._suggested: Suggested = []
         with review.reading() as base:
             applied = read_applied(base)
-        self.time = "" if applied is None else applied.time
+        self.time, self.is_page_old = "" if applied is None else applied.time, False
 
     def close(self) -> None:
         """Waits for the files that are being written."""
@@ -64,7 +65,7 @@ class Learning:
             See ``adaptation_record.shown_adaptation``.
 
         Raises:
-            InputError: as ``adapt_folder``.
+            InputError: as ``adapt_folder``; or all is adapted but the page. Once more writes that too.
         """
         with self._turn:
             with self._review.changing() as base:
@@ -75,8 +76,13 @@ class Learning:
                 self._written = self._files.submit(self._write_files)
             print(found.told, flush=True)
             told = shown_applied(found.applied)
-            regrade_page(self._folder / REPORT, found.records, buildings, areas, self._review.grid, told)
-            self.time = found.applied.time
+            try:
+                regrade_page(self._folder / REPORT, found.records, buildings, areas, self._review.grid, told)
+            except InputError as error:
+                self.is_page_old = True
+                print(f"the page's data are not written: {error}", file=sys.stderr, flush=True)
+                raise CodedError(f"{GEOPACKAGE} is adapted, the page is not", code="page_is_old") from error
+            self.time, self.is_page_old = found.applied.time, False
         return told
 
     def suggest(self, count: int) -> int:
