@@ -24,7 +24,7 @@ from skyeye_det.evaluation.check_sample import grade_of
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-NOT_A_BUILDING, CANNOT_TELL, OPEN = -1, -2, -3
+NOT_A_BUILDING, UNSURE, OPEN = -1, -2, -3
 """Answers beside the grades 0..3; ``OPEN``: none yet."""
 
 FEWEST = 30
@@ -76,7 +76,7 @@ class CheckEstimate:
         accuracy: share whose grade by the model is the right one, 0..1.
         is_assisted: whether the model's probabilities are used.
         counted: answers that count.
-        unsure: answers, among those in order, that are ``CANNOT_TELL``.
+        unsure: answers, among those in order, that are ``UNSURE``.
         waiting: answers that wait for one before them in their stratum.
         merged: strata without an answer that counts, taken together with their neighbours.
     """
@@ -116,7 +116,7 @@ def estimate(sample: CheckSample, answers: Ints) -> CheckEstimate | None:
 
     Args:
         sample: that was drawn.
-        answers: (n,), 0..3, ``NOT_A_BUILDING``, ``CANNOT_TELL`` (taken as missing at random within the
+        answers: (n,), 0..3, ``NOT_A_BUILDING``, ``UNSURE`` (taken as missing at random within the
             stratum) or ``OPEN``.
 
     Returns:
@@ -126,7 +126,7 @@ def estimate(sample: CheckSample, answers: Ints) -> CheckEstimate | None:
     reached = np.unique(sample.stratum[first])
     if first.sum() < min(FEWEST, len(answers)) or len(reached) < len(np.unique(sample.stratum)):
         return None
-    told = first & (answers != CANNOT_TELL)
+    told = first & (answers != UNSURE)
     if not told.any():
         return None
     group = _groups(sample.stratum, told)

@@ -13,11 +13,12 @@ import shapely
 from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import InputError
+from skyeye_det.evaluation.check_estimate import NOT_A_BUILDING
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review.state import NOT_A_BUILDING, UNSURE
+from skyeye_det.scene.review.state import UNSURE
 from skyeye_det.scene.vector_file import write_layer
 
 BUILDINGS = "buildings"

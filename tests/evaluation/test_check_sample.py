@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from skyeye_det.evaluation.check_estimate import (
-    CANNOT_TELL,
     NOT_A_BUILDING,
     OPEN,
+    UNSURE,
     CheckSample,
     estimate,
     in_order,
@@ -160,7 +160,7 @@ def test_answers_count_in_the_drawn_order_and_what_was_picked_waits() -> None:
     assert in_order(stratum, answers)[:6].tolist() == [True, True, True, False, True, False]
     assert in_order(stratum, answers).sum() == 17
     assert estimate(made({0: 300, 9: 300}, stratum.tolist()), answers) is None
-    answers[3] = CANNOT_TELL
+    answers[3] = UNSURE
     found = estimate(made({0: 300, 9: 300}, stratum.tolist()), answers)
     assert found is not None
     assert (found.counted, found.unsure, found.waiting) == (31, 1, 1)
@@ -173,12 +173,12 @@ def test_answers_count_in_the_drawn_order_and_what_was_picked_waits() -> None:
 def test_a_stratum_that_nobody_can_tell_goes_with_the_next_of_its_grade() -> None:
     stratum = [0] * 15 + [1] * 15 + [3] * 3
     answers = np.array([0] * 15 + [3] * 15 + [0] * 3)
-    answers[15:30] = CANNOT_TELL
+    answers[15:30] = UNSURE
     found = estimate(made({0: 100, 1: 50, 3: 10}, stratum), answers)
     assert found is not None
     assert found.merged == 1
     assert found.counts[0].value == pytest.approx(160)
-    assert estimate(made({0: 100}, [0] * 40), np.full(40, CANNOT_TELL)) is None
+    assert estimate(made({0: 100}, [0] * 40), np.full(40, UNSURE)) is None
     assert estimate(made({}, []), np.zeros(0, np.int64)) is None
 
 

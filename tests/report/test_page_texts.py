@@ -10,8 +10,7 @@ from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.prediction.visibility import ASSESSED, POST_UNSEEN, PRE_UNSEEN, UNREADABLE
 from skyeye_det.report import page
 from skyeye_det.scene.records import OUTSIDE
-from skyeye_det.scene.review.counted import CANNOT_TELL
-from skyeye_det.scene.review.state import DRAWN
+from skyeye_det.scene.review.state import CANNOT_TELL, DRAWN
 
 PAGE = Path(page.__file__).parent
 PACKAGE = PAGE.parents[1]

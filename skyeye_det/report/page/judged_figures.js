@@ -2,9 +2,6 @@
 (function (skyeye) {
   "use strict";
 
-  const ASSESSED = "assessed"; // statuses, as in the page's data
-  const CANNOT_TELL = "a reviewer cannot tell";
-
   // Counts the known reviews into what the model says; the figures of the whole scene are then those.
   skyeye.countReviews = function () {
     const { scene } = skyeye;
@@ -25,8 +22,9 @@
   };
 
   function asModel({ damage }) {
-    if (damage === null) return { status: CANNOT_TELL, damage, p: null };
-    return { status: ASSESSED, damage, p: [0, 1, 2, 3].map((grade) => Number(grade === damage)) };
+    const { status } = skyeye.scene;
+    if (damage === null) return { status: status.cannot_tell, damage, p: null };
+    return { status: status.assessed, damage, p: [0, 1, 2, 3].map((grade) => Number(grade === damage)) };
   }
 
   function add(sums, { status, damage, p }, by) {

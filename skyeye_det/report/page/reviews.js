@@ -3,7 +3,6 @@
   "use strict";
 
   const GRADED = "grade";
-  const DRAWN = "drawn by a reviewer"; // status
   const byKey = new Map(); // "layer/id" -> the server's review
   let stamp = 0;
 
@@ -92,8 +91,8 @@
   }
 
   function drawnStatus() {
-    const texts = skyeye.scene.status_texts;
-    if (!texts.includes(DRAWN)) texts.push(DRAWN);
-    return texts.indexOf(DRAWN);
+    const { status_texts: texts, status } = skyeye.scene;
+    if (!texts.includes(status.drawn)) texts.push(status.drawn);
+    return texts.indexOf(status.drawn);
   }
 })((window.skyeye = window.skyeye || {}));

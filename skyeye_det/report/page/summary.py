@@ -11,13 +11,14 @@ import shapely
 
 from skyeye_det.damage import DamageClass
 from skyeye_det.evaluation.check_estimate import DEVIATIONS
+from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import AREAS
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.counted import as_judged, is_judged
-from skyeye_det.scene.review.state import DRAWN
+from skyeye_det.scene.review.state import CANNOT_TELL, DRAWN
 from skyeye_det.scene.run_record import Run, ShiftOfRun
 from skyeye_det.scene.summary import (
     area_columns,
@@ -59,6 +60,7 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         "lonlat": _lattice(grid),
         "grades": [{"key": GRADES[grade], "color": COLORS[grade]} for grade in DamageClass],
         "not_assessed_color": COLOR_NOT_ASSESSED,
+        "status": {"assessed": ASSESSED, "drawn": DRAWN, "cannot_tell": CANNOT_TELL},
         **judged_figures(records, grid),
         "seen_share": run.seen_share,
         "not_assessed": _gaps(layers.get("not_assessed")),

@@ -7,14 +7,12 @@ import shapely
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
 from skyeye_det.decision.buildings import NOT_ASSESSED
+from skyeye_det.evaluation.check_estimate import NOT_A_BUILDING
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometries_of
 from skyeye_det.scene.records import PROBABILITIES, Records
-from skyeye_det.scene.review.state import NOT_A_BUILDING
-
-CANNOT_TELL = "a reviewer cannot tell"
-"""``status`` under which a building counts that somebody has looked at in vain."""
+from skyeye_det.scene.review.state import CANNOT_TELL
 
 
 def is_judged(records: Records) -> np.ndarray:

@@ -3,15 +3,17 @@
 import sqlite3
 from typing import Any
 
-from skyeye_det.damage import DamageClass
+import numpy as np
+
+from skyeye_det.damage import IGNORE_DAMAGE
 from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.errors import CodedError, InputError, shown
-from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import geometries_of, geometry_of, note_change, table_columns
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE
 from skyeye_det.scene.records import PROBABILITIES
+from skyeye_det.scene.review.counted import graded_only
 from skyeye_det.scene.review.frame import chunk_names, rings_in_px
 from skyeye_det.scene.review.state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
 from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
@@ -166,15 +168,23 @@ def by_model(base: sqlite3.Connection, name: str, fid: int) -> dict[str, Any] | 
 
     None of a row that a reviewer drew, and of none.
     """
-    sql = f'SELECT outline_from, {", ".join(_MODEL)} FROM "{name}" WHERE fid = ?'
-    row = base.execute(sql, (fid,)).fetchone()
-    if row is None or row[0] == _SOURCE:
+    row = base.execute(f'SELECT {", ".join(_MODEL)} FROM "{name}" WHERE fid = ?', (fid,)).fetchone()
+    if row is None or row[0] == DRAWN:
         return None
-    _, status, damage, *probs = row
-    if status == ASSESSED and damage in tuple(DamageClass) and None not in probs:
-        return {"status": status, "damage": damage, "p": probs}
-    told = NOT_ASSESSED if status == ASSESSED else str(status or "")
-    return {"status": told, "damage": None, "p": None}
+    text, *cells = row
+    numbers = np.array([[_number(each) for each in cells]])
+    (status,), (damage,) = graded_only(np.array([str(text or "")], object), numbers[:, 0], numbers[:, 1:])
+    is_graded = damage != IGNORE_DAMAGE
+    return {
+        "status": status,
+        "damage": int(damage) if is_graded else None,
+        "p": numbers[0, 1:].tolist() if is_graded else None,
+    }
+
+
+def _number(value: object) -> float:
+    """NaN of what is none: SQLite's columns hold anything."""
+    return float(value) if isinstance(value, int | float) else np.nan
 
 
 def record(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from skyeye_det.errors import InputError
+from skyeye_det.evaluation import check_estimate
 from skyeye_det.evaluation.check_estimate import (
-    CANNOT_TELL,
     NOT_A_BUILDING,
     OPEN,
     CheckSample,
@@ -182,7 +182,7 @@ def _answer(review: Review | None) -> int:
         return NOT_A_BUILDING
     if review.verdict == GRADE:
         return int(review.damage)
-    return {FALSE_BUILDING: NOT_A_BUILDING, UNSURE: CANNOT_TELL}.get(review.verdict, OPEN)
+    return {FALSE_BUILDING: NOT_A_BUILDING, UNSURE: check_estimate.UNSURE}.get(review.verdict, OPEN)
 
 
 def _row(found: Estimated, labelled: int) -> dict[str, float]:

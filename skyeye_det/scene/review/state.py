@@ -7,13 +7,11 @@ from typing import Any
 
 from skyeye_det.damage import DamageClass
 from skyeye_det.errors import InputError
+from skyeye_det.evaluation.check_estimate import NOT_A_BUILDING
 
 COLUMNS = ("reviewed", "review_damage", "review_by", "review_note")
-NOT_A_BUILDING = -1
-"""``review_damage`` of what is none."""
-
-DRAWN = "drawn by a reviewer"
-"""``status`` of a building that the model has not found."""
+DRAWN, CANNOT_TELL = "drawn by a reviewer", "a reviewer cannot tell"
+"""``status`` of a building that the model has not found; under which one counts that is looked at in vain."""
 
 GRADE, FALSE_BUILDING, UNSURE, NO_VERDICT = VERDICTS = ("grade", "not_a_building", "cannot_tell", "none")
 
@@ -27,7 +25,7 @@ class Review:
 
     Attributes:
         reviewed: whether somebody has judged it.
-        damage: 0..3 a grade, ``NOT_A_BUILDING``, None; of a file that others edit it can be anything.
+        damage: 0..3 a grade, -1 of what is no building, None; of a file that others edit it can be anything.
         by: who.
         note: free text.
     """
