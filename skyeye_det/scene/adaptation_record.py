@@ -32,7 +32,7 @@ _FIELDS = {
 }
 
 
-class Applied(msgspec.Struct, frozen=True):
+class AdaptationRecord(msgspec.Struct, frozen=True):
     """What was done last: the model adapted, found better as it is, or brought back.
 
     Attributes:
@@ -57,7 +57,7 @@ class Applied(msgspec.Struct, frozen=True):
     is_in_files: bool = False
 
     @classmethod
-    def of(cls, labels: Labels, choice: Choice, is_undone: bool, file: str | None) -> "Applied":
+    def of(cls, labels: Labels, choice: Choice, is_undone: bool, file: str | None) -> "AdaptationRecord":
         """What is written now."""
         time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         if is_undone:
@@ -67,53 +67,53 @@ class Applied(msgspec.Struct, frozen=True):
         return cls(time, choice.adaptation.kind, file, len(labels), sampled, *numbers)
 
 
-def write_applied(base: sqlite3.Connection, applied: Applied) -> None:
+def write_adaptation_record(base: sqlite3.Connection, record: AdaptationRecord) -> None:
     """Writes it in place of an earlier one."""
     if table_columns(base, TABLE):
         base.execute(f"DROP TABLE {TABLE}")
     create_attributes(base, TABLE, _FIELDS)
     base.execute(
         f"INSERT INTO {TABLE} ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})",
-        msgspec.structs.astuple(applied),
+        msgspec.structs.astuple(record),
     )
     note_change(base, TABLE)
 
 
-def read_applied(base: sqlite3.Connection) -> Applied | None:
+def read_adaptation_record(base: sqlite3.Connection) -> AdaptationRecord | None:
     """None where nobody has adapted; InputError where the table is another."""
     if not (there := table_columns(base, TABLE)):
         return None
     names = [name for name in _FIELDS if name in there]  # an earlier version wrote no ``file``
     try:
         row = base.execute(f"SELECT {', '.join(names)} FROM {TABLE} LIMIT 1").fetchone()
-        return row and msgspec.convert(dict(zip(names, row, strict=True)), Applied, strict=False)
+        return row and msgspec.convert(dict(zip(names, row, strict=True)), AdaptationRecord, strict=False)
     except (sqlite3.OperationalError, msgspec.ValidationError) as error:
         raise InputError(f"{TABLE}: expected a row of `skyeye adapt`, found another ({error})") from error
 
 
-def note_files(base: sqlite3.Connection, applied: Applied) -> None:
+def note_files(base: sqlite3.Connection, record: AdaptationRecord) -> None:
     """Says that the files beside show it, where it still stands."""
-    base.execute(f"UPDATE {TABLE} SET is_in_files = 1 WHERE time = ?", (applied.time,))
+    base.execute(f"UPDATE {TABLE} SET is_in_files = 1 WHERE time = ?", (record.time,))
 
 
 def shown_adaptation(path: Path, run: Run) -> dict[str, Any] | None:
-    """What the page is told: ``time`` and ``kind``, numbers as of ``Applied``; None of what is not adapted.
+    """What the page is told: ``time``, ``kind`` and numbers of an ``AdaptationRecord``; None: not adapted.
 
     Args:
         path: of the GeoPackage.
         run: the record of the assessment; ``ELSEWHERE``, with ``event`` and ``labels``, stands in it.
     """
     with closing(connect(path)) as base:
-        applied = read_applied(base)
-    if applied is not None:
-        return shown_applied(applied)
+        record = read_adaptation_record(base)
+    if record is not None:
+        return shown_record(record)
     if run.adaptation is None:
         return None
     return {"time": "", "kind": ELSEWHERE, "event": run.adaptation.event, "labels": run.adaptation.labels}
 
 
-def shown_applied(applied: Applied) -> dict[str, Any]:
+def shown_record(record: AdaptationRecord) -> dict[str, Any]:
     """As of ``shown_adaptation``."""
-    told: dict[str, Any] = msgspec.to_builtins(applied)
+    told: dict[str, Any] = msgspec.to_builtins(record)
     del told["is_in_files"], told["file"]
     return told | {"least": LEAST_LABELS}

@@ -16,7 +16,12 @@ from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_json
-from skyeye_det.scene.adaptation_record import Applied, note_files, read_applied, write_applied
+from skyeye_det.scene.adaptation_record import (
+    AdaptationRecord,
+    note_files,
+    read_adaptation_record,
+    write_adaptation_record,
+)
 from skyeye_det.scene.answered_rows import (
     RAW,
     AnsweredRows,
@@ -33,7 +38,7 @@ from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE
 from skyeye_det.scene.own_answers import ANSWERS, read_own_answers
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.records import PROBABILITIES, Records, grade_columns
-from skyeye_det.scene.review.rows import prepare, reviewed_states
+from skyeye_det.scene.review.rows import prepare, reviews_of
 from skyeye_det.scene.review.sample import answered_in_order
 from skyeye_det.scene.review.state import GRADE
 from skyeye_det.scene.run_record import Run
@@ -63,12 +68,12 @@ class Adapted:
     """An assessment whose GeoPackage is graded anew.
 
     Attributes:
-        applied: what was done.
+        record: what was done.
         told: the same and whether it helps, for the terminal.
         records: the buildings that the model has answered, with the model's own probabilities.
     """
 
-    applied: Applied
+    record: AdaptationRecord
     told: str
     records: Records
 
@@ -125,12 +130,12 @@ def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", un
         file = adaptation_json(elsewhere.adaptation, card).decode()
     elif choice.adaptation.kind != NONE:
         told.append(f"no {ADAPTATION}: whether this helps in other places the labels do not tell")
-    applied = Applied.of(labels, choice, undo, file)
-    write_applied(base, applied)
+    record = AdaptationRecord.of(labels, choice, undo, file)
+    write_adaptation_record(base, record)
     others = [f"damage.{name}" for name in FORMATS]
     if stale := [name for name in others if (folder / name).is_file()]:
         told.append(f"note: {', '.join(stale)} still show the grades of `skyeye assess`")
-    return Adapted(applied, "\n".join(told), records)
+    return Adapted(record, "\n".join(told), records)
 
 
 def write_adapted_files(folder: Path) -> None:
@@ -142,20 +147,20 @@ def write_adapted_files(folder: Path) -> None:
     path, place = folder / GEOPACKAGE, folder / RUN
     with closing(connect(path)) as base:
         with transaction(base, path, "BEGIN"):
-            applied = read_applied(base)
-            if applied is None or applied.is_in_files:
+            record = read_adaptation_record(base)
+            if record is None or record.is_in_files:
                 return
             grid = Run.of(read_json(place), str(place)).on_grid()
             rows = answered_rows(base, path, read_own_answers(folder / ANSWERS))
             probs, damage = read_grades(base, rows)
             records = rows.records(damage, probs)
             cells = counted_cells(base, records)
-        _write_for_other_scenes(folder / ADAPTATION, applied.file)
+        _write_for_other_scenes(folder / ADAPTATION, record.file)
         write_rasters(folder / RASTER, folder / PROBABILITY, records, grid)
         if cells is not None:
             write_table(folder / TABLE, *cells)
         with transaction(base, path):
-            note_files(base, applied)
+            note_files(base, record)
 
 
 def _write_for_other_scenes(path: Path, content: str | None) -> None:
@@ -203,7 +208,7 @@ def _labels(base: sqlite3.Connection, rows: AnsweredRows) -> tuple[Labels, np.nd
     """Of the buildings that have a grade of the model and one of a person; and their groups in place."""
     answers = rows.answers
     sampled = answered_in_order(base)
-    reviews = reviewed_states(base, BUILDINGS)
+    reviews = reviews_of(base, BUILDINGS)
     chosen = [
         place
         for place, (fid, number) in enumerate(zip(rows.fids.tolist(), rows.numbers.tolist(), strict=True))

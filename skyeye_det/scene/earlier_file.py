@@ -11,7 +11,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.scene.geopackage import BUILDINGS, OUTLINES_DIGEST, outlines_digest
 from skyeye_det.scene.geopackage_editing import require_closed
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
-from skyeye_det.scene.review.state import REVIEWED
+from skyeye_det.scene.review.state import HAS_REVIEW
 
 _MEND = "move the file away, or choose another --output"
 
@@ -36,7 +36,7 @@ def require_replaceable(output: Path) -> None:
         for layer in (BUILDINGS, BESIDE):
             if layer == BUILDINGS or layer in layers:
                 *_, (found,) = pyogrio.raw.read(
-                    path, layer=layer, columns=["reviewed"], where=REVIEWED, read_geometry=False
+                    path, layer=layer, columns=["reviewed"], where=HAS_REVIEW, read_geometry=False
                 )
                 reviewed += len(found)
                 changed += _is_redrawn(path, layer)

@@ -36,7 +36,7 @@ MEANING = {
     "shift_m": "how far the images still lie apart here, in metres, by the nearest window that was compared",
     "damage_gra": "Copernicus EMS; the equivalence is SkyEye's",
     "unosat_class": "UNOSAT Main_Damage_Site_Class, 1 destroyed to 3 moderate; the equivalence is SkyEye's",
-    "reviewed": "whether a person has judged the building",
+    "reviewed": "whether a person has given a verdict on the building",
     "review_damage": "by a person, goes before damage: 0..3 as there, -1 not a building; null: can't tell",
 }
 """Of the columns, in the file's metadata."""

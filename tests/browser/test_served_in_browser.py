@@ -75,7 +75,7 @@ def test_two_reviewers_lose_nothing_and_the_geopackage_has_it(
     bo.complaints.clear()  # the browser's own, of the answer 409
 
 
-def test_what_was_learnt_changes_colours_records_and_figures_without_a_reload(
+def test_adapted_grades_change_colours_records_and_figures_without_a_reload(
     look: Callable[..., Look], address: str, assessment: Path
 ) -> None:
     ada, bo = (look().open(address) for _ in range(2))
@@ -87,7 +87,7 @@ def test_what_was_learnt_changes_colours_records_and_figures_without_a_reload(
     own, before = ada.page.evaluate(red), ada.text("#record")
     painted = colours(ada)
     ada.page.click("#tab-check")
-    ada.page.click("#learn-apply")
+    ada.page.click("#adapt")
     for each in (ada, bo):  # the other's page notices by itself
         each.until(f"{red} > {own + 20} && skyeye.isDrawn() && window.isSamePage")
         each.page.click("#tab-figures")
@@ -99,9 +99,9 @@ def test_what_was_learnt_changes_colours_records_and_figures_without_a_reload(
     ada.page.screenshot(path=str(pictures() / "adapted.png"))
     disk = look().open(address_of(assessment / "report"))
     disk.page.click("#tab-figures")
-    assert "Grades are adapted: learnt from" in disk.text("#pane-figures")
+    assert "Grades are adapted by" in disk.text("#pane-figures")
     ada.page.click("#tab-check")
-    ada.page.click("#learn-undo")
+    ada.page.click("#adapt-undo")
     ada.until(f"{red} === {own} && skyeye.isDrawn() && !document.querySelector('.adapted')")
     assert ada.text("#record") != ""
     assert colours(ada) == painted
@@ -112,7 +112,7 @@ def test_the_sample_follows_what_others_took_back_while_the_data_were_renewed(
 ) -> None:
     ada = look().open(address)
     ada.page.click("#tab-check")
-    ada.until("document.getElementById('pane-check').textContent.includes('30 of 30 answered')")
+    ada.until("document.getElementById('pane-check').textContent.includes('30 of 30 reviewed')")
     ada.page.evaluate(
         """async () => {
           const { body } = await skyeye.ask("/api/reviews?since=0");
@@ -121,7 +121,7 @@ def test_the_sample_follows_what_others_took_back_while_the_data_were_renewed(
           await skyeye.renewData();
         }"""
     )
-    ada.until("document.getElementById('pane-check').textContent.includes('29 of 30 answered')")
+    ada.until("document.getElementById('pane-check').textContent.includes('29 of 30 reviewed')")
 
 
 def test_suggested_buildings_are_gone_through_one_after_the_other(
@@ -139,7 +139,7 @@ def test_suggested_buildings_are_gone_through_one_after_the_other(
     ids.append(ada.text("#record-id"))
     assert len(set(ids)) == 2
     ada.page.click("#tab-check")
-    ada.until("document.getElementById('pane-check').textContent.includes('1 of 20 answered')")
+    ada.until("document.getElementById('pane-check').textContent.includes('1 of 20 reviewed')")
     ada.page.screenshot(path=str(pictures() / "suggested.png"))
 
 
@@ -165,13 +165,13 @@ def test_figures_follow_reviews_at_once_and_are_those_of_the_page_that_is_renewe
             await skyeye.save("/api/undo", { by: "Eve" });
         }"""
     )
-    eve.until("document.getElementById('counted').innerText.includes('Judged by people')")
+    eve.until("document.getElementById('counted').innerText.includes('Reviewed by people')")
     assert eve.text("#counted") != before
     renew_page(assessment)
     (written,) = read_call(assessment / "report" / META)
-    assert written["judged"] >= 7
+    assert written["reviewed"] >= 7
     shown = eve.page.evaluate("skyeye.scene")
-    for name in ("buildings", "assessed", "statuses", "judged"):
+    for name in ("buildings", "assessed", "statuses", "reviewed"):
         assert shown[name] == written[name], name
     for one, other in zip(shown["counts"], written["counts"], strict=True):
         assert one == pytest.approx(other)

@@ -124,7 +124,7 @@ def test_a_change_that_fails_half_way_leaves_the_file_as_it_was(folder, monkeypa
     def fail(*_: object) -> None:
         raise InputError("no room")
 
-    monkeypatch.setattr(adapted, "write_applied", fail)
+    monkeypatch.setattr(adapted, "write_adaptation_record", fail)
     with pytest.raises(InputError, match="no room"):
         adapted.adapt_folder(folder)
     after = rows(folder)
@@ -161,7 +161,7 @@ def test_files_that_a_killed_run_left_are_written_by_the_grades_that_stand(folde
     assert (folder / TABLE).is_file()
 
 
-def test_what_was_learnt_and_whether_it_helps_stands_in_the_file_and_on_the_page(folder) -> None:
+def test_what_was_adapted_and_whether_it_helps_stands_in_the_file_and_on_the_page(folder) -> None:
     label(folder, 40)
     adapt.main([str(folder)])
     (meta,) = read_call(folder / "report" / META)

@@ -17,7 +17,7 @@ from skyeye_det.report.page.script_files import write_call
 from skyeye_det.scene.answered_rows import RAW
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import PROBABILITIES, Records
-from skyeye_det.scene.review.counted import graded_only, is_judged
+from skyeye_det.scene.review.counted import graded_only, is_reviewed
 from skyeye_det.scene.review.frame import CHUNK
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
@@ -233,7 +233,7 @@ def _reviews(records: Records) -> np.ndarray:
     """(N,) None, or what people say: ``damage`` 0..3, -1 not a building, None unsure; ``by``; ``note``."""
     damage, by, note = (records.columns[f"review_{name}"] for name in ("damage", "by", "note"))
     found = np.full(len(records), None, object)
-    for number in np.flatnonzero(is_judged(records)).tolist():
+    for number in np.flatnonzero(is_reviewed(records)).tolist():
         told: Mapping[str, Any] = {
             "damage": None if np.isnan(damage[number]) else int(damage[number]),
             "by": str(by[number] or ""),

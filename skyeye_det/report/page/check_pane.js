@@ -30,7 +30,7 @@
     const { element, text } = skyeye;
     const pane = skyeye.byId("pane-check");
     const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
-    const content = [element("h2", {}, text("sample_to_check"))];
+    const content = [element("h2", {}, text("order.sample"))];
     if (!skyeye.isServed()) content.push(element("p", { class: "notice" }, skyeye.textNodes("review_off")));
     else if (!sample) content.push(element("p", {}, skyeye.textNodes("no_sample")));
     else content.push(
@@ -38,7 +38,7 @@
         element("h2", {}, text("estimate")),
         ...estimated(),
       );
-    if (skyeye.isServed()) content.push(...skyeye.learningParts());
+    if (skyeye.isServed()) content.push(...skyeye.adaptingParts());
     pane.replaceChildren(...content);
     if (focused) skyeye.byId(focused)?.focus();
   };

@@ -26,7 +26,7 @@
       ...skyeye.adaptedNotice(),
       skyeye.gradesTable(),
       quiet("interval_means"),
-      ...skyeye.judgedText(),
+      ...skyeye.reviewedText(),
     ];
     skyeye
       .byId("counted")
@@ -36,12 +36,12 @@
       );
   };
 
-  // How many buildings count as people judged them, where any do.
-  skyeye.judgedText = function () {
+  // How many buildings count as people say, where any do.
+  skyeye.reviewedText = function () {
     const { element, text, number, scene } = skyeye;
-    if (!scene.judged) return [];
-    const count = number(scene.judged);
-    return [element("p", { class: "small quiet" }, text("judged", { count }))];
+    if (!scene.reviewed) return [];
+    const count = number(scene.reviewed);
+    return [element("p", { class: "small quiet" }, text("reviewed_by_people", { count }))];
   };
 
   skyeye.gradesTable = function () {

@@ -22,7 +22,7 @@ from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import AREAS, BESIDE, GEOPACKAGE, RUN
 from skyeye_det.scene.reading import SideReader
-from skyeye_det.scene.review.counted import as_judged
+from skyeye_det.scene.review.counted import as_reviewed
 from skyeye_det.scene.review.frame import CHUNK
 from skyeye_det.scene.run_record import Run
 from skyeye_det.scene.vector_file import VectorLayer, read_layer
@@ -141,7 +141,7 @@ def _write_data(folder: Path, geopackage: Path, run: Run) -> None:
     chunks = write_buildings(folder, records, grid, texts)
     write_bytes(folder / PAGE, index_html())
     summary |= {
-        "not_in_footprints": len(as_judged(records[1])) if BESIDE in layers else None,
+        "not_in_footprints": len(as_reviewed(records[1])) if BESIDE in layers else None,
         "status_texts": texts,
         "max_zoom": max_zoom(grid.shape),
         "tiles": {side: tile_bits(folder / "tiles" / side, grid.shape) for side in _SIDES},

@@ -49,11 +49,11 @@
   };
 
   function actionOf(key) {
-    if ("1234".includes(key)) return () => skyeye.judge("grade", Number(key) - 1);
+    if ("1234".includes(key)) return () => skyeye.saveReview("grade", Number(key) - 1);
     if (key in VIEW_KEYS) return () => skyeye.showView(VIEW_KEYS[key]);
     return {
-      0: () => skyeye.judge("not_a_building"),
-      "?": () => skyeye.judge("cannot_tell"),
+      0: () => skyeye.saveReview("not_a_building"),
+      "?": () => skyeye.saveReview("cannot_tell"),
       n: () => skyeye.step(1),
       p: () => skyeye.step(-1),
       u: () => skyeye.undo(),

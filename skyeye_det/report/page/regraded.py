@@ -13,7 +13,7 @@ import numpy as np
 from skyeye_det.report.page.buildings import thousandths, write_uncertain
 from skyeye_det.report.page.folder import META
 from skyeye_det.report.page.script_files import read_call, write_call
-from skyeye_det.report.page.summary import judged_areas, judged_figures
+from skyeye_det.report.page.summary import reviewed_areas, reviewed_figures
 from skyeye_det.scene.answered_rows import RAW
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import PROBABILITIES, Records
@@ -35,7 +35,7 @@ def regrade_page(
         buildings: of ``buildings_of``.
         areas: polygons (K,) of the layer of areas, in the order of its rows; None: there is no such layer.
         grid: of the assessment.
-        adapted: of ``shown_applied``.
+        adapted: of ``shown_record``.
 
     Raises:
         InputError: a file cannot be read or written.
@@ -53,10 +53,10 @@ def regrade_page(
     listed = np.array(places, np.int64).reshape(-1, 3)
     write_uncertain(report, listed, np.concatenate(damage), np.concatenate(probs))
     (meta,) = read_call(report / META)
-    rows = [] if areas is None else judged_areas(buildings, areas)
+    rows = [] if areas is None else reviewed_areas(buildings, areas)
     if len(rows) == len(meta["areas"] or []):
         meta["areas"] = meta["areas"] and [old | row for old, row in zip(meta["areas"], rows, strict=True)]
-    meta |= judged_figures(buildings, grid) | {"adapted": adapted}
+    meta |= reviewed_figures(buildings, grid) | {"adapted": adapted}
     write_call(report / META, "meta", meta)
 
 

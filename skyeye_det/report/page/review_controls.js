@@ -15,14 +15,16 @@
         String(damage + 1),
         skyeye.gradeName(damage),
         skyeye.colorOf(damage),
-        () => skyeye.judge("grade", damage),
+        () => skyeye.saveReview("grade", damage),
       ),
     );
     verdicts.push(
       verdictButton("verdict-not_a_building", "0", text("not_a_building"), null, () =>
-        skyeye.judge("not_a_building"),
+        skyeye.saveReview("not_a_building"),
       ),
-      verdictButton("verdict-cannot_tell", "?", text("cannot_tell"), null, () => skyeye.judge("cannot_tell")),
+      verdictButton("verdict-cannot_tell", "?", text("cannot_tell"), null, () =>
+        skyeye.saveReview("cannot_tell"),
+      ),
     );
     const name = element("input", {
       id: "reviewer",
@@ -57,7 +59,7 @@
         "div",
         { class: "buttons" },
         button("save-note", text("save_note"), saveNote),
-        button("clear-review", text("clear_review"), () => skyeye.judge("none")),
+        button("clear-review", text("clear_review"), () => skyeye.saveReview("none")),
         button("undo", `${text("undo")} (u)`, skyeye.undo),
         button("draw", `${text("draw")} (d)`, () => skyeye.toggleDrawing()),
       ),
@@ -82,7 +84,7 @@
   };
 
   // Saves a verdict on the selected building, or on the outline that was just drawn.
-  skyeye.judge = async function (verdict, damage) {
+  skyeye.saveReview = async function (verdict, damage) {
     if (!isReady()) return;
     if (skyeye.hasOutline()) {
       if (verdict === "grade") await skyeye.saveDrawn(damage, skyeye.byId("note").value, reviewer());
@@ -120,9 +122,9 @@
     const { selected } = skyeye;
     const review = selected && skyeye.reviewOf(selected.chunk, selected.index);
     if (!review) skyeye.announce(skyeye.text("grade_first"));
-    else if (review.damage === null) skyeye.judge("cannot_tell");
-    else if (review.damage === -1) skyeye.judge("not_a_building");
-    else skyeye.judge("grade", review.damage);
+    else if (review.damage === null) skyeye.saveReview("cannot_tell");
+    else if (review.damage === -1) skyeye.saveReview("not_a_building");
+    else skyeye.saveReview("grade", review.damage);
   }
 
   // Whether somebody is there to save it for; asks for the name where not.

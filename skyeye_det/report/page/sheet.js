@@ -65,7 +65,7 @@
       element("h2", {}, text("grades_and_intervals")),
       skyeye.gradesTable(),
       element("p", { class: "small" }, [skyeye.adaptedText(), text("interval_means")].join(" ").trim()),
-      ...skyeye.judgedText(),
+      ...skyeye.reviewedText(),
       ...(areas.length
         ? [element("h2", {}, text("worst_areas")), ...older, areasTable(areas.slice(0, MOST_AREAS))]
         : []),

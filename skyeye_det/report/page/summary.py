@@ -17,7 +17,7 @@ from skyeye_det.report.page.buildings import rings_of
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import AREAS
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.review.counted import as_judged, is_judged
+from skyeye_det.scene.review.counted import as_reviewed, is_reviewed
 from skyeye_det.scene.review.state import CANNOT_TELL, DRAWN
 from skyeye_det.scene.run_record import Run, ShiftOfRun
 from skyeye_det.scene.summary import (
@@ -61,7 +61,7 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
         "grades": [{"key": GRADES[grade], "color": COLORS[grade]} for grade in DamageClass],
         "not_assessed_color": COLOR_NOT_ASSESSED,
         "status": {"assessed": ASSESSED, "drawn": DRAWN, "cannot_tell": CANNOT_TELL},
-        **judged_figures(records, grid),
+        **reviewed_figures(records, grid),
         "seen_share": run.seen_share,
         "not_assessed": _gaps(layers.get("not_assessed")),
         "areas": _places(layers[AREAS], records, grid) if AREAS in layers else None,
@@ -75,22 +75,22 @@ def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records)
     }
 
 
-def judged_figures(records: Records, grid: Grid) -> dict[str, Any]:
-    """What ``meta.js`` says of how many buildings there are, as people and model judged them."""
-    judged = as_judged(records)
+def reviewed_figures(records: Records, grid: Grid) -> dict[str, Any]:
+    """What ``meta.js`` says of how many buildings there are, see ``as_reviewed``."""
+    reviewed = as_reviewed(records)
     return {
-        **_figures(judged),
-        "counts": [asdict(each) for each in counts(judged)],
-        "judged": int(is_judged(records).sum()),
+        **_figures(reviewed),
+        "counts": [asdict(each) for each in counts(reviewed)],
+        "reviewed": int(is_reviewed(records).sum()),
         "by_model": _by_model(records),
-        "cells": _cells(judged, grid),
+        "cells": _cells(reviewed, grid),
     }
 
 
-def judged_areas(records: Records, areas: np.ndarray) -> list[dict[str, Any]]:
+def reviewed_areas(records: Records, areas: np.ndarray) -> list[dict[str, Any]]:
     """The same of each of polygons (K,)."""
-    judged = as_judged(records)
-    return _counted(judged, polygon_members(judged, areas))
+    reviewed = as_reviewed(records)
+    return _counted(reviewed, polygon_members(reviewed, areas))
 
 
 def _figures(records: Records) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _places(layer: VectorLayer, records: Records, grid: Grid) -> list[dict[str, 
     cut = shapely.intersection(layer.geometry, around)
     drawn = np.where(shapely.is_empty(cut), layer.geometry, cut)
     names, rings = layer.texts("name", _MEND, NO_NAME), rings_of(_simplified(cut, grid), grid)
-    parts = zip(names, judged_areas(records, layer.geometry), _boxes(drawn, grid), rings, strict=True)
+    parts = zip(names, reviewed_areas(records, layer.geometry), _boxes(drawn, grid), rings, strict=True)
     return [{"name": name, **row, "box": box, "rings": each} for name, row, box, each in parts]
 
 

@@ -13,9 +13,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from skyeye_det.errors import CodedError, InputError
+from skyeye_det.report.review.adapting import Adapting, adapting_routes
 from skyeye_det.report.review.bodies import body_of, json_answer
 from skyeye_det.report.review.guard import Guard
-from skyeye_det.report.review.learning import Learning, learning_routes
 from skyeye_det.report.review.served_page import ServedPage
 from skyeye_det.scene.geopackage_editing import BusyFileError
 from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
@@ -48,12 +48,12 @@ class _UndoCall(msgspec.Struct, forbid_unknown_fields=True):
     by: Name
 
 
-def review_app(review: ReviewFile, learning: Learning, page: Path, token: str, port: int) -> ASGIApp:
+def review_app(review: ReviewFile, adapting: Adapting, page: Path, token: str, port: int) -> ASGIApp:
     """The application.
 
     Args:
         review: of the assessment.
-        learning: of the same.
+        adapting: of the same.
         page: folder of its page.
         token: that every request must show.
         port: at which it is served.
@@ -69,7 +69,7 @@ def review_app(review: ReviewFile, learning: Learning, page: Path, token: str, p
         if not (since.isascii() and since.isdigit() and len(since) < 16):
             raise InputError("since: expected a version, found something else")
         version, changed = review.changes(int(since))
-        page = {"adapted": learning.time, "is_page_old": learning.is_page_old}
+        page = {"adapted": adapting.time, "is_page_old": adapting.is_page_old}
         return json_answer({"version": version, "reviews": changed, **page})
 
     async def save_review(request: Request) -> Response:
@@ -103,7 +103,7 @@ def review_app(review: ReviewFile, learning: Learning, page: Path, token: str, p
             Route("/api/undo", undo, methods=["POST"]),
             Route("/api/sample", sample, methods=["GET"]),
             Route("/api/estimate", estimated, methods=["GET"]),
-            *learning_routes(learning),
+            *adapting_routes(adapting),
             Route("/{path:path}", served.answer, methods=["GET"]),
         ],
         exception_handlers={InputError: _refused},

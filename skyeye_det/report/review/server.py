@@ -11,9 +11,9 @@ import uvicorn
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
 from skyeye_det.report.page.folder import PAGE, REPORT, renew_page
+from skyeye_det.report.review.adapting import Adapting
 from skyeye_det.report.review.calls import review_app
 from skyeye_det.report.review.guard import HOST
-from skyeye_det.report.review.learning import Learning
 from skyeye_det.scene.adapted import write_adapted_files
 from skyeye_det.scene.geopackage_editing import connect
 from skyeye_det.scene.outputs import GEOPACKAGE
@@ -66,21 +66,21 @@ def serve_reviews(
         write_adapted_files(folder)  # what a killed server left
         renew_page(folder)
         try:
-            with closing(ReviewFile(folder)) as review, closing(Learning(review, folder)) as learning:
+            with closing(ReviewFile(folder)) as review, closing(Adapting(review, folder)) as adapting:
                 if sample is not None:
                     print(f"{draw_sample(review, sample, seed)} buildings are drawn to be checked")
                 if suggest is not None:
-                    print(f"{learning.suggest(suggest)} buildings are suggested for a label")
-                _serve(review, learning, folder / REPORT, door)
+                    print(f"{adapting.suggest(suggest)} buildings are suggested for a label")
+                _serve(review, adapting, folder / REPORT, door)
         finally:
             _renew_changed(folder)
 
 
-def _serve(review: ReviewFile, learning: Learning, page: Path, door: socket.socket) -> None:
+def _serve(review: ReviewFile, adapting: Adapting, page: Path, door: socket.socket) -> None:
     port = door.getsockname()[1]
     token = secrets.token_urlsafe(32)
     settings = uvicorn.Config(
-        review_app(review, learning, page, token, port),
+        review_app(review, adapting, page, token, port),
         loop="asyncio",
         http="h11",
         ws="none",

@@ -1,4 +1,4 @@
-"""The buildings of an assessment as they count: as people judged them, or else as the model did."""
+"""The buildings of an assessment as they count: as people say of them, or else as the model does."""
 
 import sqlite3
 
@@ -15,14 +15,14 @@ from skyeye_det.scene.records import PROBABILITIES, Records
 from skyeye_det.scene.review.state import CANNOT_TELL
 
 
-def is_judged(records: Records) -> np.ndarray:
+def is_reviewed(records: Records) -> np.ndarray:
     """Bool (N,): has a verdict, see ``Review.verdict``."""
     damage = records.columns["review_damage"]
     known = np.isin(damage, np.arange(NOT_A_BUILDING, NUM_DAMAGE_CLASSES))
     return known | (np.isnan(damage) & (records.columns["reviewed"] == 1))
 
 
-def as_judged(records: Records) -> Records:
+def as_reviewed(records: Records) -> Records:
     """Puts people's verdicts in the place of the model's.
 
     Args:
@@ -32,14 +32,14 @@ def as_judged(records: Records) -> Records:
         Without what is no building. A person's grade has the probability 1; who cannot tell leaves none.
     """
     found = records.of(records.columns["review_damage"] != NOT_A_BUILDING)
-    judged, damage = is_judged(found), found.columns["review_damage"]
-    graded = judged & ~np.isnan(damage)
+    reviewed, damage = is_reviewed(found), found.columns["review_damage"]
+    graded = reviewed & ~np.isnan(damage)
     columns = dict(found.columns)
-    columns["status"] = np.where(graded, ASSESSED, np.where(judged, CANNOT_TELL, columns["status"])).astype(
+    columns["status"] = np.where(graded, ASSESSED, np.where(reviewed, CANNOT_TELL, columns["status"])).astype(
         object
     )
     columns["damage"] = np.where(graded, np.nan_to_num(damage), columns["damage"]).astype(np.int64)
-    columns["damage"][judged & ~graded] = IGNORE_DAMAGE
+    columns["damage"][reviewed & ~graded] = IGNORE_DAMAGE
     for grade, name in enumerate(PROBABILITIES):
         columns[name] = np.where(graded, damage == grade, columns[name])
     return Records(found.geometry, columns, found.missing)
@@ -54,7 +54,7 @@ def graded_only(status: np.ndarray, damage: np.ndarray, probs: np.ndarray) -> tu
 
 
 def buildings_of(base: sqlite3.Connection) -> Records:
-    """All buildings of an open GeoPackage, with the columns that ``as_judged`` needs."""
+    """All buildings of an open GeoPackage, with the columns that ``as_reviewed`` needs."""
     names = ("status", "damage", *PROBABILITIES, "reviewed", "review_damage")
     found = base.execute(f'SELECT geom, {", ".join(names)} FROM "{BUILDINGS}" ORDER BY fid').fetchall()
     table = np.array(found, object).reshape(len(found), 1 + len(names))

@@ -206,7 +206,7 @@ class ReviewFile:
 
     def _compare(self, base: sqlite3.Connection, name: str) -> None:
         """Notes which rows differ from what is known of them."""
-        found = {fid: review.lock for fid, review in rows.reviewed_states(base, name).items()}
+        found = {fid: review.lock for fid, review in rows.reviews_of(base, name).items()}
         before = {fid: record for (layer, fid), (_, record) in self._known.items() if layer == name}
         left = {
             fid for fid, record in before.items() if not record["deleted"] and record["lock"] != _NOTHING.lock

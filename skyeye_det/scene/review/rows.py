@@ -15,7 +15,7 @@ from skyeye_det.scene.outputs import BESIDE
 from skyeye_det.scene.records import PROBABILITIES
 from skyeye_det.scene.review.counted import graded_only
 from skyeye_det.scene.review.frame import chunk_names, rings_in_px
-from skyeye_det.scene.review.state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, REVIEWED, Review
+from skyeye_det.scene.review.state import COLUMNS, DRAWN, FALSE_BUILDING, GRADE, HAS_REVIEW, Review
 from skyeye_det.scene.terms import COPERNICUS_NOT_ASSESSED
 
 LAYERS = (BUILDINGS, BESIDE)
@@ -49,7 +49,7 @@ def prepare(base: sqlite3.Connection) -> list[str]:
             )
         # So that 200,000 buildings are not gone through for each review.
         base.execute(f'CREATE INDEX IF NOT EXISTS "{name}_id" ON "{name}" (building_id)')
-        base.execute(f'CREATE INDEX IF NOT EXISTS "{name}_reviewed" ON "{name}" (fid) WHERE {REVIEWED}')
+        base.execute(f'CREATE INDEX IF NOT EXISTS "{name}_reviewed" ON "{name}" (fid) WHERE {HAS_REVIEW}')
     return found
 
 
@@ -138,9 +138,9 @@ def srs_of(base: sqlite3.Connection) -> int:
     return int(base.execute(sql, (BUILDINGS,)).fetchone()[0])
 
 
-def reviewed_states(base: sqlite3.Connection, name: str) -> dict[int, Review]:
+def reviews_of(base: sqlite3.Connection, name: str) -> dict[int, Review]:
     """Row number -> review, of all rows that people have written to."""
-    rows = base.execute(f'SELECT fid, {_STATE} FROM "{name}" WHERE {REVIEWED}')
+    rows = base.execute(f'SELECT fid, {_STATE} FROM "{name}" WHERE {HAS_REVIEW}')
     return {fid: Review.of_row(values) for fid, *values in rows}
 
 

@@ -1,4 +1,7 @@
-"""What people say of one building, in the four columns that QGIS shows and edits too."""
+"""What people say of one building, in the four columns that QGIS shows and edits too.
+
+What the columns say is a *review*; it may have a *verdict*, and with one the building is *reviewed*.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,8 +18,8 @@ DRAWN, CANNOT_TELL = "drawn by a reviewer", "a reviewer cannot tell"
 
 GRADE, FALSE_BUILDING, UNSURE, NO_VERDICT = VERDICTS = ("grade", "not_a_building", "cannot_tell", "none")
 
-REVIEWED = "reviewed = 1 OR review_damage IS NOT NULL OR review_by <> '' OR review_note <> ''"
-"""SQL: rows that people have written to."""
+HAS_REVIEW = "reviewed = 1 OR review_damage IS NOT NULL OR review_by <> '' OR review_note <> ''"
+"""SQL: rows that people have written to, if it be a note without a verdict."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Review:
     """What people say of a building.
 
     Attributes:
-        reviewed: whether somebody has judged it.
+        reviewed: whether somebody has given a verdict on it.
         damage: 0..3 a grade, -1 of what is no building, None; of a file that others edit it can be anything.
         by: who.
         note: free text.

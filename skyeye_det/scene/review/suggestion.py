@@ -10,7 +10,7 @@ from skyeye_det.scene.answered_rows import answered_rows, read_grades
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.own_answers import read_own_answers
 from skyeye_det.scene.review.file import ReviewFile
-from skyeye_det.scene.review.rows import reviewed_states
+from skyeye_det.scene.review.rows import reviews_of
 from skyeye_det.scene.review.sample import drawn
 
 Suggested = list[tuple[str, int]]
@@ -32,7 +32,7 @@ def suggested_buildings(review: ReviewFile, answers: Path, count: int) -> Sugges
     with review.reading() as base:
         rows = answered_rows(base, review.path, found)
         probs, damage = read_grades(base, rows)
-        known = np.isin(rows.fids, [*reviewed_states(base, BUILDINGS), *drawn(base)])
+        known = np.isin(rows.fids, [*reviews_of(base, BUILDINGS), *drawn(base)])
     there = np.flatnonzero(damage >= 0)
     places = shapely.get_coordinates(shapely.centroid(rows.geometry[there]))
     chosen = there[suggest(probs[there], found.features[rows.numbers[there]], places, known[there], count)]

@@ -1,4 +1,4 @@
-"""What a server of reviews does with the labels: all buildings graded anew, and which to label next."""
+"""What a server of reviews does with the labels: grades adapted to them, and which to label next."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ from skyeye_det.errors import CodedError, InputError
 from skyeye_det.report.page.folder import REPORT
 from skyeye_det.report.page.regraded import regrade_page
 from skyeye_det.report.review.bodies import body_of, json_answer
-from skyeye_det.scene.adaptation_record import read_applied, shown_applied
+from skyeye_det.scene.adaptation_record import read_adaptation_record, shown_record
 from skyeye_det.scene.adapted import adapt_geopackage, write_adapted_files
 from skyeye_det.scene.answered_rows import area_outlines
 from skyeye_det.scene.outputs import AREAS, GEOPACKAGE
@@ -30,7 +30,7 @@ _PAUSE = 3.0
 """Seconds in which the pages read their new data, before rasters are written."""
 
 
-class Learning:
+class Adapting:
     """Of one assessment; its methods may be called by several threads.
 
     Attributes:
@@ -45,8 +45,8 @@ class Learning:
         self._written: Future[None] | None = None
         self._suggested: Suggested = []
         with review.reading() as base:
-            applied = read_applied(base)
-        self.time, self.is_page_old = "" if applied is None else applied.time, False
+            record = read_adaptation_record(base)
+        self.time, self.is_page_old = "" if record is None else record.time, False
 
     def close(self) -> None:
         """Waits for the files that are being written."""
@@ -55,7 +55,7 @@ class Learning:
         if self._written is not None:
             self._written.result()  # raises what nobody has expected
 
-    def apply(self, undo: bool) -> dict[str, Any]:
+    def adapt(self, undo: bool) -> dict[str, Any]:
         """Does what ``skyeye adapt`` does: GeoPackage and page first, then, behind the answer, the rest.
 
         Args:
@@ -75,14 +75,14 @@ class Learning:
                 self._are_files_asked = True
                 self._written = self._files.submit(self._write_files)
             print(found.told, flush=True)
-            told = shown_applied(found.applied)
+            told = shown_record(found.record)
             try:
                 regrade_page(self._folder / REPORT, found.records, buildings, areas, self._review.grid, told)
             except InputError as error:
                 self.is_page_old = True
                 print(f"the page's data are not written: {error}", file=sys.stderr, flush=True)
                 raise CodedError(f"{GEOPACKAGE} is adapted, the page is not", code="page_is_old") from error
-            self.time, self.is_page_old = found.applied.time, False
+            self.time, self.is_page_old = found.record.time, False
         return told
 
     def suggest(self, count: int) -> int:
@@ -113,19 +113,19 @@ class _SuggestCall(msgspec.Struct, forbid_unknown_fields=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
-def learning_routes(learning: Learning) -> list[Route]:
+def adapting_routes(adapting: Adapting) -> list[Route]:
     """The calls by which the page has it done."""
 
     async def adapt(request: Request) -> Response:
         call = await body_of(request, _AdaptCall)
-        return json_answer(await run_in_threadpool(learning.apply, call.undo))
+        return json_answer(await run_in_threadpool(adapting.adapt, call.undo))
 
     async def suggest(request: Request) -> Response:
         call = await body_of(request, _SuggestCall)
-        return json_answer({"size": await run_in_threadpool(learning.suggest, call.count)})
+        return json_answer({"size": await run_in_threadpool(adapting.suggest, call.count)})
 
     def suggested(request: Request) -> Response:  # noqa: ARG001 - Starlette's form
-        return json_answer(learning.suggested())
+        return json_answer(adapting.suggested())
 
     return [
         Route("/api/adapt", adapt, methods=["POST"]),

@@ -19,7 +19,7 @@ from served import Server, column, review, served
 from skyeye_det.report.page.folder import renew_page
 from skyeye_det.report.page.regraded import regrade_page
 from skyeye_det.report.page.script_files import read_call
-from skyeye_det.scene.adaptation_record import shown_applied
+from skyeye_det.scene.adaptation_record import shown_record
 from skyeye_det.scene.adapted import adapt_geopackage
 from skyeye_det.scene.answered_rows import area_outlines
 from skyeye_det.scene.outputs import AREAS, GEOPACKAGE, RASTER
@@ -57,14 +57,14 @@ def test_a_page_regraded_in_place_is_that_which_is_written_anew(tmp_path: Path, 
             with file.changing() as base:
                 found = adapt_geopackage(base, folder, undo=undo)
                 buildings, areas = buildings_of(base), area_outlines(base, AREAS)
-            told = shown_applied(found.applied)
+            told = shown_record(found.record)
             regrade_page(folder / "report", found.records, buildings, areas, file.grid, told)
             regraded = page_data(folder)
             renew_page(folder)
             assert regraded == page_data(folder)
 
 
-def test_apply_grades_page_and_geopackage_anew_then_the_raster_and_undo_takes_it_back(
+def test_adapting_grades_page_and_geopackage_anew_then_the_raster_and_undo_takes_it_back(
     server: Server, folder: Path
 ) -> None:
     own = column(folder, "damage")
@@ -112,7 +112,7 @@ def test_a_page_that_cannot_be_written_is_told_to_all_and_mended_by_the_next_tim
     assert regraded == page_data(folder)
 
 
-def test_reviews_during_an_application_are_all_kept(server: Server, folder: Path) -> None:
+def test_reviews_while_grades_are_adapted_are_all_kept(server: Server, folder: Path) -> None:
     with closing(sqlite3.connect(folder / GEOPACKAGE)) as base:
         sql = "SELECT building_id FROM buildings WHERE reviewed = 0 AND status = 'assessed'"
         ids = [each for (each,) in base.execute(sql)][:60]
@@ -124,10 +124,10 @@ def test_reviews_during_an_application_are_all_kept(server: Server, folder: Path
     reviewers = [threading.Thread(target=go_through, args=(ids[k::2],)) for k in range(2)]
     for each in reviewers:
         each.start()
-    applied = [server.call("POST", "/api/adapt", {"undo": undo})[0] for undo in (False, True, False)]
+    adapted = [server.call("POST", "/api/adapt", {"undo": undo})[0] for undo in (False, True, False)]
     for each in reviewers:
         each.join()
-    assert applied == [200] * 3
+    assert adapted == [200] * 3
     assert saved == [200] * 60
     with closing(sqlite3.connect(folder / GEOPACKAGE)) as base:
         sql = "SELECT building_id FROM buildings WHERE review_damage = 2 AND review_by = 'Ann'"

@@ -1,4 +1,4 @@
-// The scene's figures while people review: what they have judged counts as they say, with certainty.
+// The scene's figures while people review: buildings that have a verdict count as it says, with certainty.
 (function (skyeye) {
   "use strict";
 
@@ -6,16 +6,16 @@
   skyeye.countReviews = function () {
     const { scene } = skyeye;
     const sums = structuredClone(scene.by_model);
-    let judged = 0;
+    let reviewed = 0;
     for (const { layer, model, review, isDeleted } of skyeye.knownReviews()) {
       if (layer !== 0) continue; // those in no footprint are counted apart
       if (model && (review || isDeleted)) add(sums, model, -1);
       if (!review || isDeleted) continue;
-      judged++;
+      reviewed++;
       if (review.damage !== -1) add(sums, asModel(review), 1);
     }
     const { buildings, assessed, statuses } = sums;
-    Object.assign(scene, { counts: countsOf(sums), buildings, assessed, statuses, judged });
+    Object.assign(scene, { counts: countsOf(sums), buildings, assessed, statuses, reviewed });
     skyeye.writeCounted();
     skyeye.writeGradeCounts();
     skyeye.writeSheet();

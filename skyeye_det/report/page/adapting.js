@@ -1,4 +1,4 @@
-// What the labels teach: all buildings graded anew and back, and which to label next.
+// Grades adapted to the reviews and back, and which buildings to review next.
 (function (skyeye) {
   "use strict";
 
@@ -10,7 +10,7 @@
   // Whether other grades than the model's own are shown.
   skyeye.isAdapted = () => CHANGED.includes(skyeye.scene.adapted?.kind);
 
-  // What was learnt from how many labels, and whether it helps; empty where nobody has asked.
+  // By how many reviews grades are adapted, and whether it helps; empty where nobody has asked.
   skyeye.adaptedText = function () {
     const { text, percent } = skyeye;
     const { kind, labels, sampled, least, loss, gain, low, high, event } = skyeye.scene.adapted || {};
@@ -34,7 +34,7 @@
   };
 
   // Both parts of the pane of checks.
-  skyeye.learningParts = function () {
+  skyeye.adaptingParts = function () {
     const { element, text } = skyeye;
     return [
       element("h2", {}, text("order.suggested")),
@@ -45,13 +45,13 @@
         button("suggest", text("suggest", { count: AT_ONCE }), suggest),
       ),
       ...(suggested ? skyeye.checkList("suggested", suggested.buildings) : []),
-      element("h2", {}, text("learn")),
-      element("p", { class: "quiet" }, text("learn_means")),
+      element("h2", {}, text("adapt")),
+      element("p", { class: "quiet" }, text("adapt_means")),
       element(
         "div",
         { class: "buttons" },
-        button("learn-apply", text("learn_apply"), () => adapt(false), "strong"),
-        skyeye.isAdapted() ? button("learn-undo", text("learn_undo"), () => adapt(true)) : null,
+        button("adapt", text("adapt_grades"), () => adapt(false), "strong"),
+        skyeye.isAdapted() ? button("adapt-undo", text("adapt_undo"), () => adapt(true)) : null,
       ),
       ...skyeye.adaptedNotice(),
     ];
@@ -73,13 +73,13 @@
   }
 
   async function adapt(undo) {
-    skyeye.announce(skyeye.text("learn_busy"));
+    skyeye.announce(skyeye.text("adapt_busy"));
     const answer = await asked("/api/adapt", { undo });
     if (!answer) return;
     await skyeye.renewData();
-    if (undo && document.activeElement === document.body) skyeye.byId("learn-apply")?.focus();
+    if (undo && document.activeElement === document.body) skyeye.byId("adapt")?.focus();
     if (answer.kind === "none") skyeye.announce(skyeye.adaptedText());
-    else skyeye.announce(skyeye.text(undo ? "learn_undone" : "learn_done"));
+    else skyeye.announce(skyeye.text(undo ? "adapt_undone" : "adapt_done"));
   }
 
   // The answer, or null where there is none; the buttons rest meanwhile.

@@ -1,4 +1,4 @@
-"""Figures of the page count what people have judged as they say, and the model's grades of the rest."""
+"""Figures of the page count what people have reviewed as they say, and the model's grades of the rest."""
 
 from contextlib import closing
 from pathlib import Path
@@ -50,12 +50,12 @@ def probabilities(folder: Path) -> np.ndarray:
     return np.stack(values, axis=1)
 
 
-def test_all_that_people_have_judged_is_certain(folder: Path) -> None:
+def test_all_that_people_have_reviewed_is_certain(folder: Path) -> None:
     review(folder, {number: (GRADE, number % 4) for number in range(10)}, drawn=3)
     told = figures(folder)
     for count, exact in zip(told["counts"], [3, 3, 2, 3], strict=True):
         assert count == {"labelled": exact, "expected": exact, "low": exact, "high": exact}
-    assert (told["buildings"], told["assessed"], told["judged"]) == (11, 11, 11)
+    assert (told["buildings"], told["assessed"], told["reviewed"]) == (11, 11, 11)
     assert told["statuses"] == {"assessed": 11}
 
 
@@ -63,7 +63,7 @@ def test_each_verdict_counts_as_it_says_and_the_rest_as_the_model_does(folder: P
     before = figures(folder)
     review(folder, {0: (GRADE, 3), 1: (FALSE_BUILDING, None), 4: (UNSURE, None), 9: (GRADE, 2)}, drawn=3)
     told, probs = figures(folder), probabilities(folder)
-    assert (told["buildings"], told["assessed"], told["judged"]) == (10, 9, 5)
+    assert (told["buildings"], told["assessed"], told["reviewed"]) == (10, 9, 5)
     assert told["statuses"] == {"assessed": 9, "a reviewer cannot tell": 1}
     left = probs[[2, 3, 5, 6, 7, 8]]  # by the model
     certain, grades = np.array([0, 0, 1, 2]), np.bincount(left.argmax(axis=1), minlength=4)
@@ -87,7 +87,7 @@ def test_each_verdict_counts_as_it_says_and_the_rest_as_the_model_does(folder: P
 def test_a_scene_in_which_nothing_is_a_building_counts_none(folder: Path) -> None:
     review(folder, dict.fromkeys(range(10), (FALSE_BUILDING, None)))
     told = figures(folder)
-    assert (told["buildings"], told["judged"], told["cells"], told["statuses"]) == (0, 10, [], {})
+    assert (told["buildings"], told["reviewed"], told["cells"], told["statuses"]) == (0, 10, [], {})
     assert {each["high"] for each in told["counts"]} == {0}
     assert [each["buildings"] for each in told["areas"]] == [0, 0]
 
