@@ -98,7 +98,12 @@ def adapt_folder(folder: Path, event: str = "", undo: bool = False) -> str:
     path = folder / GEOPACKAGE
     with closing(connect(path)) as base, transaction(base, path):
         found = adapt_geopackage(base, folder, event, undo)
-    write_adapted_files(folder)
+    try:
+        write_adapted_files(folder)
+    except InputError as error:
+        raise InputError(
+            f"{error}; {path} is adapted, the files beside it are not: run `skyeye adapt` again"
+        ) from error
     return found.told
 
 

@@ -145,6 +145,17 @@ def test_where_the_grades_cannot_be_saved_at_last_no_file_beside_tells_of_them(f
     assert rows(folder)["damage"].tolist() == before["damage"].tolist()
 
 
+def test_a_file_beside_that_cannot_be_written_is_told_and_written_the_next_time(folder) -> None:
+    label(folder, 40)
+    (folder / RASTER).mkdir()
+    with pytest.raises(InputError, match=r"damage.tif: .* is adapted, .* run `skyeye adapt` again"):
+        adapted.adapt_folder(folder)
+    assert rows(folder, "adaptation")["is_in_files"].tolist() == [0]
+    (folder / RASTER).rmdir()
+    adapted.adapt_folder(folder)
+    assert rows(folder, "adaptation")["is_in_files"].tolist() == [1]
+
+
 def test_files_that_a_killed_run_left_are_written_by_the_grades_that_stand(folder) -> None:
     label(folder, 40)
     with closing(connect(folder / GEOPACKAGE)) as base, transaction(base, folder / GEOPACKAGE):

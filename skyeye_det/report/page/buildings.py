@@ -87,7 +87,20 @@ def write_buildings(
     columns = _columns(kept, status_texts)
     columns = {name: values[order] for name, values in columns.items()}
     columns |= _degrees(points, grid)
-    outlines = _Rings.of(geometry[order])
+    counts = _write_squares(folder, squares, columns, _Rings.of(geometry[order]))
+    sizes = np.array([*counts.values()], np.int64)
+    within = np.arange(len(squares)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    write_uncertain(folder, np.column_stack([squares, within]), columns["damage"], columns["p"])
+    for path in (folder / "chunks").glob("*.js"):
+        if path.stem not in counts:
+            path.unlink()
+    return counts
+
+
+def _write_squares(
+    folder: Path, squares: np.ndarray, columns: Mapping[str, np.ndarray], outlines: "_Rings"
+) -> dict[str, int]:
+    """Writes ``chunks/`` and ``ids/``, of buildings in the order of their squares (N, 2)."""
     starts = np.flatnonzero(np.r_[True, (squares[1:] != squares[:-1]).any(axis=1)][: len(squares)])
     ends = np.r_[starts[1:], len(squares)][: len(starts)]
     # All of them: a browser would complain of a file that a search for a wrong id finds missing.
@@ -105,11 +118,6 @@ def write_buildings(
             ids[id_file(text)][text] = name
     for number, found in ids.items():
         write_call(folder / "ids" / f"{number}.js", "ids", number, found)
-    within = np.arange(len(squares)) - np.repeat(starts, ends - starts)
-    write_uncertain(folder, np.column_stack([squares, within]), columns["damage"], columns["p"])
-    for path in (folder / "chunks").glob("*.js"):
-        if path.stem not in counts:
-            path.unlink()
     return counts
 
 

@@ -18,7 +18,7 @@ from skyeye_det.report.review.bodies import body_of, json_answer
 from skyeye_det.report.review.guard import Guard
 from skyeye_det.report.review.served_page import ServedPage
 from skyeye_det.scene.geopackage_editing import BusyFileError
-from skyeye_det.scene.review.file import ConflictError, NotThereError, ReviewFile
+from skyeye_det.scene.review.file import Answer, ConflictError, NotThereError, ReviewFile
 from skyeye_det.scene.review.sample import sample_estimate, sample_to_check
 from skyeye_det.scene.review.state import GRADE, UNSURE, Review
 
@@ -58,57 +58,63 @@ def review_app(review: ReviewFile, adapting: Adapting, page: Path, token: str, p
         token: that every request must show.
         port: at which it is served.
     """
-    served = ServedPage(page)
-
-    def saved(change: Callable[..., tuple[int, dict[str, Any]]], *given: Any) -> Response:
-        version, record = change(*given)
-        return json_answer({"version": version, "review": record})
-
-    def reviews(request: Request) -> Response:
-        since = request.query_params.get("since", "0")
-        if not (since.isascii() and since.isdigit() and len(since) < 16):
-            raise InputError("since: expected a version, found something else")
-        version, changed = review.changes(int(since))
-        page = {"adapted": adapting.time, "is_page_old": adapting.is_page_old}
-        return json_answer({"version": version, "reviews": changed, **page})
-
-    async def save_review(request: Request) -> Response:
-        call = await body_of(request, _ReviewCall)
-        told = Review.of(call.verdict, call.damage, _line(call.by), _text(call.note))
-        return await run_in_threadpool(
-            saved, review.review, call.layer, call.id, told, _line(call.by), call.lock
-        )
-
-    async def draw(request: Request) -> Response:
-        call = await body_of(request, _DrawCall)
-        verdict = UNSURE if call.damage is None else GRADE
-        told = Review.of(verdict, call.damage, _line(call.by), _text(call.note))
-        return await run_in_threadpool(saved, review.draw, call.rings, told)
-
-    async def undo(request: Request) -> Response:
-        call = await body_of(request, _UndoCall)
-        return await run_in_threadpool(saved, review.undo, _line(call.by))
-
-    def sample(request: Request) -> Response:  # noqa: ARG001 - Starlette's form
-        return json_answer(sample_to_check(review))
-
-    def estimated(request: Request) -> Response:  # noqa: ARG001
-        return json_answer(sample_estimate(review))
-
+    calls = _Calls(review, adapting)
     app = Starlette(
         routes=[
-            Route("/api/reviews", reviews, methods=["GET"]),
-            Route("/api/reviews", save_review, methods=["POST"]),
-            Route("/api/buildings", draw, methods=["POST"]),
-            Route("/api/undo", undo, methods=["POST"]),
-            Route("/api/sample", sample, methods=["GET"]),
-            Route("/api/estimate", estimated, methods=["GET"]),
+            Route("/api/reviews", calls.reviews, methods=["GET"]),
+            Route("/api/reviews", calls.save_review, methods=["POST"]),
+            Route("/api/buildings", calls.draw, methods=["POST"]),
+            Route("/api/undo", calls.undo, methods=["POST"]),
+            Route("/api/sample", calls.sample, methods=["GET"]),
+            Route("/api/estimate", calls.estimate, methods=["GET"]),
             *adapting_routes(adapting),
-            Route("/{path:path}", served.answer, methods=["GET"]),
+            Route("/{path:path}", ServedPage(page).answer, methods=["GET"]),
         ],
         exception_handlers={InputError: _refused},
     )
     return Guard(app, token, port)
+
+
+class _Calls:
+    """A method a call, in Starlette's form."""
+
+    def __init__(self, review: ReviewFile, adapting: Adapting) -> None:
+        self._review, self._adapting = review, adapting
+
+    def reviews(self, request: Request) -> Response:
+        since = request.query_params.get("since", "0")
+        if not (since.isascii() and since.isdigit() and len(since) < 16):
+            raise InputError("since: expected a version, found something else")
+        version, changed = self._review.changes(int(since))
+        page = {"adapted": self._adapting.time, "is_page_old": self._adapting.is_page_old}
+        return json_answer({"version": version, "reviews": changed, **page})
+
+    async def save_review(self, request: Request) -> Response:
+        call = await body_of(request, _ReviewCall)
+        by = _line(call.by)
+        told = Review.of(call.verdict, call.damage, by, _text(call.note))
+        return await _saved(self._review.review, call.layer, call.id, told, by, call.lock)
+
+    async def draw(self, request: Request) -> Response:
+        call = await body_of(request, _DrawCall)
+        verdict = UNSURE if call.damage is None else GRADE
+        told = Review.of(verdict, call.damage, _line(call.by), _text(call.note))
+        return await _saved(self._review.draw, call.rings, told)
+
+    async def undo(self, request: Request) -> Response:
+        call = await body_of(request, _UndoCall)
+        return await _saved(self._review.undo, _line(call.by))
+
+    def sample(self, request: Request) -> Response:  # noqa: ARG002
+        return json_answer(sample_to_check(self._review))
+
+    def estimate(self, request: Request) -> Response:  # noqa: ARG002
+        return json_answer(sample_estimate(self._review))
+
+
+async def _saved(change: Callable[..., Answer], *given: Any) -> Response:
+    version, record = await run_in_threadpool(change, *given)
+    return json_answer({"version": version, "review": record})
 
 
 def _line(name: str) -> str:

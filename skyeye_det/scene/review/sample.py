@@ -68,32 +68,37 @@ def draw_sample(review: ReviewFile, size: int, seed: int) -> int:
                 f"{review.path}: expected no sample with answers, found one with {answered}; leave out"
                 f" --sample to go on with it, or delete the table {TABLE} to begin anew"
             )
-        found = base.execute(
+        frame = base.execute(
             f'SELECT fid, building_id, damage, {", ".join(PROBABILITIES)} FROM "{BUILDINGS}"'
             " WHERE status = ? AND damage BETWEEN 0 AND 3 ORDER BY fid",
             (ASSESSED,),
         ).fetchall()
-        if not found:
+        if not frame:
             raise InputError(f"{review.path}: expected assessed buildings to draw from, found none")
-        grades = np.array([row[2] for row in found], np.int64)
-        probs = np.array([row[3:] for row in found], np.float64)
-        stratum = strata(grades, probs, size)
-        sizes = np.bincount(stratum).tolist()
-        sums = np.stack([np.bincount(stratum, column) for column in probs.T], axis=1).tolist()
+        drawn_rows = _drawn(frame, size, seed)
         if table_columns(base, TABLE):
             base.execute(f"DELETE FROM {TABLE}")
         else:
             create_attributes(base, TABLE, _FIELDS)
-        chosen = draw(stratum, size, seed)
         base.executemany(
-            f"INSERT INTO {TABLE} ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})",
-            [
-                (found[k][1], found[k][0], code, sizes[code], *found[k][3:], *sums[code], seed)
-                for k, code in zip(chosen.tolist(), stratum[chosen].tolist(), strict=True)
-            ],
+            f"INSERT INTO {TABLE} ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})", drawn_rows
         )
         note_change(base, TABLE)
-        return len(chosen)
+        return len(drawn_rows)
+
+
+def _drawn(frame: Sequence[tuple[Any, ...]], size: int, seed: int) -> list[tuple[Any, ...]]:
+    """Rows of ``_FIELDS``, of a frame of row number, id, grade and probabilities."""
+    grades = np.array([row[2] for row in frame], np.int64)
+    probs = np.array([row[3:] for row in frame], np.float64)
+    stratum = strata(grades, probs, size)
+    sizes = np.bincount(stratum).tolist()
+    sums = np.stack([np.bincount(stratum, column) for column in probs.T], axis=1).tolist()
+    chosen = draw(stratum, size, seed)
+    return [
+        (frame[k][1], frame[k][0], code, sizes[code], *frame[k][3:], *sums[code], seed)
+        for k, code in zip(chosen.tolist(), stratum[chosen].tolist(), strict=True)
+    ]
 
 
 def sample_to_check(review: ReviewFile) -> dict[str, Any] | None:
