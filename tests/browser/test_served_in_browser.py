@@ -1,5 +1,6 @@
 """Reviewers in browsers, the server of `skyeye review` between them, and damage.gpkg behind it."""
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -105,6 +106,26 @@ def test_adapted_grades_change_colours_records_and_figures_without_a_reload(
     ada.until(f"{red} === {own} && skyeye.isDrawn() && !document.querySelector('.adapted')")
     assert ada.text("#record") != ""
     assert colours(ada) == painted
+
+
+def test_pages_say_that_their_data_are_old_until_these_are_written(
+    look: Callable[..., Look], address: str, assessment: Path
+) -> None:
+    ada, bo = (look().open(address) for _ in range(2))
+    in_the_way = assessment / "report" / "uncertain.js"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    ada.page.click("#tab-check")
+    ada.page.click("#adapt")
+    for each in (ada, bo):
+        each.until("document.getElementById('alert').textContent.includes('may show older ones')")
+    in_the_way.rmdir()
+    for button in ("#adapt", "#adapt-undo"):
+        ada.page.click(button)
+        for each in (ada, bo):
+            each.until(f"skyeye.isAdapted() === {json.dumps(button == '#adapt')}")
+            each.until("!document.getElementById('alert').textContent")
+    ada.complaints.clear()  # the browser's own, of the answer 400
 
 
 def test_the_sample_follows_what_others_took_back_while_the_data_were_renewed(

@@ -44,6 +44,12 @@
     );
   };
 
+  // It is mended.
+  skyeye.unwarn = function (text) {
+    const place = skyeye.byId("alert");
+    if (place.firstChild?.textContent === text) place.replaceChildren();
+  };
+
   function filled(made, attributes, content) {
     for (const [name, value] of Object.entries(attributes || {})) {
       if (typeof value === "function") made.addEventListener(name, value);

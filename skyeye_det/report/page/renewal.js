@@ -18,6 +18,7 @@
       skyeye.warn(skyeye.text("missing_file", { file: "meta.js" }));
       return;
     }
+    skyeye.unwarn(skyeye.text("refused.page_is_old"));
     scene.status_texts = skyeye.scene.status_texts; // the same, and what reviewers' buildings added
     skyeye.scene = scene;
     if (known?.reviews && skyeye.takeReviews(known.reviews)) skyeye.refreshCheck(); // a poll then finds no news
