@@ -171,7 +171,14 @@ def write_adapted_files(folder: Path) -> None:
 def _write_for_other_scenes(path: Path, content: str | None) -> None:
     """Writes the file, or removes an earlier one; the content may be a stranger's."""
     if content is not None:
-        write_adaptation(path, *parse_adaptation(path, content.encode()))
+        try:
+            found = parse_adaptation(path, content.encode())
+        except InputError as error:
+            raise InputError(
+                f"{path.with_name(GEOPACKAGE)}: expected the adaptation that was done last, found none;"
+                " run `skyeye adapt` again"
+            ) from error
+        write_adaptation(path, *found)
         return
     try:
         path.unlink(missing_ok=True)

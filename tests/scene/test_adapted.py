@@ -180,9 +180,24 @@ def test_what_was_adapted_and_whether_it_helps_stands_in_the_file_and_on_the_pag
     assert (told["kind"], told["labels"], told["sampled"]) == ("prior", 38, 38)
     assert 0 < told["low"] <= told["gain"] <= told["high"] <= told["loss"]
     assert rows(folder, "adaptation")["is_in_files"].tolist() == [1]
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as base, base:
+        base.execute("ALTER TABLE adaptation DROP COLUMN file")  # as of an earlier version
+    adapted.write_adapted_files(folder)
     adapt.main([str(folder), "--undo"])
     (meta,) = read_call(folder / "report" / META)
     assert meta["adapted"]["kind"] == "undone"
+
+
+@pytest.mark.parametrize("forged", ["", "{", '{"adaptation": 1}', 7, b"{}"])
+def test_what_is_forged_in_the_geopackage_is_no_file_of_an_adaptation(folder, forged: object) -> None:
+    label(folder, 40)
+    adapt.main([str(folder)])
+    (folder / ADAPTATION).unlink()
+    with closing(sqlite3.connect(folder / GEOPACKAGE)) as base, base:
+        base.execute("UPDATE adaptation SET file = ?, is_in_files = 0", (forged,))
+    with pytest.raises(InputError, match=r"adaptation.*found"):
+        adapted.write_adapted_files(folder)
+    assert not (folder / ADAPTATION).exists()
 
 
 def test_a_page_says_that_it_was_adapted_by_labels_of_another_place(folder) -> None:
