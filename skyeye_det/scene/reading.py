@@ -26,6 +26,7 @@ _MOST_OPEN = 32
 _LOW, _HIGH = 2.0, 98.0
 _FILLED = 0.005  # share of a side's pixels that have its lowest or highest values
 _SAMPLE = 512  # px of a file's side, when its tones are looked at
+_SAMPLED = 64  # files of which as much is looked at; of more than these less, and as much together
 _PARTS = 16  # of a file's side, each looked at alone where some cannot be read
 
 _Bounds = tuple[float, float, float, float]
@@ -144,7 +145,9 @@ class SideReader:
 
     def _percentiles(self) -> Stretch:
         """Of a thin sample of all files."""
-        samples = [part for raster in self.side.rasters for part in self._sampled(raster)]
+        rasters = self.side.rasters
+        edge = max(int(_SAMPLE * min(_SAMPLED / len(rasters), 1) ** 0.5), 1)
+        samples = [part for raster in rasters for part in self._sampled(raster, edge)]
         every = np.concatenate(samples, axis=1)
         if not every.shape[1]:
             raise InputError(
@@ -157,23 +160,24 @@ class SideReader:
         low, high = np.percentile(every, [_LOW, _HIGH], axis=1)
         return Stretch(tuple(low.tolist()), tuple(high.tolist()))
 
-    def _sampled(self, raster: Raster) -> list[np.ndarray]:
-        """Values (3, n) of a file, or of its parts that can be read."""
+    def _sampled(self, raster: Raster, edge: int) -> list[np.ndarray]:
+        """Values (3, n) of a file, of at most ``edge`` px a side, or of its parts that can be read."""
+        whole = Window(0, 0, raster.width, raster.height, (raster.height, raster.width))
         try:
-            return [_sample(raster, Window(0, 0, raster.width, raster.height, (raster.height, raster.width)))]
+            return [_sample(raster, whole, edge)]
         except UnreadableError:
             if not self.skip_unreadable:
                 raise
         found, shape = [np.zeros((3, 0), np.float32)], (raster.height, raster.width)
         for part in cut_windows(shape, max(_SAMPLE, *(side // _PARTS for side in shape)), 0):
             with suppress(UnreadableError):
-                found.append(_sample(raster, part))
+                found.append(_sample(raster, part, edge))
         return found
 
 
-def _sample(raster: Raster, part: Window) -> np.ndarray:
+def _sample(raster: Raster, part: Window, edge: int) -> np.ndarray:
     """Values (3, n) of a part of a file, thinly; UnreadableError where it cannot be read."""
-    step = max(raster.width, raster.height, _SAMPLE) / _SAMPLE
+    step = max(raster.width, raster.height, edge) / edge
     shape = max(int(part.height / step), 1), max(int(part.width / step), 1)
     with _faults_named(raster), open_raster(raster.path) as source:
         window = rasterio.windows.Window(part.x, part.y, part.width, part.height)
