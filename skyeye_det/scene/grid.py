@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as project
 
-from skyeye_det.errors import InputError
+from skyeye_det.errors import InputError, shown
 from skyeye_det.scene.rasters import Side
 
 FINEST, COARSEST = 0.4, 1.0
@@ -21,7 +21,7 @@ _LEAST = 0.1  # m
 _ABOUT = 1.1
 _SAME = 0.01  # px, by which two datums of one plate differ
 _WGS84 = CRS.from_epsg(4326)
-_STRETCHED = {3857, 3395, 3785}  # Mercator: a metre is 0.6 m on the ground at 53 degrees
+_STRETCH, _UPRIGHT = 0.03, 0.7  # a metre of Mercator's is 0.6 m on the ground at 53 degrees
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,18 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
         west, south, east, north = _shared(pre, post, _WGS84)
     except (RasterioError, CPLE_BaseError) as error:
         raise InputError(
-            f"--pre and --post: expected coordinates that fit their CRS, found others ({error}); give"
-            " the right --pre-crs or --post-crs"
+            "--pre and --post: expected coordinates that fit a CRS of the earth, found others"
+            f" ({shown(' '.join(str(error).split()), 120)}); give the right --pre-crs or --post-crs"
         ) from error
-    if west < -180 or east > 180 or south < -90 or north > 90:
+    degrees = any(raster.crs.is_geographic for side in (pre, post) for raster in side.rasters)
+    easternmost = 180 if degrees else 360  # only from other CRSs GDAL finds the way across the 180th meridian
+    if not (-180 <= west <= 180 and east <= easternmost and south >= -90 and north <= 90):
         raise InputError(
             f"--pre and --post: expected longitudes of -180 to 180 and latitudes of -90 to 90, found"
             f" {west:.5f}, {south:.5f} to {east:.5f}, {north:.5f}; move or project the images first"
         )
-    chosen = _utm((west + east) / 2, (south + north) / 2) if crs == "auto" else _metric(crs)
+    middle = (west + east) / 2, (south + north) / 2
+    chosen = _utm(*middle) if crs == "auto" else _metric(crs, *middle)
     own, other = pre.resolution(chosen), post.resolution(chosen)
     # The pre image's own pixels where they are about as fine: they need no resampling.
     size = resolution or max(own if own < _ABOUT * other else other, FINEST)
@@ -107,6 +110,8 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
     x0, y0 = _origin(pre, chosen, size)
     first, last = math.floor((left - x0) / size + _SAME), math.ceil((right - x0) / size - _SAME)
     upper, lower = math.floor((y0 - top) / size + _SAME), math.ceil((y0 - bottom) / size - _SAME)
+    if first >= last or upper >= lower:
+        raise InputError("--pre and --post: expected images of the same place, found that they only touch")
     transform = Affine(size, 0, x0 + first * size, 0, -size, y0 - upper * size)
     return Grid(chosen, transform, last - first, lower - upper)
 
@@ -138,14 +143,27 @@ def _utm(longitude: float, latitude: float) -> CRS:
     return CRS.from_epsg((32600 if latitude >= 0 else 32700) + zone)
 
 
-def _metric(text: str) -> CRS:
+def _metric(text: str, longitude: float, latitude: float) -> CRS:
     try:
         crs = CRS.from_user_input(text)
     except CRSError as error:
         raise InputError(f"--crs {text}: expected a CRS such as EPSG:32615, found another text") from error
-    if not crs.is_projected or crs.linear_units_factor[1] != 1.0 or crs.to_epsg() in _STRETCHED:
+    if not (crs.is_projected and crs.linear_units_factor[1] == 1.0 and _is_true(crs, longitude, latitude)):
         raise InputError(
-            f"--crs {text}: expected a projected CRS whose metres are metres on the ground, found another;"
-            " leave it out"
+            f"--crs {text}: expected a projected CRS whose metres are metres on the ground here, and north is"
+            " up, found another; leave it out"
         )
     return crs
+
+
+def _is_true(crs: CRS, longitude: float, latitude: float) -> bool:
+    """Whether 100 m to the east and to the north of a place are about that in a CRS."""
+    own = _utm(longitude, latitude)
+    (x, *_), (y, *_) = project(_WGS84, own, [longitude], [latitude])
+    try:
+        found = np.stack(project(own, crs, [x, x + 100, x], [y, y, y + 100]))
+    except (RasterioError, CPLE_BaseError):
+        return False
+    steps = (found[:, 1:] - found[:, :1]) / 100
+    lengths = np.hypot(*steps)
+    return bool((np.abs(lengths - 1) <= _STRETCH).all() and (np.diag(steps) >= _UPRIGHT).all())

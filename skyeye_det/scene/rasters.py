@@ -67,7 +67,7 @@ class Raster:
         corners = [self.transform @ corner for corner in self._corners()]
         xs, ys = zip(*corners, strict=True)
         left, bottom, right, top = transform_bounds(self.crs, crs, min(xs), min(ys), max(xs), max(ys))
-        return left, bottom, right, top
+        return left, bottom, right + 360 * (right < left), top  # across the 180th meridian
 
     def resolution(self, crs: CRS) -> float:
         """Side, in units of a CRS, of a square as large as the pixel in the middle."""
@@ -175,16 +175,18 @@ def _opened(path: str) -> DatasetReader:
 
 def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
     with open_raster(path) as source:
-        found = source.crs or _given_crs(name, crs)
-        if source.transform == Affine.identity() or found is None:
-            _refuse_unplaced(name, path, source, found)
-        if (dtype := source.dtypes[0]) not in _DTYPES:
-            raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {dtype}; convert it")
+        place = source.crs or _given_crs(name, crs)
+        if source.transform == Affine.identity() or place is None:
+            _refuse_unplaced(name, path, source, place)
         chosen = _bands(path, source, bands)
+        dtype, *others = sorted({source.dtypes[band - 1] for band in chosen})
+        if others or dtype not in _DTYPES:
+            found = " and ".join((dtype, *others))
+            raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {found}; convert it")
         has_alpha = ColorInterp.alpha in source.colorinterp
         files = tuple(dict.fromkeys((*source.files, *source_files(path))))
         return Raster(
-            path, found, source.transform, source.width, source.height, chosen, dtype, has_alpha, files
+            path, place, source.transform, source.width, source.height, chosen, dtype, has_alpha, files
         )
 
 

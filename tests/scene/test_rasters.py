@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,13 +7,13 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
-from rasterio.crs import CRS
 from rasterio.rpc import RPC
-from scenes import CORNER, UTM, ground, in_degrees, write
+from scenes import CORNER, UTM, ground, write
 
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.visibility import visible
 from skyeye_det.prediction.windows import Window
+from skyeye_det.scene import reading
 from skyeye_det.scene.grid import COARSEST, common_grid
 from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.reading import SideReader
@@ -49,38 +50,6 @@ def test_tiles_of_a_folder_are_one_image(tmp_path: Path) -> None:
     found, seen = read(pre, common_grid(pre, post))
     assert np.array_equal(found, image)
     assert seen.all()
-
-
-@pytest.mark.parametrize("rotation", [0.0, 20.0])
-def test_projections_and_rotated_grids_meet_on_one_grid(tmp_path: Path, rotation: float) -> None:
-    image = ground()
-    degrees, place = in_degrees(image, HALF)
-    pre, post = sides(
-        write(tmp_path / "a.tif", image), write(tmp_path / "b.tif", degrees, CRS.from_epsg(4326), place)
-    )
-    if rotation:
-        turned = HALF @ Affine.rotation(rotation, (200, 160))
-        pre, _ = sides(write(tmp_path / "c.tif", image, transform=turned), tmp_path / "b.tif")
-        grid = common_grid(pre, post)
-        found, seen = read(pre, grid)
-        middle = ~grid.transform @ (turned @ (200.5, 160.5))
-        assert np.abs(found[:, int(middle[1]), int(middle[0])].astype(int) - image[:, 160, 200]).max() <= 40
-        assert 0.3 < seen.mean() < 1
-        return
-    grid = common_grid(pre, post)
-    one, _ = read(pre, grid)
-    other, seen = read(post, grid)
-    assert grid.resolution == 0.5  # the pre image's own
-    inner = np.s_[:, 10:-10, 10:-10]
-    assert seen[inner[1:]].all()
-    assert np.abs(one[inner].astype(int) - other[inner]).mean() < 8
-
-
-def test_the_finer_image_gives_the_grid_its_resolution(tmp_path: Path) -> None:
-    fine = write(tmp_path / "fine.tif", ground())
-    coarse = write(tmp_path / "coarse.tif", ground(), transform=HALF @ Affine.scale(1.6))
-    for pair in ((fine, coarse), (coarse, fine)):
-        assert common_grid(*sides(*pair)).resolution == 0.5
 
 
 @pytest.mark.parametrize(
@@ -153,6 +122,23 @@ def test_a_shift_moves_what_the_side_shows(tmp_path: Path) -> None:
     assert not seen[:, :3].any()
 
 
+def test_many_files_are_sampled_more_thinly(tmp_path: Path, monkeypatch) -> None:
+    image = ground(64, 64).astype(np.uint16) * 9
+    side, post = sides(*[write(tmp_path / "a.tif", image, photometric="RGB")] * 2)
+    grid = common_grid(side, post)
+    seen = []
+
+    def percentile(values: np.ndarray, *_: object, **__: object) -> np.ndarray:
+        seen.append(values.shape)
+        return np.ones((2, 3))
+
+    monkeypatch.setattr(np, "percentile", percentile)
+    monkeypatch.setattr(reading, "_SAMPLE", 64)
+    for count in (1, 64, 256):
+        SideReader(replace(side, rasters=side.rasters * count), grid)
+    assert seen == [(3, 64 * 64), (3, 64 * 64 * 64), (3, 64 * 64 * 64)]
+
+
 @pytest.mark.parametrize(("dtype", "full"), [("uint16", 65535), ("uint16", 2047), ("float32", 1.0)])
 def test_what_is_saturated_or_filled_is_not_seen_and_bright_roofs_are(
     tmp_path: Path, dtype: str, full: float
@@ -181,27 +167,6 @@ def test_one_colour_over_a_large_area_is_not_seen(value: int) -> None:
     assert seen[0].all()
     assert not seen[1, 1:44, 1:-1].any()
     assert seen[1, 47:].all()
-
-
-@pytest.mark.parametrize("resolution", [0.0, -1.0, float("nan"), 50.0])
-def test_a_resolution_that_is_none_is_refused(tmp_path: Path, resolution: float) -> None:
-    path = write(tmp_path / "a.tif", ground())
-    with pytest.raises(InputError, match="--resolution .*expected 0.1 to 1 m"):
-        common_grid(*sides(path, path), resolution=resolution)
-
-
-@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:4326", "EPSG:2225", "text"])
-def test_a_crs_whose_metres_are_none_is_refused(tmp_path: Path, crs: str) -> None:
-    path = write(tmp_path / "a.tif", ground())
-    with pytest.raises(InputError, match=f"--crs {crs}: expected a (projected )?CRS"):
-        common_grid(*sides(path, path), crs=crs)
-
-
-@pytest.mark.parametrize("west", [265.5, 400_000.0])
-def test_coordinates_off_the_globe_are_refused(tmp_path: Path, west: float) -> None:
-    path = write(tmp_path / "a.tif", ground(), CRS.from_epsg(4326), Affine(5e-6, 0, west, 0, -5e-6, 37))
-    with pytest.raises(InputError, match="expected (longitudes|coordinates)"):
-        common_grid(*sides(path, path))
 
 
 def test_hidden_files_and_pipes_of_a_folder_are_passed_over(tmp_path: Path) -> None:
@@ -267,6 +232,21 @@ def test_bad_input_is_one_sentence(tmp_path: Path, kind: str, sentence: str) -> 
     with pytest.raises(InputError, match=sentence) as told:
         common_grid(*sides(good, bad(tmp_path, kind)))
     assert "\n" not in str(told.value)
+
+
+def test_bands_of_several_types_are_refused(tmp_path: Path) -> None:
+    kinds = {"Red": "Byte", "Green": "UInt16", "Blue": "UInt16"}
+    path = write(tmp_path / "a.tif", ground().astype(np.uint16) * 9)
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}"><ColorInterp>{color}</ColorInterp><SimpleSource>'
+        f"<SourceFilename>{path}</SourceFilename></SimpleSource></VRTRasterBand>"
+        for number, (color, kind) in enumerate(kinds.items(), start=1)
+    )
+    place = f"<SRS>EPSG:32615</SRS><GeoTransform>{CORNER[0]},0.5,0,{CORNER[1]},0,-0.5</GeoTransform>"
+    virtual = tmp_path / "a.vrt"
+    virtual.write_text(f'<VRTDataset rasterXSize="400" rasterYSize="320">{place}{bands}</VRTDataset>')
+    with pytest.raises(InputError, match="expected pixels of uint8, .*, found uint16 and uint8; convert it"):
+        open_side("pre", [str(virtual)])
 
 
 def test_nodata_alone_is_refused_where_values_must_be_stretched(tmp_path: Path) -> None:
