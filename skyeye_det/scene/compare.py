@@ -26,7 +26,7 @@ from skyeye_det.evaluation.buildings import (
     match,
 )
 from skyeye_det.scene.graded_buildings import Graded, probabilities
-from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, require_overlap
+from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, bounds_text
 from skyeye_det.xview2.score import CLASS_NAMES
 
 FOUND_COLUMNS = (*CLASS_NAMES, "not assessed", "missed")
@@ -66,7 +66,7 @@ def compare(
         InputError: the layers lie apart, or a column is missing.
     """
     if len(predicted.layer):
-        require_overlap(predicted.layer, true.layer)
+        _require_overlap(predicted.layer, true.layer)
     pairs = _matched(predicted, true, _overlaps(predicted, true, LEAST_IOU))
     by_centroid = _matched(predicted, true, _shared_centroids(predicted, true))
     confusion = confusion_of(true.damage, predicted.damage, pairs)
@@ -97,6 +97,15 @@ def compare(
         "totals": _totals(confusion, probs, true.damage, pairs),
         "areas": _area_figures(predicted, true, pairs, areas, area_column) if areas is not None else {},
     }
+
+
+def _require_overlap(one: VectorLayer, other: VectorLayer) -> None:
+    """Raises InputError where the bounds of two layers in one CRS do not meet."""
+    if not shapely.box(*one.bounds).intersects(shapely.box(*other.bounds)):
+        raise InputError(
+            f"{other.path}: expected places within those of {one.path}, {bounds_text(one.bounds)}, found"
+            f" {bounds_text(other.bounds)} ({one.crs.to_string()[:60]}); check the CRS of both files"
+        )
 
 
 def _overlaps(predicted: Graded, true: Graded, least: float) -> Overlaps:
@@ -174,7 +183,7 @@ def _area_figures(
     """
     if not len(areas):
         raise InputError(f"{areas.path}: expected areas, found an empty layer")
-    require_overlap(true.layer, areas)
+    _require_overlap(true.layer, areas)
     names, numbers = np.unique(
         areas.texts(column, "name the column by --area-name", NO_NAME),
         return_inverse=True,

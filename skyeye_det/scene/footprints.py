@@ -1,6 +1,7 @@
 """Known footprints on a scene's grid: where each is, and what the model finds that none of them has."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +79,11 @@ def open_footprints(path: str, id_column: str | None, grid: Grid) -> SceneFootpr
     ids = None
     if id_column:
         ids = np.array(found.texts(id_column, "let --footprint-id name one of these"), object)
-        values, counts = np.unique(ids.astype(str), return_counts=True)
-        if counts.max() > 1 or "" in values:
+        (value, count), *_ = Counter(ids.tolist()).most_common(1)
+        if count > 1 or "" in ids.tolist():
             raise InputError(
-                f"{path}: expected another value of {id_column} in every feature, found {int(counts.max())}"
-                f" with {shown(values[counts.argmax()])}; let --footprint-id name a column of ids"
+                f"{path}: expected another value of {id_column} in every feature, found {count} with"
+                f" {shown(value if count > 1 else '')}; let --footprint-id name a column of ids"
             )
     in_px = grid.in_px(found.geometry)
     crops = [_crop(each, grid.shape) for each in in_px]
@@ -99,11 +100,11 @@ def open_aoi(path: str, grid: Grid) -> shapely.Geometry:
 
 def filled_layer(path: str, grid: Grid) -> VectorLayer:
     """Polygons in the grid's CRS; InputError as ``read_layer``, or none meets the grid."""
-    layer = read_layer(Path(path))
-    if not len(layer):
-        raise InputError(f"{path}: expected polygons, found an empty layer; give another file")
-    placed = layer.projected(grid.crs)
-    if not shapely.intersects(placed.geometry, _extent(grid)).any():
+    placed = read_layer(Path(path)).projected(grid.crs)
+    if not len(placed):
+        raise InputError(f"{path}: expected polygons, found none with an area here; give another file")
+    extent = _extent(grid)
+    if not (shapely.intersects(placed.geometry, extent) & ~shapely.touches(placed.geometry, extent)).any():
         raise _outside(placed, grid)
     return placed
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from pyogrio.util import vsi_path
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
@@ -94,8 +95,10 @@ class VectorLayer:
                 f" file they lie within {bounds_text(self.bounds)} of {self.crs.to_string()[:60]}); give the"
                 " buildings of this scene alone, and check the file's CRS"
             ) from error
-        # Rounding can make a corner cross a line.
-        return replace(self, geometry=valid_polygons(geometry), crs=crs)
+        geometry = valid_polygons(geometry)  # rounding can make a corner cross a line
+        filled = ~shapely.is_empty(geometry)  # a sliver, or a cap around a pole, can lose its area
+        placed = replace(self, geometry=geometry, crs=crs, left_out=self.left_out + int((~filled).sum()))
+        return placed if filled.all() else placed.of(filled)
 
 
 def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
@@ -110,6 +113,7 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     """
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: no such file")
+    require_plain_name(path)
     if path.is_file() and _VIRTUAL in _start(path):
         raise InputError(
             f"{path}: expected a file of polygons, found one that names other files; give the one it names"
@@ -152,9 +156,19 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     return VectorLayer(path, drawn[chosen], columns, _crs(path, meta["crs"]), int((~chosen).sum()))
 
 
+def require_plain_name(path: Path) -> None:
+    """Raises InputError for a name that pyogrio takes for an archive's or an address, and looks elsewhere."""
+    if vsi_path(path) not in (str(path), f"/vsizip/{path}"):
+        raise InputError(
+            f"{path}: expected a path without !, ;, tab, newline, a colon or // at its beginning, found one;"
+            " rename the file or its folder"
+        )
+
+
 @contextmanager
 def whole_vector_file(path: Path) -> Iterator[Path]:
     """As ``files.whole_file``: a path to write layers to, which appears when the block ends."""
+    require_plain_name(path)
     with whole_file(path) as partial:
         place = partial.with_name(partial.name + path.suffix)  # drivers want their own suffix
         place.unlink(missing_ok=True)  # of a killed run, or a link
@@ -234,15 +248,6 @@ def polygonal(geometry: shapely.Geometry) -> shapely.MultiPolygon:
     return shapely.MultiPolygon([part for part in parts.tolist() if part.area > 0])
 
 
-def require_overlap(one: VectorLayer, other: VectorLayer) -> None:
-    """Raises InputError where the bounds of two layers in one CRS do not meet."""
-    if not shapely.box(*one.bounds).intersects(shapely.box(*other.bounds)):
-        raise InputError(
-            f"{other.path}: expected places within those of {one.path}, {bounds_text(one.bounds)}, found"
-            f" {bounds_text(other.bounds)} ({one.crs.to_string()[:60]}); check the CRS of both files"
-        )
-
-
 def bounds_text(bounds: np.ndarray) -> str:
     """Left, bottom, right, top, with digits for metres or degrees."""
     digits = 4 if np.abs(bounds).max() <= 360 else 0
@@ -278,7 +283,7 @@ def _nullable(values: np.ndarray) -> np.ndarray:
 
 
 def _text(value: Any, null: str) -> str:
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and value != value):
         return null
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -1,11 +1,14 @@
 """Footprints on a scene's grid: pixels, ids, and what no footprint has."""
 
+import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
-from scenes import moved_by
+from rasterio.warp import transform as project
+from scenes import UTM, moved_by
 from scenes import write_polygons as written
 from test_records import GRID, STILL, TEXTS, buildings
 
@@ -107,13 +110,16 @@ def test_an_area_of_interest_keeps_what_lies_in_it(tmp_path: Path) -> None:
 
 def test_bad_footprints_are_one_sentence(tmp_path: Path) -> None:
     none = written(tmp_path / "none.gpkg", key=[])
-    with pytest.raises(InputError, match="expected polygons, found an empty layer"):
+    with pytest.raises(InputError, match="expected polygons, found none with an area here"):
         open_footprints(none, "key", GRID)
     (tmp_path / "a.vrt").write_text("<OGRVRTDataSource></OGRVRTDataSource>")
     with pytest.raises(InputError, match="found one that names other files"):
         open_footprints(str(tmp_path / "a.vrt"), None, GRID)
     far = moved_by(place(0, 0, 9, 9), 90000, 0)
     twice = written(tmp_path / "twice.gpkg", place(0, 0, 9, 9), place(20, 0, 9, 9), key=["a", "a"])
+    beside = written(tmp_path / "beside.gpkg", place(-9, 0, 9, 9))
+    with pytest.raises(InputError, match="expected polygons where both images are"):
+        open_aoi(beside, GRID)
     empty = written(tmp_path / "empty.gpkg", place(0, 0, 9, 9), key=[""])
     with pytest.raises(InputError, match="expected polygons where both images are"):
         open_footprints(written(tmp_path / "far.gpkg", far), None, GRID)
@@ -123,3 +129,43 @@ def test_bad_footprints_are_one_sentence(tmp_path: Path) -> None:
         open_footprints(twice, "key", GRID)
     with pytest.raises(InputError, match="expected another value of key in every feature, found 1 with ''"):
         open_footprints(empty, "key", GRID)
+
+
+def test_ids_may_be_lists_and_as_long_as_they_like(tmp_path: Path) -> None:
+    (tmp_path / "a.geojson").write_text(
+        json.dumps(
+            {
+                "type": "FeatureCollection",
+                "crs": {"type": "name", "properties": {"name": "EPSG:32615"}},
+                "features": [
+                    {
+                        "type": "Feature",
+                        "properties": {"key": [number], "long": f"{number}" * 1_000_000},
+                        "geometry": shapely.geometry.mapping(place(9 * number, 0, 8, 8)),
+                    }
+                    for number in range(8)
+                ],
+            }
+        )
+    )
+    lists = open_footprints(str(tmp_path / "a.geojson"), "key", GRID).ids
+    assert lists is not None
+    assert len(set(lists.tolist())) == 8
+    tracemalloc.start()
+    try:
+        open_footprints(str(tmp_path / "a.geojson"), "long", GRID)
+        assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_outline_that_has_no_area_on_the_grid_is_left_out(tmp_path: Path) -> None:
+    cap = shapely.Polygon([(-180, 90), (180, 90), (180, 80), (-180, 80)])
+    house = shapely.transform(
+        place(0, 0, 9, 9), lambda points: np.column_stack(project(UTM, "EPSG:4326", *points.T.tolist()))
+    )
+    found = open_footprints(written(tmp_path / "a.gpkg", cap, house, crs="EPSG:4326"), None, GRID)
+    assert found.left_out == 1
+    assert len(found.geometry) == len(found.on_grid) == 1
+    with pytest.raises(InputError, match="expected polygons, found none with an area here"):
+        open_aoi(written(tmp_path / "b.gpkg", cap, crs="EPSG:4326"), GRID)
