@@ -15,10 +15,10 @@ from skyeye_det.prediction.visibility import core_visibility, seen_shares
 from skyeye_det.progress import progress
 from skyeye_det.scene.disk_room import require_room
 from skyeye_det.scene.footprints import SceneFootprints
+from skyeye_det.scene.outputs import PARTS
 from skyeye_det.scene.pair import Scene
 from skyeye_det.scene.request import AssessmentOptions
 
-PARTS = "parts"
 SCENE = "scene"
 
 

@@ -10,25 +10,28 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from skyeye_det.errors import InputError
 from skyeye_det.scene.geopackage import BUILDINGS, OUTLINES_DIGEST, outlines_digest
 from skyeye_det.scene.geopackage_editing import require_closed
-from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
+from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, PARTS, RESULTS, RUN
 from skyeye_det.scene.review.state import HAS_REVIEW
+from skyeye_det.scene.vector_file import require_plain_name
 
 _MEND = "move the file away, or choose another --output"
 
 
 def require_replaceable(output: Path) -> None:
-    """Refuses to replace a file that a program has open, or in which people have reviewed or drawn.
+    """Refuses to replace a file that a program has open, people have reviewed or drawn in, or is another's.
 
     Args:
         output: folder of the assessment; it need not be there.
 
     Raises:
-        InputError: as ``require_closed``; it is no assessment, buildings are reviewed, or outlines are not
-            those that were written.
+        InputError: as ``require_closed``; it is no assessment, buildings are reviewed, outlines are not those
+            that were written, or a folder without an assessment has a file with a result's name.
     """
     path = output / GEOPACKAGE
+    require_plain_name(path)
     require_closed(path)
     if not path.is_file():
+        _require_no_other(output)
         return
     reviewed = changed = 0
     try:
@@ -53,6 +56,16 @@ def require_replaceable(output: Path) -> None:
         raise InputError(
             f"{path}: expected the outlines of buildings as they were written, found some that people have"
             f" redrawn, added or removed since, as in QGIS, which would be lost; {_MEND}"
+        )
+
+
+def _require_no_other(output: Path) -> None:
+    """Refuses files with the names of results where no assessment was."""
+    there = [output / name for name in RESULTS if (output / name).exists()]
+    if there and not ((output / RUN).is_file() or (output / PARTS).is_dir()):
+        raise InputError(
+            f"{there[0]}: expected no such file in a folder without an assessment, found one that a result"
+            f" would replace; {_MEND}"
         )
 
 

@@ -25,8 +25,10 @@ from skyeye_det.scene.shift import AGREEING, SAMPLE, Shift
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
 from skyeye_det.scene.vector_file import whole_vector_file, write_layer
 
+PARTS = "parts"
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
 PROBABILITY = "probability.tif"
+RESULTS = (GEOPACKAGE, RASTER, PROBABILITY, TABLE, RUN, *(f"damage.{name}" for name in FORMATS))
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 

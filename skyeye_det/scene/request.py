@@ -1,7 +1,9 @@
 """What is asked of an assessment, and the files that it names, opened and checked."""
 
+import os
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import shapely
@@ -15,7 +17,8 @@ from skyeye_det.released import DEFAULT
 from skyeye_det.scene.footprints import SceneFootprints, filled_layer, open_aoi, open_footprints
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.grid import Grid, common_grid
-from skyeye_det.scene.rasters import Side, open_side
+from skyeye_det.scene.outputs import RESULTS
+from skyeye_det.scene.rasters import Side, bounded_cache, open_side
 from skyeye_det.scene.records import OUTLINES
 from skyeye_det.scene.shift import Shift
 from skyeye_det.scene.vector_file import NO_NAME, VectorLayer
@@ -24,6 +27,10 @@ AUTO, NONE = "auto", "none"
 LOCAL = "local"
 _LARGEST_SHIFT = 1000
 _SMALLEST = 64  # px
+_NEVER_EMPTY = (
+    *("pre", "post", "footprints", "footprint_id", "aoi", "areas", "area_name", "decisions", "adaptation"),
+    *("pre_crs", "post_crs", "bands"),
+)
 _DASK = re.compile(r"dask(\+tls)?://[^/\s]+:\d+|dask")
 
 
@@ -96,6 +103,9 @@ class AssessmentOptions:
         for path in (str(self.output), *self.pre, *self.post):
             if path != path.encode(errors="replace").decode():  # GDAL takes no others
                 raise InputError(f"{shown(path)}: expected a name in UTF-8, found other bytes; rename it")
+        for name in _NEVER_EMPTY:  # as of a variable that is not set
+            if (value := getattr(self, name)) == "" or (isinstance(value, list) and "" in value):
+                raise InputError(f"--{name.replace('_', '-')}: expected a value, found an empty text")
         number, shards = self.shard
         for name, is_sound, expected in (
             ("formats", set(self.formats) <= set(FORMATS), f"some of {', '.join(FORMATS)}"),
@@ -106,6 +116,7 @@ class AssessmentOptions:
             ("footprint-id", not self.footprint_id or self.footprints, "it with --footprints"),
             ("area-name", not self.area_name or self.areas, "it with --areas"),
             ("weights", bool(self.weights) == bool(self.config_file), "it with --config-file, or neither"),
+            ("post-date", not _is_before(self.post_date, self.pre_date), "none before --pre-date"),
         ):
             if not is_sound:
                 found = shown(getattr(self, name.replace("-", "_")))
@@ -143,17 +154,52 @@ def open_request(options: AssessmentOptions) -> Request:
     _check_engine(options)
     shift = _given_shift(options.shift)
     adaptation = read_adaptation(Path(options.adaptation)) if options.adaptation else None
-    pre = open_side("pre", list(options.pre), options.pre_crs, options.bands)
-    post = open_side("post", list(options.post), options.post_crs, options.bands)
-    grid = common_grid(pre, post, options.crs, options.resolution)
     footprints = areas = None
-    if options.footprints:
-        footprints = open_footprints(options.footprints, options.footprint_id, grid)
-    if options.areas:
-        areas = filled_layer(options.areas, grid)
-    aoi = open_aoi(options.aoi, grid) if options.aoi else None
+    with bounded_cache():  # within a context of rasterio's, GDAL prints nothing of its own
+        pre = open_side("pre", list(options.pre), options.pre_crs, options.bands)
+        post = open_side("post", list(options.post), options.post_crs, options.bands)
+        _require_other_files(options, pre, post)
+        grid = common_grid(pre, post, options.crs, options.resolution)
+        if options.footprints:
+            footprints = open_footprints(options.footprints, options.footprint_id, grid)
+        if options.areas:
+            areas = filled_layer(options.areas, grid)
+        aoi = open_aoi(options.aoi, grid) if options.aoi else None
     names = _names(areas, options.area_name)
     return Request(pre, post, grid, shift, aoi, footprints, areas, names, adaptation)
+
+
+def _require_other_files(options: AssessmentOptions, pre: Side, post: Side) -> None:
+    """Refuses an image on both sides, and files whose place a result will take."""
+    before, after = (
+        {os.path.realpath(file) for raster in side.rasters for file in (raster.path, *raster.files)}
+        for side in (pre, post)
+    )
+    if same := sorted(before & after):
+        raise InputError(
+            f"--pre and --post: expected images of two dates, found {same[0]} in both: no building would be"
+            " damaged; give the image of the other date"
+        )
+    vectors = [path for path in (options.footprints, options.areas, options.aoi) if path]
+    places = {os.path.realpath(options.output / name) for name in RESULTS}
+    if taken := sorted(places & {*before, *after, *map(os.path.realpath, vectors)}):
+        raise InputError(
+            f"{taken[0]}: expected inputs that no result replaces, found one with a result's name in"
+            " --output; choose another --output"
+        )
+    if os.path.realpath(options.output) in map(os.path.realpath, (*options.pre, *options.post)):
+        raise InputError(
+            f"--output {options.output}: expected another folder than that of the images, among which the"
+            " next run would find the results; choose another"
+        )
+
+
+def _is_before(one: str, other: str) -> bool:
+    """Whether a date lies before another; False where one of them is no ISO 8601."""
+    try:
+        return date.fromisoformat(one[:10]) < date.fromisoformat(other[:10])
+    except ValueError:
+        return False
 
 
 def _check_engine(options: AssessmentOptions) -> None:

@@ -135,8 +135,8 @@ def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_
 
 
 def test_a_scene_without_buildings_is_empty_and_whole(rule, weights, tmp_path, capsys) -> None:
-    black = write(tmp_path / "pre.tif", np.zeros((3, 320, 400), np.uint8))
-    run((black, black), tmp_path / "out", weights, rule)
+    pair = [write(tmp_path / name, np.zeros((3, 320, 400), np.uint8)) for name in ("pre.tif", "post.tif")]
+    run((pair[0], pair[1]), tmp_path / "out", weights, rule)
     assert len(layer(tmp_path / "out")["geometry"]) == 0
     assert layer(tmp_path / "out", "not_assessed")["area_m2"].sum() == pytest.approx(320 * 400 * 0.25)
     assert (tmp_path / "out" / "summary.csv").read_text().startswith("x,y,buildings,assessed,no_damage,")

@@ -38,6 +38,23 @@ def test_a_file_as_it_was_written_and_none_at_all_may_be_replaced(folder: Path) 
     require_replaceable(folder)
 
 
+@pytest.mark.parametrize("name", ["damage.tif", "summary.csv", "damage.geojson"])
+def test_files_of_others_with_the_name_of_a_result_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("another's")
+    with pytest.raises(InputError, match=f"{name}: expected no such file in a folder without an assessment"):
+        require_replaceable(tmp_path)
+    (tmp_path / "parts").mkdir()  # of a run that was killed while it wrote
+    require_replaceable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["done!", "a\tb"])
+def test_a_folder_whose_name_gdal_takes_for_another_is_refused_before_the_work(tmp_path, name: str) -> None:
+    with pytest.raises(InputError, match="expected a path without !"):
+        require_replaceable(tmp_path / name)
+    with pytest.raises(InputError, match="expected a path without !"):
+        require_replaceable(Path(f"/{tmp_path}"))
+
+
 @pytest.mark.parametrize("open_as", ["PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE"])
 def test_a_file_that_another_program_has_open_is_not_replaced(folder, qgis, open_as: str) -> None:
     qgis.execute(open_as)
