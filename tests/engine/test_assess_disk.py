@@ -44,13 +44,14 @@ def test_a_disk_that_is_full_is_refused_before_anything_is_predicted(
 
 
 def test_what_fits_is_never_refused(weights, rule, tmp_path, free, capsys) -> None:
-    black = write(tmp_path / "black.tif", np.zeros((3, 320, 400), np.uint8))
-    run((black, black), tmp_path / "out", weights, rule)
+    names = ("pre.tif", "post.tif")
+    pre, post = (write(tmp_path / name, np.zeros((3, 320, 400), np.uint8)) for name in names)
+    run((pre, post), tmp_path / "out", weights, rule)
     assert "note:" not in capsys.readouterr().out
     free(size(tmp_path / "out"))
-    run((black, black), tmp_path / "again", weights, rule)
+    run((pre, post), tmp_path / "again", weights, rule)
     free(250_000)
-    run((black, black), tmp_path / "less", weights, rule)
+    run((pre, post), tmp_path / "less", weights, rule)
     assert "less has 0.2 MB free; windows of a town need 0.3 MB" in capsys.readouterr().out
 
 
