@@ -24,6 +24,9 @@ def progress(items: Iterable[T], total: int, description: str, unit: str) -> Ite
         description: what is being done, such as ``"convert train"``.
         unit: what is counted, such as ``"pair"``.
     """
+    if sys.stderr is None:  # the caller has closed it
+        yield from items
+        return
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=description, unit=unit)
         return

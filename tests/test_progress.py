@@ -1,5 +1,7 @@
 """Progress that reads well in a file."""
 
+import sys
+
 import pytest
 
 from skyeye_det import progress as module
@@ -33,3 +35,8 @@ def test_items_are_passed_on_one_by_one() -> None:
     endless = iter(int, 1)
     shown = progress(endless, 10**9, "check", "pair")
     assert [next(shown), next(shown)] == [0, 0]
+
+
+def test_items_pass_where_the_caller_has_closed_the_output(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(progress(range(3), 3, "count", "item")) == [0, 1, 2]
