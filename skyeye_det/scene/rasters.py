@@ -18,7 +18,13 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform, transform_bounds
 
 from skyeye_det.errors import InputError, shown
-from skyeye_det.scene.virtual_raster import gdal_options, gdal_path, is_address, source_files
+from skyeye_det.scene.virtual_raster import (
+    gdal_options,
+    gdal_path,
+    is_address,
+    require_image,
+    source_files,
+)
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg")
 """Of the files that are taken from a folder."""
@@ -158,14 +164,19 @@ def open_raster(path: str) -> DatasetReader:
 
 
 def _opened(path: str) -> DatasetReader:
+    require_image(path)
     try:
         with gdal_options(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             source = rasterio.open(gdal_path(path))
-        if source.driver in _DRIVERS and not (source.driver == "VRT" and is_address(path)):
+        named = source.tags(ns="OVERVIEWS")  # GDAL would open it, of whatever kind
+        if source.driver in _DRIVERS and not (named or (source.driver == "VRT" and is_address(path))):
             return source
         source.close()
-        reason = f"a file of kind {source.driver}{' at an address' * is_address(path)}"
+        reason = (
+            "one that names another file as its overviews" if named else f"a file of kind {source.driver}"
+        )
+        reason += " at an address" * is_address(path)
     except RasterioError as error:
         reason = shown(" ".join(str(error).split()), 120)
     raise InputError(
@@ -174,7 +185,7 @@ def _opened(path: str) -> DatasetReader:
 
 
 def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
-    with open_raster(path) as source:
+    with gdal_options(path), open_raster(path) as source:
         place = source.crs or _given_crs(name, crs)
         if source.transform == Affine.identity() or place is None:
             _refuse_unplaced(name, path, source, place)

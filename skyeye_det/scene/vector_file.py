@@ -20,6 +20,7 @@ from rasterio.warp import transform as project
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import open_plain, whole_file
 from skyeye_det.scene.number_columns import require_numbers
+from skyeye_det.scene.virtual_raster import offline
 
 _FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
 NO_NAME = "(no name)"
@@ -27,7 +28,7 @@ NO_NAME = "(no name)"
 
 _LISTED = 12
 _START = 1024  # bytes
-_VIRTUAL = b"<OGRVRTDataSource"
+_VIRTUAL = re.compile(rb"<OGR(VRT|WFS|CSW)DataSource")
 _CRS_TEXT = re.compile(r"\w+:\w+$|\w+\s*\[")
 _AREAL = (
     shapely.GeometryType.POLYGON,
@@ -114,12 +115,13 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: no such file")
     require_plain_name(path)
-    if path.is_file() and _VIRTUAL in _start(path):
+    if path.is_file() and _VIRTUAL.search(_start(path)):
         raise InputError(
             f"{path}: expected a file of polygons, found one that names other files; give the one it names"
         )
     try:
-        layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
+        with offline():
+            layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
         if len(layers) > 1 and preferred not in layers:
             raise InputError(
                 f"{path}: expected one layer{f' or one called {preferred}' if preferred else ''}, found"
@@ -128,7 +130,8 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
         if not layers:
             raise InputError(f"{path}: expected polygons, found no layer with a geometry")
         layer = preferred if preferred in layers else layers[0]
-        meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, force_2d=True)
+        with offline():
+            meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, force_2d=True)
         numbers = [
             name for name, each in zip(meta["fields"].tolist(), values, strict=True) if each.dtype != object
         ]

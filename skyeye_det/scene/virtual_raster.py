@@ -1,13 +1,17 @@
 """What GDAL may open on behalf of a file that a stranger made: a VRT names other files, or addresses.
 
 A local VRT may name local rasters of the kinds that are taken, wherever they lie, as its user could, but no
-address and no description of a service. One at an address is not taken: its owner would choose.
+address and no description of a service. One at an address is not taken: its owner would choose. The same
+holds for files beside an image, and for vector files.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pyogrio
 import rasterio
 
 from skyeye_det.errors import InputError, shown
@@ -29,6 +33,13 @@ _REMOTE = {
 }
 _NAMES = ("sourcefilename", "sourcedataset")
 _MARK, _START = b"<VRTDataset", 1024
+_MAGIC = (
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, BigTIFF
+    *(b"\x89PNG", b"\xff\xd8\xff", b"\0\0\0\x0cjP  ", b"\xffO\xffQ"),  # JPEG 2000 in JP2, and bare
+)
+_BESIDE = (".ovr", ".msk", ".OVR", ".MSK")
+_NOWHERE = "127.0.0.1:9"  # the port that discards
+_OFFLINE = {"GDAL_HTTP_PROXY": _NOWHERE, "GDAL_HTTPS_PROXY": _NOWHERE, "GML_DOWNLOAD_SCHEMA": "NO"}
 
 
 def is_address(path: str) -> bool:
@@ -55,6 +66,40 @@ def gdal_options(path: str) -> rasterio.Env:
     only = {"CPL_VSIL_CURL_ALLOWED_FILENAME": name} if name.rfind("/vsi") == 0 else {}  # not in an archive
     kept = {key: value for key, value in _REMOTE.items() if key not in os.environ}
     return rasterio.Env(**_ALWAYS | kept | only)
+
+
+def require_image(path: str) -> None:
+    """Refuses a local file that is no image, and such files beside it that GDAL would read with it.
+
+    GDAL would ask the address in a description of a service before it tells what the file is.
+
+    Raises:
+        InputError: it is something else, or cannot be read.
+    """
+    if is_address(path):
+        return
+    for name in [path, *(beside for end in _BESIDE if Path(beside := path + end).is_file())]:
+        try:
+            with open_plain(name) as file:
+                start = file.read(_START)
+        except OSError as error:
+            raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
+        if not (start.startswith(_MAGIC) or _MARK in start):
+            raise InputError(
+                f"{name}: expected a GeoTIFF, COG, VRT, JPEG 2000, PNG or JPEG that can be read, found"
+                " something else"
+            )
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """While the block goes on, vector files are read without the network, whatever they name."""
+    before = {name: pyogrio.get_gdal_config_option(name) for name in _OFFLINE}
+    pyogrio.set_gdal_config_options(_OFFLINE)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
 
 
 def source_files(path: str) -> list[str]:

@@ -1,7 +1,9 @@
 """Images at an address, from a local HTTP server; and VRTs, which may name no address."""
 
+import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 import rasterio.vrt
+import shapely
 from rasterio.errors import RasterioError
 from scenes import ground, write
 
@@ -19,6 +22,7 @@ from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import common_grid
 from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.reading import SideReader
+from skyeye_det.scene.vector_file import read_layer
 from skyeye_det.scene.virtual_raster import gdal_options
 
 
@@ -189,6 +193,48 @@ def test_a_vrt_that_names_more_than_images_here_is_refused(
     (tmp_path / "inner.vrt").write_text(content.replace(name, f"{server.address}/d.tif"))
     with pytest.raises(InputError, match=r"expected (sources that are files of this machine|a GeoTIFF)"):
         open_side("pre", [str(outer)])
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("kind", ["image", "mask", "overviews", "metadata", "aux"])
+def test_what_lies_beside_a_local_file_asks_no_address(server: Server, tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "a.tif", ground())
+    service = f"<GDAL_WMTS><GetCapabilitiesUrl>{server.address}/a</GetCapabilitiesUrl></GDAL_WMTS>"
+    name = {"image": "a.tif", "mask": "a.tif.msk", "overviews": "a.tif.ovr"}.get(kind, "service.xml")
+    (tmp_path / name).write_text(service)
+    if kind == "metadata":
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(tmp_path / name))
+    if kind == "aux":
+        item = f'<MDI key="OVERVIEW_FILE">WMTS:{server.address}/a</MDI>'
+        text = f'<PAMDataset><Metadata domain="OVERVIEWS">{item}</Metadata></PAMDataset>'
+        (tmp_path / "a.tif.aux.xml").write_text(text)
+    with pytest.raises(InputError, match=r"a\.tif.*: expected a GeoTIFF, COG, VRT, .* found (something|one)"):
+        open_side("pre", [str(path)])
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("kind", ["OGRWFSDataSource", "crs", "schema"])
+def test_a_vector_file_asks_no_address(server: Server, tmp_path: Path, monkeypatch, kind: str) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    (tmp_path / "served" / "a").write_text("EPSG:32615")
+    path = tmp_path / "a.json"
+    path.write_text(f"<{kind}><URL>{server.address}/a</URL></{kind}>")
+    if kind == "crs":
+        link = {"type": "link", "properties": {"href": f"{server.address}/a", "type": "proj4"}}
+        outline = shapely.geometry.mapping(shapely.box(0, 0, 1, 1))
+        features = [{"type": "Feature", "properties": {}, "geometry": outline}]
+        path.write_text(json.dumps({"type": "FeatureCollection", "crs": link, "features": features}))
+    if kind == "schema":
+        path = tmp_path / "a.gml"
+        path.write_text(
+            '<?xml version="1.0"?><wfs:FeatureCollection xmlns:wfs="http://www.opengis.net/wfs" '
+            'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="http://a '
+            f'{server.address}/a?SERVICE=WFS&amp;REQUEST=DescribeFeatureType&amp;TYPENAME=a:x"/>'
+        )
+    with suppress(InputError):
+        read_layer(path)
     assert server.asked == []
 
 
