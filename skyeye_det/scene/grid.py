@@ -87,7 +87,8 @@ def common_grid(pre: Side, post: Side, crs: str = "auto", resolution: float | No
     except (RasterioError, CPLE_BaseError) as error:
         raise InputError(
             "--pre and --post: expected coordinates that fit a CRS of the earth, found others"
-            f" ({shown(' '.join(str(error).split()), 120)}); give the right --pre-crs or --post-crs"
+            f" ({shown(' '.join(str(error).split()), 120)}); correct what the files say, or give"
+            " the right --pre-crs or --post-crs where they say nothing"
         ) from error
     degrees = any(raster.crs.is_geographic for side in (pre, post) for raster in side.rasters)
     easternmost = 180 if degrees else 360  # only from other CRSs GDAL finds the way across the 180th meridian

@@ -186,7 +186,9 @@ def _opened(path: str) -> DatasetReader:
 
 def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
     with gdal_options(path), open_raster(path) as source:
-        place = source.crs or _given_crs(name, crs)
+        said = source.crs
+        is_on_earth = said is not None and (said.is_projected or said.is_geographic)  # a site's own is not
+        place = said if is_on_earth else _given_crs(name, crs)
         if source.transform == Affine.identity() or place is None:
             _refuse_unplaced(name, path, source, place)
         chosen = _bands(path, source, bands)

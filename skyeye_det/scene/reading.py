@@ -47,7 +47,8 @@ class Stretch:
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """uint8 (3, h, w) of (3, h, w)."""
         low, high = (np.array(each, np.float32)[:, None, None] for each in (self.low, self.high))
-        return np.clip((values - low) * (255 / np.maximum(high - low, 1e-6)) + 0.5, 0, 255).astype(np.uint8)
+        scale = 255 / np.where(high > low, high - low, 1)  # of radiances, of 1e-9, too
+        return np.clip((values - low) * scale + 0.5, 0, 255).astype(np.uint8)
 
 
 class SideReader:

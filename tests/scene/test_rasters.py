@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from scenes import CORNER, UTM, ground, write
 
@@ -94,6 +95,23 @@ def test_other_values_are_stretched_alike_in_every_window(tmp_path: Path, dtype:
     assert np.array_equal(whole[:, 50:114, 100:164], part)
     assert np.corrcoef(whole.ravel(), image.ravel())[0, 1] > 0.97
     assert seen.mean() > 0.9
+
+
+def test_values_of_any_size_fill_the_range(tmp_path: Path) -> None:
+    image = ground()
+    read_as = []
+    for number, factor in enumerate((1.0, 1e-9)):
+        path = write(tmp_path / f"{number}.tif", image.astype(np.float32) * factor, photometric="RGB")
+        pre, post = sides(path, path)
+        read_as.append(read(pre, common_grid(pre, post))[0].astype(int))
+    assert np.abs(read_as[0] - read_as[1]).max() <= 1
+
+
+def test_the_crs_of_a_site_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", ground(), CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'))
+    with pytest.raises(InputError, match="expected a CRS, found none; give --pre-crs"):
+        open_side("pre", [str(path)])
+    assert open_side("pre", [str(path)], "EPSG:32615").rasters[0].crs == UTM
 
 
 def test_what_cannot_be_seen_is_told(tmp_path: Path) -> None:
