@@ -41,6 +41,10 @@ def main(arguments: list[str]) -> None:
     if args.json and args.json.resolve() in [path.resolve() for path in given]:
         raise InputError(f"--json {args.json}: expected a name of its own, found one of the files to compare")
     predicted = predicted_buildings(read_layer(args.predictions, BUILDINGS))
+    if args.truth.resolve() == args.predictions.resolve() and args.damage_column == "damage":
+        raise InputError(
+            f"--truth {args.truth}: expected true buildings, found the predictions; give a survey"
+        )
     crs = predicted.layer.crs
     true = true_buildings(read_layer(args.truth, BUILDINGS).projected(crs), args.damage_column)
     areas = read_layer(args.areas).projected(crs) if args.areas else None

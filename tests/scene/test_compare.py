@@ -289,3 +289,8 @@ def test_a_survey_is_not_overwritten_by_the_report(predictions: Path, tmp_path: 
     with pytest.raises(InputError, match="expected a name of its own"):
         compare.main(["--predictions", str(predictions), "--truth", str(truth), "--json", str(truth)])
     assert truth.read_text() == "{}"
+
+
+def test_predictions_are_not_their_own_truth(predictions: Path) -> None:
+    with pytest.raises(InputError, match="expected true buildings, found the predictions; give a survey"):
+        compare.main(["--predictions", str(predictions), "--truth", str(predictions)])
