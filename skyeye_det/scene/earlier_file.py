@@ -13,6 +13,7 @@ from skyeye_det.scene.geopackage_editing import require_closed
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, PARTS, RESULTS, RUN
 from skyeye_det.scene.review.state import HAS_REVIEW
 from skyeye_det.scene.vector_file import require_plain_name
+from skyeye_det.scene.virtual_raster import offline
 
 _MEND = "move the file away, or choose another --output"
 
@@ -35,14 +36,15 @@ def require_replaceable(output: Path) -> None:
         return
     reviewed = changed = 0
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        for layer in (BUILDINGS, BESIDE):
-            if layer == BUILDINGS or layer in layers:
-                *_, (found,) = pyogrio.raw.read(
-                    path, layer=layer, columns=["reviewed"], where=HAS_REVIEW, read_geometry=False
-                )
-                reviewed += len(found)
-                changed += _is_redrawn(path, layer)
+        with offline():
+            layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+            for layer in (BUILDINGS, BESIDE):
+                if layer == BUILDINGS or layer in layers:
+                    *_, (found,) = pyogrio.raw.read(
+                        path, layer=layer, columns=["reviewed"], where=HAS_REVIEW, read_geometry=False
+                    )
+                    reviewed += len(found)
+                    changed += _is_redrawn(path, layer)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(
             f"{path}: expected an assessment, found something else; choose another --output"
