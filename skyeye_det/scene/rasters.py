@@ -174,7 +174,7 @@ def _opened(path: str) -> DatasetReader:
             return source
         source.close()
         reason = (
-            "one that names another file as its overviews" if named else f"a file of kind {source.driver}"
+            "one that names another file, as its .aux.xml can" if named else f"a file of kind {source.driver}"
         )
         reason += " at an address" * is_address(path)
     except RasterioError as error:
