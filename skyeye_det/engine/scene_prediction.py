@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide_footprints
@@ -43,8 +44,10 @@ def keep_scene(
         InputError: the folder holds an assessment of something else, its disk is too small, or a file cannot
             be read.
     """
-    image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(scene))
-    parts, origin, cut = options.output / PARTS, models.origin(), (options.window, options.overlap)
+    made_of = {name: _digest(each) for name, each in _made_of(scene).items()}
+    image = KeptImage(SCENE, SCENE, *scene.grid.shape, _digest(made_of))
+    parts, cut = options.output / PARTS, (options.window, options.overlap)
+    origin = models.origin() | {"scene": made_of}  # those of another are refused, not replaced
     known, digest = None, footprints.digest if footprints else ""
     with sole_writer(parts):  # shards begin together
         found = PredictionStore.create(parts, (image,), *cut, origin)
@@ -95,11 +98,15 @@ def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: D
     )
 
 
-def _digest(scene: Scene) -> str:
-    """Of all that the windows' pixels follow from: files with size and time, grid, shift."""
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json_bytes(value)).hexdigest()
+
+
+def _made_of(scene: Scene) -> dict[str, Any]:
+    """All that the windows' pixels follow from: files with size and time, grid, shift."""
     grid = scene.grid
-    made_of = {
-        "files": [
+    return {
+        "images": [
             [
                 side.name,
                 raster.path,
@@ -114,7 +121,6 @@ def _digest(scene: Scene) -> str:
         "shift": [scene.shift.dx, scene.shift.dy, *(scene.shift.field or ())],
         "aoi": None if scene.aoi is None else scene.aoi.wkt,
     }
-    return hashlib.sha256(json_bytes(made_of)).hexdigest()
 
 
 def _size_and_time(path: str) -> list[int]:

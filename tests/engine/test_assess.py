@@ -1,6 +1,7 @@
 """``skyeye assess`` from rasters to the files of a GIS, with a tiny model."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -112,15 +113,22 @@ def test_a_killed_run_goes_on_and_a_rule_needs_no_model(pair, rule, weights, tmp
     assert set(layer(parts)["damage_label"]) == {"destroyed", "not assessed"}
 
 
-def test_other_images_are_not_mixed_with_those_of_before(pair, rule, weights, tmp_path) -> None:
+def test_another_scene_is_refused_before_what_is_kept_is_lost(pair, rule, weights, tmp_path) -> None:
     output = tmp_path / "out"
     run(pair, output, weights, rule)
-    before = layer(output)["building_id"].tolist()
+    kept = {path: path.read_bytes() for path in (output / "parts").iterdir()}
+    aoi = written(tmp_path / "aoi.gpkg", shapely.box(CORNER[0], CORNER[1] - 60, CORNER[0] + 60, CORNER[1]))
+    for words, part in (
+        ("--window 256", "window"),
+        (f"--aoi {aoi}", "scene.aoi"),
+        ("--shift 1,1", "scene.shift"),
+    ):
+        with pytest.raises(InputError, match=rf"expected results of this.*another {part}.*another --output"):
+            run(pair, output, weights, rule, *words.split())
     write(pair[0], ground(seed=5))
-    run(pair, output, weights, rule)
-    assert layer(output)["building_id"].tolist() != before
-    with pytest.raises(InputError, match=r"expected results of this model.*another window.*another --output"):
-        run(pair, output, weights, rule, "--window", "256")
+    with pytest.raises(InputError, match=r"expected results of this.*another scene\.images"):
+        run(pair, output, weights, rule)
+    assert {path: path.read_bytes() for path in (output / "parts").iterdir()} == kept
 
 
 def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_path, capsys) -> None:
@@ -184,6 +192,9 @@ def test_files_behind_a_raster_count_and_leftovers_do_not(rule, weights, tmp_pat
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (output / ".damage.gpkg.partial.gpkg").symlink_to(victim)
+    with pytest.raises(InputError, match=r"another scene\.images"):
+        run((pre, tmp_path / "post.vrt"), output, weights, rule)
+    shutil.rmtree(output / "parts")
     run((pre, tmp_path / "post.vrt"), output, weights, rule)
     assert set(layer(output)["damage_label"]) == {"not assessed"}
     assert json.loads((output / "run.json").read_text())["run_id"] != first
