@@ -18,10 +18,16 @@ from skyeye_det.modeling.damage_head import (
     ordinal_loss,
     ordinal_probabilities,
 )
-from skyeye_det.modeling.fusion import FUSIONS
 
 POOLED = ShapeSpec(channels=8, height=3, width=3)
-OPTIONS = list(product(ALIGNMENTS, [False, True], [False, True], FUSIONS))
+OPTIONS = [
+    ("none", False, False, "concat"),
+    ("none", True, True, "attention"),
+    ("deformable", True, False, "concat_diff"),
+    ("correlation", False, True, "attention"),
+    ("tile", True, True, "concat"),
+]
+"""Every value of each, and pairs of them."""
 IMAGES = {"regular": [3, 2], "half-empty": [0, 2], "one building": [1], "empty": [0, 0]}
 WIDTHS = {"corn": 3, "coral": 3, "cross_entropy": 4}
 EVEN = torch.ones(4)

