@@ -36,6 +36,11 @@ def tune(weights: str, datasets: Path, *options: str, **changes: object) -> None
     main([*words, *splits, *options, "--opts", *tiny_overrides(**changes)])
 
 
+def predict(weights: str, datasets: Path, output: Path) -> None:
+    words = ["--config-file", CONFIG, "--weights", weights, "--images", str(datasets / "tiny" / "train")]
+    infer.main([*words, "--output", str(output), "--opts", *tiny_overrides()])
+
+
 def times(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
 
@@ -58,9 +63,7 @@ def test_the_command_writes_rule_and_report_and_compares(weights, tiny_datasets,
 
 
 def test_what_inference_kept_is_tuned_on_without_a_model(weights, tiny_datasets, tmp_path, capsys):
-    images = str(tiny_datasets / "tiny" / "train")
-    model = ["--config-file", CONFIG, "--weights", weights]
-    infer.main([*model, "--images", images, "--output", str(tmp_path / "out"), "--opts", *tiny_overrides()])
+    predict(weights, tiny_datasets, tmp_path / "out")
     words = ["--predictions", str(tmp_path / "out"), "--xbd-root", str(tiny_datasets / "tiny")]
     words += ["--splits", "train", "--folds", "2", "--draws", "20", "--workers", "1"]
     main([*words, "--output", str(tmp_path / "kept.yaml")])
@@ -72,7 +75,8 @@ def test_what_inference_kept_is_tuned_on_without_a_model(weights, tiny_datasets,
 
 
 def test_a_second_run_predicts_only_what_is_missing_whatever_the_rule(weights, tiny_datasets, tmp_path):
-    options = "--output", str(tmp_path / "rule.yaml"), "--work", str(tmp_path / "work")
+    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=0.2), [])
+    options = "--rule", str(tmp_path / "rule.yaml"), "--work", str(tmp_path / "work")
     tune(weights, tiny_datasets, *options)
     before = times(tmp_path / "work")
     lost = tmp_path / "work" / next(iter(before))
@@ -129,11 +133,11 @@ def test_each_model_predicts_the_part_that_stands_at_its_place(weights, tiny_dat
     tune(weights, tiny_datasets, "--weights", other, *options)
     for number, (model, scenes) in enumerate(zip((weights, other), PARTS.values(), strict=True), start=1):
         alone = tmp_path / f"alone{number}"
-        tune(model, tiny_datasets, "--output", str(tmp_path / "x.yaml"), "--work", str(alone))
+        predict(model, tiny_datasets, alone)
         found = sorted((tmp_path / "work" / str(number)).glob("*.npz"))
         assert [path.stem.partition("@")[0] for path in found] == [name.partition("/")[2] for name in scenes]
         for path in found:
-            expected = load_prediction(alone / path.name)
+            expected = load_prediction(alone / "predictions" / path.name)
             np.testing.assert_array_equal(load_prediction(path).scores, expected.scores)
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -263,14 +262,3 @@ def test_an_edge_half_way_between_both_directions_is_along_the_first_whatever_it
         for bit in (-1e-13, 1e-13)
     )
     assert np.allclose(one, other)
-
-
-def test_real_masks_come_back_from_their_exact_outlines(xbd_root: Path):
-    from skyeye_det.evaluation.truth import tiles_from_labels
-
-    for tile in tiles_from_labels(xbd_root, ["val"]):
-        (localization, _), buildings = tile.read()
-        for building in buildings:
-            mask, corner = building_mask(building.parts, localization.shape)
-            again, again_at = building_mask(polygonize(mask, corner), localization.shape)
-            assert (again_at == corner and (again == mask).all()) or not mask.size

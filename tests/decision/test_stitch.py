@@ -58,7 +58,7 @@ def stitched(houses: list[Rectangle], grades: np.ndarray) -> Buildings:
     return stitch(found(), SHAPE, RULE)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_building_is_lost_cut_or_doubled_at_a_seam(seed: int) -> None:
     houses = town(seed)
     grades = np.random.default_rng(seed).integers(0, 4, len(houses))

@@ -17,7 +17,7 @@ from skyeye_det.evaluation.check_sample import allocate, draw, grade_of, strata
 PREVALENCES = (0.8, 0.1, 0.05, 0.05)
 FALSE = 0.03
 BUILDINGS = 3000
-SAMPLES = 500
+SAMPLES = 200
 
 
 class Scene:

@@ -101,12 +101,6 @@ def test_of_several_reports_the_means_are_compared(tmp_path: Path) -> None:
     assert uneven["other"] == single[0]["score"]["other"]
 
 
-def test_uneven_deals_are_not_compared(tmp_path: Path) -> None:
-    one, other = (write_report(tmp_path / f"{folds}.json", tiles(), folds=folds) for folds in (5, 4))
-    with pytest.raises(InputError, match=r"expected \(folds, seed\) \[\(5, 0\), \(5, 0\)\] as .*, found"):
-        compare_reports([one, one], [one, other], RESAMPLING)
-
-
 def test_draws_without_end_are_refused(tmp_path: Path) -> None:
     one = write_report(tmp_path / "one.json", tiles())
     with pytest.raises(InputError, match="expected 0..1000000 draws"):
@@ -116,15 +110,12 @@ def test_draws_without_end_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        [],
         {},
-        {"tiles": []},
         {"tiles": {"scenes": ["a"], "tuned": [[1, 2]]}},
         {"tiles": {"scenes": ["a", "b"], "tuned": np.zeros((1, 3, 5), int)}},
         {"tiles": {"scenes": ["a", "a"], "tuned": np.zeros((2, 3, 5), int)}},
         {"tiles": {"scenes": ["a"], "tuned": np.full((1, 3, 5), -1)}},
         {"tiles": {"scenes": ["a"], "tuned": np.full((1, 3, 5), 0.5)}},
-        {"tiles": {"scenes": ["a"], "tuned": [[["x"] * 5] * 3]}},
         {"tiles": {"scenes": 3, "tuned": np.zeros((3, 3, 5), int)}},
         {"tiles": {"scenes": ["a"], "tuned": np.zeros((1, 3, 5), int)}, "options": {}},
     ],

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tuning_tiles import keep, random_tile
 
-from skyeye_det.data.stratification import stratify
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.tuning.rasterized import pixel_rule, rasterized_counts
 from skyeye_det.decision.tuning.tiles import (
@@ -14,25 +13,6 @@ from skyeye_det.decision.tuning.tiles import (
     count_truth,
     deal_blocks,
 )
-
-
-def amounts(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
-    """Tiles of which every tenth has the rarest class, and some have no building."""
-    rng = np.random.default_rng(seed)
-    classes = rng.integers(1, 3000, (count, 4)) * (rng.random((count, 4)) < (0.8, 0.4, 0.3, 0.0))
-    classes[::10, 3] = 1000
-    return np.column_stack([np.ones(count, int), classes.sum(axis=1), classes]), [
-        f"storm_{n:08d}" for n in range(count)
-    ]
-
-
-def test_folds_share_out_every_class() -> None:
-    table, names = amounts(50)
-    folds = stratify(table, [0.2] * 5, names, 0)
-    sums = np.stack([table[folds == fold].sum(axis=0) for fold in range(5)]) / table.sum(axis=0)
-    assert np.bincount(folds).tolist() == pytest.approx([10] * 5, abs=2)
-    assert sums.min() > 0.12
-    assert sums[:, 5] == pytest.approx([0.2] * 5)  # the five tiles of the rarest class
 
 
 def test_blocks_are_single_tiles_where_there_are_few_and_bounded_where_there_are_many() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tuning_tiles import KINDS, SHAPE, KeptTile, keep, random_instances, random_tile, village
+from tuning_tiles import SHAPE, KeptTile, keep, random_instances, random_tile, village
 
 from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule, read_rule, write_rule
@@ -105,14 +105,13 @@ def test_report_is_text_and_json(tuned) -> None:
     assert len(content["tiles"]["scenes"]) == len(content["tiles"][TUNED]) == 9
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_prediction_is_tuned(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["hybrid", "pixels"])
+def test_both_kinds_of_prediction_are_tuned(kind: str, tmp_path: Path) -> None:
     paths = keep(tmp_path, [random_tile(kind, seed, 20) for seed in range(4)])
     rule, report = tune_rule(paths, TuningOptions(folds=2, draws=20))
     assert report["rows"][FLATTERING]["score"] > report["rows"][DEFAULT]["score"]
-    if kind != "hybrid":
-        assert rule.map_weight == DecisionRule().map_weight
     if kind == "pixels":
+        assert rule.map_weight == DecisionRule().map_weight
         assert rule.score_threshold == DecisionRule().score_threshold
 
 
@@ -144,11 +143,6 @@ def test_a_given_rule_is_judged_on_a_single_tile(tmp_path: Path) -> None:
     assert found == rule
     assert report["rows"][TUNED]["score"] == report["rows"][FLATTERING]["score"]
     assert "given rule" in format_tuning(report)
-
-
-def test_too_few_tiles_for_the_folds(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--folds 3: expected 2 to the number of tiles, found 2 tiles"):
-        tune_rule(keep(tmp_path, [village(0), village(1)]), OPTIONS)
 
 
 def test_search_ends_no_lower_than_its_best_pixels_with_the_default_grades(tmp_path: Path) -> None:
