@@ -1,5 +1,6 @@
 """Checkpoints of tiny models with random weights, which no test writes to; and a folder of pairs."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,22 +33,42 @@ def semantic(tmp_path_factory: pytest.TempPathFactory) -> str:
     return saved(load_config(SEMANTIC, SMALL), 2, tmp_path_factory.mktemp("semantic"))
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Before in metres; after in degrees, moved by 2 px, with a hole and a cloud."""
+    folder = tmp_path_factory.mktemp("pair")
     before = ground()
     after = np.roll(before, 2, axis=2)
     after[:, 200:, :80] = 0
     after[:, :60, 300:] = 255
     degrees, place = in_degrees(after, Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1]))
-    pre = write(tmp_path / "pre.tif", before)
-    return pre, write(tmp_path / "post.tif", degrees, CRS.from_epsg(4326), place)
+    pre = write(folder / "pre.tif", before)
+    return pre, write(folder / "post.tif", degrees, CRS.from_epsg(4326), place)
+
+
+@pytest.fixture(scope="session")
+def rule(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rule") / "rule.yaml"
+    write_rule(path, DecisionRule(score_threshold=0.0, outline="mask"), [])
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(
+    pair: tuple[Path, Path], rule: Path, weights: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What ``assess_runs.run`` writes of the pair; left as it is."""
+    from assess_runs import run
+
+    output = tmp_path_factory.mktemp("whole")
+    run(pair, output, weights, rule)
+    return output
 
 
 @pytest.fixture
-def rule(tmp_path: Path) -> Path:
-    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=0.0, outline="mask"), [])
-    return tmp_path / "rule.yaml"
+def assessed(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it, to go on from."""
+    return shutil.copytree(whole, tmp_path / "assessed")
 
 
 @pytest.fixture

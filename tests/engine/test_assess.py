@@ -92,29 +92,29 @@ def test_windows_predicted_several_at_a_time_give_the_same_features(
         assert shapely.equals(together["geometry"], alone["geometry"]).all()
 
 
-def test_a_killed_run_goes_on_and_a_rule_needs_no_model(pair, rule, weights, tmp_path, monkeypatch) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(pair, whole, weights, rule)
-    run(pair, parts, weights, rule)
-    kept = sorted((parts / "parts").glob("*.npz"))
+def test_a_killed_run_goes_on_and_a_rule_needs_no_model(
+    pair, rule, weights, whole, assessed, tmp_path, monkeypatch
+) -> None:
+    kept = sorted((assessed / "parts").glob("*.npz"))
     for path in kept[::3]:
         path.unlink()
     before = {path: path.stat().st_mtime_ns for path in kept if path.exists() and ".seen" not in path.name}
-    (parts / "damage.gpkg").unlink()
-    run(pair, parts, weights, rule)
-    one, other = layer(whole), layer(parts)
+    (assessed / "damage.gpkg").unlink()
+    run(pair, assessed, weights, rule)
+    one, other = layer(whole), layer(assessed)
     assert one["building_id"].tolist() == other["building_id"].tolist()
     assert all(shapely.equals_exact(one["geometry"], other["geometry"]))
     unchanged = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
     assert unchanged
     monkeypatch.setattr(Models, "load", None)
-    write_rule(rule, DecisionRule(score_threshold=0.0, outline="mask", damage_weights=(1e-3, 1, 1, 1e3)), [])
-    run(pair, parts, weights, rule, "--outlines", "mask")
-    assert set(layer(parts)["damage_label"]) == {"destroyed", "not assessed"}
+    grim = tmp_path / "grim.yaml"
+    write_rule(grim, DecisionRule(score_threshold=0.0, outline="mask", damage_weights=(1e-3, 1, 1, 1e3)), [])
+    run(pair, assessed, weights, grim, "--outlines", "mask")
+    assert set(layer(assessed)["damage_label"]) == {"destroyed", "not assessed"}
 
 
 def test_another_scene_is_refused_before_what_is_kept_is_lost(pair, rule, weights, tmp_path) -> None:
-    output = tmp_path / "out"
+    pair, output = [shutil.copy(path, tmp_path) for path in pair], tmp_path / "out"
     run(pair, output, weights, rule)
     kept = {path: path.read_bytes() for path in (output / "parts").iterdir()}
     aoi = written(tmp_path / "aoi.gpkg", shapely.box(CORNER[0], CORNER[1] - 60, CORNER[0] + 60, CORNER[1]))
@@ -125,7 +125,7 @@ def test_another_scene_is_refused_before_what_is_kept_is_lost(pair, rule, weight
     ):
         with pytest.raises(InputError, match=rf"expected results of this.*another {part}.*another --output"):
             run(pair, output, weights, rule, *words.split())
-    write(pair[0], ground(seed=5))
+    write(tmp_path / "pre.tif", ground(seed=5))
     with pytest.raises(InputError, match=r"expected results of this.*another scene\.images"):
         run(pair, output, weights, rule)
     assert {path: path.read_bytes() for path in (output / "parts").iterdir()} == kept
@@ -162,23 +162,21 @@ def test_a_full_disk_is_told_in_a_sentence(pair, rule, weights, tmp_path, monkey
     assert not (tmp_path / "out" / "damage.gpkg").exists()
 
 
-@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3", "nan,0", "0,nan", "inf,0", "1e9,0"])
+@pytest.mark.parametrize("shift", ["1", "a,b", "1,2,3", "nan,0", "1e9,0"])
 def test_a_shift_that_is_none_is_refused(pair, rule, weights, tmp_path, shift: str) -> None:
     with pytest.raises(InputError, match="expected auto, none or two numbers"):
         run(pair, tmp_path / "out", weights, rule, f"--shift={shift}")
 
 
-def test_what_people_have_reviewed_is_not_written_over(pair, rule, weights, tmp_path) -> None:
-    output = tmp_path / "out"
-    run(pair, output, weights, rule)
-    with closing(sqlite3.connect(output / "damage.gpkg")) as base, base:
+def test_what_people_have_reviewed_is_not_written_over(pair, rule, weights, assessed) -> None:
+    with closing(sqlite3.connect(assessed / "damage.gpkg")) as base, base:
         for name in [row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]:
             base.execute(f'DROP TRIGGER "{name}"')  # they call functions that sqlite3 lacks
         base.execute("UPDATE buildings SET review_damage = 2 WHERE fid = 1")
-    before = (output / "damage.gpkg").read_bytes()
+    before = (assessed / "damage.gpkg").read_bytes()
     with pytest.raises(InputError, match="people have reviewed, found 1.*choose another --output"):
-        run(pair, output, weights, rule, "--outlines", "mask")
-    assert (output / "damage.gpkg").read_bytes() == before
+        run(pair, assessed, weights, rule, "--outlines", "mask")
+    assert (assessed / "damage.gpkg").read_bytes() == before
 
 
 def test_files_behind_a_raster_count_and_leftovers_do_not(rule, weights, tmp_path) -> None:
@@ -292,8 +290,8 @@ def test_what_cannot_be_asked_is_told_before_anything_is_read(wrong: dict, sente
         skyeye_det.assess(**{"pre": "a.tif", "post": "b.tif", "output": "c"} | wrong)
 
 
-def test_python_takes_single_paths(pair, rule, weights, tmp_path) -> None:
-    asked = {"pre": pair[0], "post": str(pair[1]), "output": str(tmp_path / "out"), "decisions": rule}
+def test_python_takes_single_paths(pair, rule, weights, assessed) -> None:
+    asked = {"pre": pair[0], "post": str(pair[1]), "output": str(assessed), "decisions": rule}
     asked |= {
         "config_file": CONFIG,
         "weights": weights,
@@ -301,4 +299,4 @@ def test_python_takes_single_paths(pair, rule, weights, tmp_path) -> None:
         "window": 192,
         "overlap": 64,
     }
-    assert len(skyeye_det.assess(**asked)) == len(layer(tmp_path / "out")["geometry"])
+    assert len(skyeye_det.assess(**asked)) == len(layer(assessed)["geometry"])

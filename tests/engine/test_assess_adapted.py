@@ -23,17 +23,16 @@ def adaptation(path: Path, made: Adaptation, sha256: list[str | None]) -> str:
     return str(path)
 
 
-def test_the_models_own_answers_are_kept_and_adapted(pair, rule, weights, tmp_path) -> None:
-    plain, other = tmp_path / "plain", tmp_path / "other"
-    run(pair, plain, weights, rule)
-    own, found = read_own_answers(plain / ANSWERS), layer(plain)
+def test_the_models_own_answers_are_kept_and_adapted(pair, rule, weights, whole, tmp_path) -> None:
+    other = tmp_path / "other"
+    own, found = read_own_answers(whole / ANSWERS), layer(whole)
     assert own.ids == found["building_id"].tolist()
     seen = found["status"] == "assessed"
     assert (own.damage >= 0).tolist() == seen.tolist()
     probs = np.stack([found[name] for name in PROBABILITIES], axis=1)
     assert own.probs == pytest.approx(probs, nan_ok=True)
     assert own.features.shape[1] > 0
-    assert json.loads((plain / "run.json").read_text())["adaptation"] is None
+    assert json.loads((whole / "run.json").read_text())["adaptation"] is None
     direction = np.zeros(own.features.shape[1])
     direction[0] = 0.1
     made = Adaptation(FEATURES, 1.0, (5.0, 5.0, 5.0), direction.tolist())

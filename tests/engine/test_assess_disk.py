@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from assess_runs import layer, run
-from scenes import ground, write
+from scenes import write
 
 from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
@@ -21,11 +21,6 @@ Usage = namedtuple("Usage", "total used free")
 def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many bytes every disk says that it has free."""
     return lambda size: monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9 - size, size))
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Path]:
-    return write(tmp_path / "pre.tif", ground()), write(tmp_path / "post.tif", ground(seed=1))
 
 
 def size(folder: Path) -> int:
@@ -71,12 +66,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_becomes_full_is_told_and_the_run_goes_on_when_there_is_room(
-    pair, weights, rule, tmp_path, free, small_disk
+    pair, weights, rule, whole, free, small_disk
 ) -> None:
-    run(pair, tmp_path / "whole", weights, rule)
     free(10**9)
     output = small_disk / "out"
-    for room in ("40k", f"{(size(tmp_path / 'whole' / 'parts') + 100_000) // 1024}k"):
+    for room in ("40k", f"{(size(whole / 'parts') + 100_000) // 1024}k"):
         subprocess.run(["mount", "-o", f"remount,size={room}", str(small_disk)], check=True)
         with pytest.raises(InputError, match=r"cannot be written \(.*[Nn]o space left|room on the disk"):
             run(pair, output, weights, rule)
@@ -85,4 +79,4 @@ def test_a_disk_that_becomes_full_is_told_and_the_run_goes_on_when_there_is_room
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     run(pair, output, weights, rule)
     found = layer(output)["building_id"].tolist()
-    assert found == layer(tmp_path / "whole")["building_id"].tolist()
+    assert found == layer(whole)["building_id"].tolist()

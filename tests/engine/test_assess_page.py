@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import assess_runs
 import numpy as np
 import pytest
 from saved_models import CONFIG
@@ -45,17 +46,17 @@ def test_the_last_line_names_the_page_which_tells_what_was_found(weights, tmp_pa
     assert page["tiles"] == {"pre": {"0": "1", "1": "1111"}, "post": {"0": "1", "1": "1111"}}
 
 
-def test_a_run_killed_while_its_page_is_drawn_is_taken_up(weights, tmp_path, monkeypatch) -> None:
-    output = run(tmp_path, weights, ground())
+def test_a_run_killed_while_its_page_is_drawn_is_taken_up(pair, rule, weights, assessed, monkeypatch) -> None:
+    again = pair, assessed, weights, rule, "--outlines", "mask"
     with monkeypatch.context() as patch:
         patch.setattr(assessment_results, "write_page", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run(tmp_path, weights, ground(), outlines="mask")
-    assert not (output / "run.json").exists()
-    assert not (output / "report").exists()  # of an earlier result
-    run(tmp_path, weights, ground(), outlines="mask")
-    assert meta(output)["outlines"] == "mask"
-    assert (output / "run.json").is_file()
+            assess_runs.run(*again)
+    assert not (assessed / "run.json").exists()
+    assert not (assessed / "report").exists()  # of an earlier result
+    assess_runs.run(*again)
+    assert meta(assessed)["outlines"] == "mask"
+    assert (assessed / "run.json").is_file()
 
 
 def test_a_scene_without_a_pixel_has_a_page_without_tiles(weights, tmp_path) -> None:

@@ -7,9 +7,8 @@ from assess_runs import layer, run
 from skyeye_det.commands import assess
 
 
-def test_shards_give_what_one_run_gives(pair, rule, weights, tmp_path, capsys) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(pair, whole, weights, rule)
+def test_shards_give_what_one_run_gives(pair, rule, weights, whole, tmp_path, capsys) -> None:
+    parts = tmp_path / "parts"
     run(pair, parts, weights, rule, "--shard", "2/2")
     assert "shard 2 of 2 is done; 3 windows are left to the others" in capsys.readouterr().out
     assert not (parts / "damage.gpkg").exists()

@@ -30,7 +30,7 @@ SMALL = {"MODEL__BACKBONE__NAME": "tu-test_efficientnet"}
     ids=["hybrid", "plain", "semantic"],
 )
 def test_masks_are_measured_always_and_proposals_where_there_are_some(
-    tiny_datasets: Path, tmp_path: Path, config: str, changes: dict, has_proposals: bool
+    tiny_datasets: Path, tmp_path: Path, capfd, config: str, changes: dict, has_proposals: bool
 ) -> None:
     output = {"DATASETS__TRAIN": "()", "DATASETS__TEST": "('tiny_val',)", "OUTPUT_DIR": tmp_path}
     opts = tiny_overrides(**changes, **output)
@@ -44,7 +44,7 @@ def test_masks_are_measured_always_and_proposals_where_there_are_some(
     if has_proposals:
         assert set(figures) >= PROPOSALS
         assert 0 <= figures["proposal_recall50"] <= 100
-    assert 0 <= found["xview2"]["score"] <= 1
+    assert f"{found['xview2']['score']:.4f}" in "".join(capfd.readouterr())
 
 
 def test_settings_of_a_training_outlive_an_evaluation_and_a_refused_resuming(

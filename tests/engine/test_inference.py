@@ -1,11 +1,6 @@
 """Folders and single pairs through tiny models with random weights: ensembles, views, windows, rules."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +9,7 @@ import numpy as np
 import pytest
 from noise_pairs import ALL, HEIGHT, SCENES, WIDTH, listed, pngs, write_pair
 from pycocotools import mask as run_lengths
-from saved_models import CONFIG, SEMANTIC, SMALL, models, noise
-from tiny_model import tiny_overrides
+from saved_models import SEMANTIC, SMALL, models, noise
 
 from skyeye_det.data.coco import convert_split
 from skyeye_det.decision.rule import DecisionRule
@@ -25,7 +19,6 @@ from skyeye_det.errors import InputError
 from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN
 from skyeye_det.xview2.submission import read_class_png
 
-INFER = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
 MAP = DecisionRule(score_threshold=0.0, pixel_threshold=0.2, map_weight=1.0)
 
 
@@ -154,8 +147,7 @@ def test_the_container_entry_writes_what_the_folder_run_writes(weights, images, 
         assert read_class_png(path).shape == (HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("kind", ["instances", "pixels"])
-@pytest.mark.parametrize("window", [1024, 64])
+@pytest.mark.parametrize(("kind", "window"), [("instances", 1024), ("instances", 64), ("pixels", 64)])
 def test_known_footprints_are_classified_and_stand_as_they_are(
     weights, semantic, tiny_datasets, tmp_path, kind, window
 ):
@@ -181,26 +173,6 @@ def test_footprints_and_turned_views_of_instances_do_not_go_together(weights, im
 def test_weights_of_another_model_are_refused(weights, images, tmp_path):
     with pytest.raises(InputError, match="expected those of the whole model"):
         infer_folder(models(weights, MODEL__FPN__OUT_CHANNELS=24), images, tmp_path / "out", ALL)
-
-
-def test_a_killed_run_leaves_no_half_file_and_is_taken_up(weights, images, tmp_path):
-    for seed in range(3, 9):
-        write_pair(images, f"storm_0000001{seed}", seed)
-    output = tmp_path / "out"
-    command = [sys.executable, str(INFER), "--config-file", CONFIG, "--weights", weights, "--decisions", ""]
-    command += ["--images", str(images), "--output", str(output), "--opts", *tiny_overrides()]
-    run = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list(output.glob("predictions/*.npz"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    kept = {path: path.stat().st_mtime_ns for path in output.glob("predictions/*.npz")}
-    assert kept
-    infer_folder(models(weights), images, output, DecisionRule())
-    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
-    assert len(pngs(output)) == 18
-    assert not list(output.rglob("*.partial"))
 
 
 @pytest.mark.parametrize("views", ["none", "d4"])

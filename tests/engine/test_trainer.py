@@ -87,11 +87,8 @@ def test_mixed_precision_on_a_cpu_is_bfloat16_in_training_alone(trained: Path, t
     assert any(not torch.equal(tensor, plain[name]) for name, tensor in found.items())
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    trained: Path, interrupted: Path, workers: int
-) -> None:
-    train(arguments(interrupted, resume=True, DATALOADER__NUM_WORKERS=workers))
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trained: Path, interrupted: Path) -> None:
+    train(arguments(interrupted, resume=True, DATALOADER__NUM_WORKERS=2))  # of one without workers
     expected, found = weights(trained / "model_final.pth"), weights(interrupted / "model_final.pth")
     assert list(found) == list(expected)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
@@ -101,11 +98,12 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
 
 def test_drawn_seed_is_remembered_by_the_checkpoint(tiny_datasets: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(arguments(whole, SEED=-1))
+    short = {"SEED": -1, "SOLVER__MAX_ITER": 2, "SOLVER__CHECKPOINT_PERIOD": 1}
+    train(arguments(whole, **short))
     parts.mkdir()
-    shutil.copy(whole / "model_0000001.pth", parts)
-    (parts / "last_checkpoint").write_text("model_0000001.pth")
-    train(arguments(parts, SEED=-1, resume=True))
+    shutil.copy(whole / "model_0000000.pth", parts)
+    (parts / "last_checkpoint").write_text("model_0000000.pth")
+    train(arguments(parts, resume=True, **short))
     expected, found = weights(whole / "model_final.pth"), weights(parts / "model_final.pth")
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
@@ -147,14 +145,6 @@ def test_best_checkpoint_survives_resuming(
     )
     train(arguments(interrupted, resume=True, SOLVER__MAX_ITER=7, TEST__EVAL_PERIOD=7))
     assert best() == (0.95, 7)
-
-
-def test_eval_only_prints_the_score(trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    results = train(arguments(tmp_path, eval_only=True, MODEL__WEIGHTS=trained / "model_final.pth"))
-    assert set(results) == {"xview2", "segm"}
-    printed = "".join(capfd.readouterr())
-    assert "xview2" in printed
-    assert f"{results['xview2']['score']:.4f}" in printed
 
 
 def test_output_folder_of_another_training_is_left_alone(
