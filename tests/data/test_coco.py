@@ -1,21 +1,16 @@
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
 from skyeye_det.data.coco import ConversionSummary, convert_split, summary_table
 from skyeye_det.data.pairs import image_id
-from skyeye_det.data.scene_files import find_scenes
-from skyeye_det.data.targets import fill_polygons, parts_from_segmentation
 from skyeye_det.data.validation import FaultKind, count_faults
-from skyeye_det.data.xbd import read_scene
 from skyeye_det.errors import InputError
 
 COURTYARD = (
@@ -74,21 +69,6 @@ def test_pycocotools_loads_the_file(tmp_path: Path) -> None:
     assert masks[0][5, 5] == masks[0][45, 43] == 1
 
 
-def test_holes_and_parts_fill_as_the_label_does_and_box_and_area_are_the_masks(tmp_path: Path) -> None:
-    write_buildings(tmp_path, ("a", COURTYARD, "no-damage"))
-    _, content = convert(tmp_path)
-    (annotation,) = content["annotations"]
-    scene, _ = read_scene(find_scenes(tmp_path, "train")[0][0])
-    assert scene is not None
-    expected = fill_polygons(scene.buildings[0].parts, (64, 64))
-    mask = fill_polygons(parts_from_segmentation(annotation["segmentation"]), (64, 64))
-    np.testing.assert_array_equal(mask, expected)
-    assert mask[11, 10] == 0
-    rows, columns = np.nonzero(expected)
-    box = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
-    assert (annotation["bbox"], annotation["area"]) == (box, expected.sum())
-
-
 def test_box_and_area_end_at_the_border_and_coordinates_stay_as_drawn(tmp_path: Path) -> None:
     write_buildings(tmp_path, ("a", "POLYGON ((-10 50, 4 50, 4 99, -10 99, -10 50))", "no-damage"))
     summary, content = convert(tmp_path)
@@ -115,12 +95,12 @@ def test_split_of_empty_tiles_alone_loads(tmp_path: Path) -> None:
 
 
 def test_same_bytes_for_any_number_of_workers_and_second_run(tmp_path: Path) -> None:
-    for number in range(12):
+    for number in range(80):  # more than one process takes at once
         entries = [(f"{number}-{index}", SQUARE, "no-damage") for index in range(number % 4)]
         write_buildings(tmp_path, *entries, name=f"test-flood_{number:08d}")
     write_pair(tmp_path, "{", "{", name="test-flood_00000005")
     outputs = []
-    for workers in (1, 3, 1):
+    for workers in (1, 2, 1):
         summary, _ = convert(tmp_path, workers=workers)
         outputs.append((summary.path.read_bytes(), summary.faults_path.read_bytes()))
     assert outputs[0] == outputs[1] == outputs[2]
@@ -190,25 +170,3 @@ def test_wrong_root_and_strict_fault_exit_with_2_and_one_sentence(tmp_path: Path
         assert failed.stderr.startswith("error: ")
         assert failed.stderr.count("\n") == 1
         assert failed.stdout == ""
-
-
-def test_kill_in_the_middle_of_writing_leaves_the_old_file(tmp_path: Path) -> None:
-    write_buildings(tmp_path, ("a", SQUARE, "no-damage"))
-    assert run("--xbd-root", tmp_path, "--splits", "train").returncode == 0
-    written = tmp_path / "annotations" / "xbd_train.json"
-    before = written.read_bytes()
-    write_buildings(tmp_path, ("a", SQUARE, "destroyed"))
-    dying = (
-        "import os, signal\nfrom pathlib import Path\n"
-        "from skyeye_det.data.coco import convert_split\n"
-        "def replace(old, new):\n"
-        "    if new.name == 'xbd_train.json': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Path.replace = replace\n"
-        f"convert_split({str(tmp_path)!r}, 'train', {str(tmp_path / 'annotations')!r})\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", dying], cwd=REPOSITORY, timeout=60, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert written.read_bytes() == before
-    assert run("--xbd-root", tmp_path, "--splits", "train").returncode == 0
-    assert json.loads(written.read_bytes())["annotations"][0]["damage"] == 3
-    assert not [path for path in written.parent.iterdir() if path.name.endswith(".partial")]

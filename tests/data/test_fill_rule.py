@@ -7,7 +7,6 @@ import pytest
 
 from skyeye_det.data import fill_rule
 from skyeye_det.data.fill_rule import fill_rings, whole_pixels
-from skyeye_det.data.targets import building_mask
 from skyeye_det.errors import MissingDependencyError
 
 
@@ -23,16 +22,6 @@ def test_fills_of_the_fixed_outlines_have_the_golden_hash() -> None:
 
 def test_golden_hash_sees_what_plain_opencv_of_today_does_at_the_border() -> None:
     assert fill_outlines.hash_of_fills(fill_outlines.fill_by_opencv) != fill_outlines.GOLDEN
-
-
-def test_mask_in_its_box_has_the_golden_hash_too() -> None:
-    def placed(parts: tuple, shape: tuple[int, int]) -> np.ndarray:
-        image = np.zeros(shape, np.uint8)
-        mask, (x, y) = building_mask(parts, shape)
-        image[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
-        return image
-
-    assert fill_outlines.hash_of_fills(placed) == fill_outlines.GOLDEN
 
 
 @pytest.mark.parametrize(

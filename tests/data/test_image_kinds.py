@@ -97,7 +97,6 @@ WIDE = RGB.astype(np.uint16) * 257
 PNG_AND_JPEG: dict[str, tuple[bytes, tuple[np.ndarray, int] | str]] = {
     "gray": (png(8, 0, INDICES), (GRAY, 0)),
     "gray-1": (png(1, 0, indexed(1)), "1 bit a channel"),
-    "gray-2": (png(2, 0, indexed(2)), "2 bits a channel"),
     "gray-4": (png(4, 0, indexed(4)), "4 bits a channel"),
     "gray-16": (png(16, 0, WIDE[..., :1]), "uint16 values"),
     "gray-interlaced": (png(8, 0, INDICES, adam7=True), (GRAY, 0)),
@@ -112,7 +111,6 @@ PNG_AND_JPEG: dict[str, tuple[bytes, tuple[np.ndarray, int] | str]] = {
     "rgba": (png(8, 6, FOUR), (RGB, 0)),
     "rgba-16": (png(16, 6, FOUR.astype(np.uint16) * 257), "uint16 values"),
     "palette-1": (png(1, 3, indexed(1), (b"PLTE", PALETTE[:2].tobytes())), (colored(1), 0)),
-    "palette-2": (png(2, 3, indexed(2), (b"PLTE", PALETTE[:4].tobytes())), (colored(2), 0)),
     "palette-4": (png(4, 3, indexed(4), (b"PLTE", PALETTE[:16].tobytes())), (colored(4), 0)),
     "palette": (png(8, 3, INDICES, PLTE), (colored(8), 0)),
     "palette-see-through": (png(8, 3, INDICES, PLTE, (b"tRNS", bytes(range(256)))), (colored(8), 0)),
@@ -183,15 +181,8 @@ TIFF: dict[str, tuple[np.ndarray, dict[str, Any], tuple[np.ndarray, int] | str]]
     "tiled": (THREE, {"tiled": True, "blockxsize": 16, "blockysize": 16}, (RGB, 0)),
     "by-pixel": (THREE, {"interleave": "pixel"}, (RGB, 0)),
     "by-band": (THREE, {"interleave": "band"}, (RGB, 0)),
-    "big": (THREE, {"BIGTIFF": "YES"}, (RGB, 0)),
-    "big-endian": (THREE, {"ENDIANNESS": "BIG"}, (RGB, 0)),
     "big-and-big-endian": (THREE, {"ENDIANNESS": "BIG", "BIGTIFF": "YES"}, (RGB, 0)),
     "lzw": (THREE, {"compress": "LZW", "predictor": 2}, (RGB, 0)),
-    "deflate": (THREE, {"compress": "DEFLATE"}, (RGB, 0)),
-    "packbits": (THREE, {"compress": "PACKBITS"}, (RGB, 0)),
-    "zstd": (THREE, {"compress": "ZSTD"}, (RGB, 0)),
-    "lerc": (THREE, {"compress": "LERC"}, (RGB, 0)),
-    "lzma": (THREE, {"compress": "LZMA"}, (RGB, 0)),
     "webp": (THREE, {"compress": "WEBP", "WEBP_LOSSLESS": True, "interleave": "pixel"}, (RGB, 0)),
     "jpeg-ycbcr": (
         THREE,
@@ -210,8 +201,6 @@ TIFF: dict[str, tuple[np.ndarray, dict[str, Any], tuple[np.ndarray, int] | str]]
     "four-bit": (THREE % 16, {"NBITS": 4}, "4 bits a channel"),
     "int8": (THREE.view(np.int8), {}, "int8 values"),
     "uint16": (THREE.astype(np.uint16), {}, "uint16 values"),
-    "int16": (THREE.astype(np.int16), {}, "int16 values"),
-    "uint32": (THREE.astype(np.uint32), {}, "uint32 values"),
     "float32": (THREE.astype(np.float32), {}, "float32 values"),
     "complex": (THREE.astype(np.complex64), {}, "complex64 values"),
 }
@@ -238,10 +227,9 @@ def test_lab_is_refused(tmp_path: Path) -> None:
     check(tmp_path / "image.tif", "CIELAB colors")
 
 
-@pytest.mark.parametrize("orientation", range(2, 9))
-def test_orientation_of_a_tiff_turns_nothing(tmp_path: Path, orientation: int) -> None:
+def test_orientation_of_a_tiff_turns_nothing(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
-    Image.fromarray(RGB).save(path, tiffinfo={274: orientation})
+    Image.fromarray(RGB).save(path, tiffinfo={274: 6})
     check(path, (RGB, 0))
 
 

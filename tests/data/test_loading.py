@@ -70,11 +70,10 @@ def test_batches_have_the_size_asked_for_and_tiles_without_buildings():
     assert all("test-flood_00000000" in {sample["scene"] for sample in batch} for batch in batches)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_nothing(workers):
+def test_the_number_of_workers_changes_nothing():
     cfg = pair_config()
     expected = _batches(cfg, 7)
-    cfg.DATALOADER.NUM_WORKERS = workers
+    cfg.DATALOADER.NUM_WORKERS = 2
     _assert_same(_batches(cfg, 7), expected)
 
 
@@ -194,7 +193,7 @@ def test_numbers_carry_their_position():
     assert [number // 7 for number in _take(5, start=33)] == [33, 34, 35, 36, 37]
 
 
-@pytest.mark.parametrize("start", [0, 1, 6, 7, 8, 9, 50, 101])
+@pytest.mark.parametrize("start", [1, 7, 101])
 def test_a_resumed_order_goes_on_where_it_stopped(start):
     factors = (1.0, 1.3, 2.6, 1.0, 1.9)
     assert _take(60, factors, start=start) == _take(60 + start, factors)[start:]

@@ -22,12 +22,6 @@ def box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return ring((x0, y0), (x1, y0), (x1, y1), (x0, y1))
 
 
-def placed(mask: np.ndarray, offset: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    image = np.zeros(shape, np.uint8)
-    image[offset[1] : offset[1] + mask.shape[0], offset[0] : offset[0] + mask.shape[1]] = mask
-    return image
-
-
 def building(parts: Parts, damage: int, post_parts: Parts = ()) -> SimpleNamespace:
     return SimpleNamespace(parts=parts, damage=damage, post_parts=post_parts)
 
@@ -68,23 +62,6 @@ def test_hole_stays_open_up_to_its_own_edge() -> None:
 def test_overlapping_parts_do_not_cancel_out() -> None:
     mask = fill_polygons(((box(0, 0, 4, 4),), (box(2, 2, 6, 6),)), (9, 9))
     assert mask.sum() == 25 + 25 - 9
-
-
-def test_mask_in_its_box_equals_the_mask_on_the_image() -> None:
-    random = np.random.default_rng(0)
-    for _ in range(400):
-        shape = tuple(random.integers(20, 70, 2).tolist())
-        parts = tuple(
-            (random.uniform(-30, 90, 2) + random.uniform(-25, 26, (random.integers(1, 9), 2)),)
-            for _ in range(random.integers(1, 3))
-        )
-        mask, offset = building_mask(parts, shape)
-        np.testing.assert_array_equal(placed(mask, offset, shape), fill_polygons(parts, shape))
-        if mask.size:
-            assert mask[0].any()
-            assert mask[-1].any()
-            assert mask[:, 0].any()
-            assert mask[:, -1].any()
 
 
 def test_later_buildings_cover_earlier_ones_and_unclassified_is_background() -> None:

@@ -81,7 +81,7 @@ def test_numbers_worked_out_by_hand() -> None:
     assert score["score"] == pytest.approx(0.3 * 0.8 + 0.7 * damage_f1, rel=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_score_equals_an_independent_implementation_to_the_last_digit(seed: int) -> None:
     tiles = random_tiles(seed)
     score, report = pooled(tiles).score(), pooled(tiles).report()
@@ -99,7 +99,7 @@ def sparse_tile(seed: int, shape: tuple[int, int], share: float) -> tuple[np.nda
     return tuple(planes)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.6, 1.0])
+@pytest.mark.parametrize("share", [0.02, 0.6, 1.0])
 @pytest.mark.parametrize("shape", [(64, 64), (61, 53), (1, 7), (7, 1), (3, 8), (129, 1)])
 def test_sparse_dense_and_odd_sized_images_are_counted_alike(shape: tuple[int, int], share: float) -> None:
     tiles = [sparse_tile(seed, shape, share) for seed in range(3)]
