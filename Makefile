@@ -74,7 +74,7 @@ lint: env
 opencv-versions: env
 	$(BIN)/python tests/robustness/opencv_versions.py
 
-# 10,000 damaged inputs through every torch-free step; `make test` runs 250.
+# 10,000 damaged inputs through every torch-free step; `make test` runs 120.
 fuzz: env
 	SKYEYE_FUZZ=10000 $(BIN)/python -m pytest --without-torch tests/robustness/test_damaged_input.py
 

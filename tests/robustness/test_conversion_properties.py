@@ -1,13 +1,11 @@
 """What must hold for the conversion of every valid scene."""
 
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 from scene_strategies import DrawnScene, official_mask, quick, scenes, write_scene
 
 from skyeye_det.data.coco import convert_split
@@ -15,12 +13,6 @@ from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.data.scene_files import find_scenes
 from skyeye_det.data.targets import fill_polygons, parts_from_segmentation, scene_targets
 from skyeye_det.data.xbd import read_scene
-
-
-def converted(root: Path, output: str = "annotations", workers: int = 1) -> tuple[bytes, bytes]:
-    """Bytes of the COCO file and of its list of faults."""
-    summary = convert_split(root, "train", root / output, workers=workers)
-    return summary.path.read_bytes(), summary.faults_path.read_bytes()
 
 
 def filled(scene: DrawnScene) -> list[tuple[np.ndarray, int]]:
@@ -68,30 +60,3 @@ def test_targets_are_the_buildings_painted_one_after_another(scene: DrawnScene) 
             expected_damage[official_mask(post, scene.height, scene.width) > 0] = grade + 1
     assert (localization == expected_localization).all()
     assert (damage == expected_damage).all()
-
-
-@quick
-@given(scenes(), st.randoms(use_true_random=False))
-def test_converting_twice_and_files_in_another_order_give_the_same_bytes(
-    scene: DrawnScene, random: object
-) -> None:
-    names = [f"flood_{number:08d}" for number in range(4)]
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        for name in names:
-            write_scene(Path(one), scene, name)
-        random.shuffle(names)  # type: ignore[attr-defined]
-        for name in names:
-            write_scene(Path(other), scene, name)
-        first = converted(Path(one))
-        assert converted(Path(one)) == first
-        assert converted(Path(other)) == first
-
-
-@settings(quick, max_examples=2, phases=[Phase.generate])  # each starts processes: no shrinking
-@given(st.lists(scenes(), min_size=3, max_size=5))
-def test_one_and_two_workers_give_the_same_bytes(drawn: list[DrawnScene]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(80):
-            write_scene(Path(folder), drawn[number % len(drawn)], f"flood_{number:08d}")
-        assert converted(Path(folder), "one", 1) == converted(Path(folder), "two", 2)
-        assert len(json.loads(Path(folder, "two", "xbd_train.json").read_bytes())["images"]) == 80

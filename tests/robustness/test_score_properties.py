@@ -48,7 +48,7 @@ def same(one: object, other: object) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-@settings(quick, max_examples=20)
+@settings(quick, max_examples=10)
 @given(few_scenes)
 def test_truth_scores_one_against_itself(drawn: list[DrawnScene]) -> None:
     names = [f"flood_{number:08d}" for number in range(len(drawn))]
@@ -69,15 +69,6 @@ def test_truth_scores_one_against_itself(drawn: list[DrawnScene]) -> None:
         assert overall["score"] == pytest.approx(1, abs=CLOSE) if graded else math.isnan(overall["score"])
         if len(graded) == 4:
             assert official["score"] == pytest.approx(1, abs=CLOSE)
-
-
-@quick
-@given(images)
-def test_official_score_of_truth_with_all_classes_is_one(truth: Images) -> None:
-    localization, damage = np.ones_like(truth[0]), truth[1].copy()
-    damage[0, :5] = range(5)
-    score = count_pixels(localization, damage, localization, damage).score()
-    assert all(value == pytest.approx(1, abs=CLOSE) for value in score.values())
 
 
 @quick
@@ -108,7 +99,7 @@ def test_every_score_lies_in_0_to_1(found: Images, true: Images) -> None:
     ]
 
 
-@settings(quick, max_examples=12)
+@settings(quick, max_examples=6)
 @given(few_scenes, st.integers(0, 2**32))
 def test_score_does_not_depend_on_names_numbers_or_order(drawn: list[DrawnScene], seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -127,8 +118,7 @@ def test_score_does_not_depend_on_names_numbers_or_order(drawn: list[DrawnScene]
             write_submission_pngs(numbered, numbering[name], *found)
             write_submission_pngs(Path(folder, "other"), other[name], *found)
         write_numbering(numbered, numbering)
-        first = score_submission(named, xbd_root=root, workers=1)
-        assert same(score_submission(named, xbd_root=root, workers=3), first)
+        first = score_submission(named, xbd_root=root)
         assert same(score_submission(numbered, xbd_root=root), first)
         again = score_submission(Path(folder, "other"), xbd_root=Path(folder, "renamed"))
         assert same(again["official"], first["official"])
