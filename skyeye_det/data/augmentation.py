@@ -50,8 +50,8 @@ class WindowTransform(Transform):
         super().__init__()
         self.x0, self.y0, self.side, self.size = x0, y0, side, size
 
-    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
-        """Cuts ``img`` (H, W[, C]) to (size, size[, C]); ``interp`` is an OpenCV flag."""
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Cuts ``img`` (H, W[, C]) to (size, size[, C])."""
         height, width = img.shape[:2]
         left, top = max(self.x0, 0), max(self.y0, 0)
         right, bottom = min(self.x0 + self.side, width), min(self.y0 + self.side, height)
@@ -62,13 +62,8 @@ class WindowTransform(Transform):
             window = canvas
         if self.side == self.size:
             return np.ascontiguousarray(window)
-        if interp is None:
-            interp = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
+        interp = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
         return cv2.resize(window, (self.size, self.size), interpolation=interp)
-
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        """Cuts a label image without mixing its values."""
-        return self.apply_image(segmentation, interp=cv2.INTER_NEAREST)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Moves (N, 2) points of the tile into the result."""

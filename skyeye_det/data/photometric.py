@@ -58,10 +58,6 @@ class PhotometricTransform(Transform):
         """Leaves points where they are."""
         return coords
 
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        """Leaves labels as they are."""
-        return segmentation
-
 
 class RandomPhotometric(transforms.Augmentation):
     """Draws gamma, contrast, brightness, colour cast, saturation, blur and noise.

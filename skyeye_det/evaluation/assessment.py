@@ -30,7 +30,7 @@ from skyeye_det.decision.tuning.assessment import (
 from skyeye_det.decision.tuning.report import DEFAULT, FLATTERING, TUNED
 from skyeye_det.decision.tuning.tiles import CHUNK
 from skyeye_det.decision.tuning.tune import TuningOptions
-from skyeye_det.evaluation.buildings import ObjectCounts, count_objects, match, overlaps_of_masks, rank
+from skyeye_det.evaluation.buildings import ObjectCounts, count_objects, match_masks
 from skyeye_det.evaluation.known_windows import KnownTile
 from skyeye_det.evaluation.truth import TrueBuildings
 from skyeye_det.prediction.masks import encode_crop
@@ -66,11 +66,7 @@ def judge_tile(job: tuple[KnownTile, Sequence[DecisionRule]]) -> list[JudgedTile
 def _judged(tile: KnownTile, true: TrueBuildings, rule: DecisionRule) -> JudgedTile:
     found = decide_image(tile.store, tile.image, rule)
     masks = [encode_crop(*crop, found.shape) for crop in found.masks]
-    areas = np.array([np.count_nonzero(mask) for _, mask in found.masks], np.int64)
-    true_rank = rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage)
-    pairs = match(
-        overlaps_of_masks(true.run_lengths(), masks), true_rank, rank(-found.scores, areas, found.damage)
-    )
+    pairs = match_masks(true, masks, found.scores, found.damage)
     rows = np.where(true.damage < 0, UNKNOWN, true.damage)
     truth = np.full(len(found), NONE)
     truth[pairs[1]] = rows[pairs[0]]

@@ -120,6 +120,31 @@ def match(overlaps: Overlaps, true_rank: Ints, found_rank: Ints) -> tuple[Ints, 
     return np.array(list(pairs), np.int64), np.array(list(pairs.values()), np.int64)
 
 
+def match_masks(
+    true: TrueBuildings, masks: list[dict[str, Any]], scores: NDArray[np.floating], damage: Ints
+) -> tuple[Ints, Ints]:
+    """Pairs as ``match`` does, of N predicted instances; between equal IoUs, the better score is first.
+
+    Args:
+        true: T buildings of a tile.
+        masks: N run lengths that have been checked.
+        scores: (N,).
+        damage: int64 (N,).
+    """
+    areas = np.array([coco_mask.area(mask) for mask in masks], np.int64)  # it fails for a list of 256
+    overlaps = overlaps_of_masks(true.run_lengths(), masks)
+    return match(overlaps, _rank_of_true(true), rank(-scores, areas, damage))
+
+
+def match_components(true: TrueBuildings, found: FoundComponents) -> tuple[Ints, Ints]:
+    """Pairs as ``match`` does; components are numbered by place, whatever the order of the truth."""
+    return match(overlaps_of_components(true, found), _rank_of_true(true), np.arange(len(found.areas)))
+
+
+def _rank_of_true(true: TrueBuildings) -> Ints:
+    return rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage)
+
+
 def rank(*keys: NDArray[Any]) -> Ints:
     """Place of each item in an order that does not depend on how they were listed; the first key leads."""
     return np.argsort(np.lexsort(keys[::-1]))

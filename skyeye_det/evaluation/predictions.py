@@ -97,13 +97,11 @@ class FoundInstances:
 
     Attributes:
         masks: N COCO run lengths, checked.
-        areas: int64 (N,), px.
         scores: float64 (N,), 0..1.
         damage: int64 (N,), 0..3; -1 where it is not assessed.
     """
 
     masks: Results
-    areas: Ints
     scores: NDArray[np.float64]
     damage: Ints
 
@@ -121,10 +119,10 @@ class InstanceFile:
         found = read_json(self.path) if self.results is None else self.results
         if not isinstance(found, list) or not all(isinstance(result, dict) for result in found):
             raise InputError(f"{self.path}: expected a list of results, found another structure")
-        areas = [self._checked_area(index, result, shape) for index, result in enumerate(found)]
+        for index, result in enumerate(found):
+            self._check(index, result, shape)
         return FoundInstances(
             masks=[{"size": list(shape), "counts": result["segmentation"]["counts"]} for result in found],
-            areas=np.array(areas, np.int64),
             scores=np.array([result["score"] for result in found], np.float64),
             damage=np.array(
                 [IGNORE_DAMAGE if result["damage"] is None else result["damage"] for result in found],
@@ -132,8 +130,7 @@ class InstanceFile:
             ),
         )
 
-    def _checked_area(self, index: int, result: dict[str, Any], shape: tuple[int, int]) -> int:
-        """Area of the mask, px."""
+    def _check(self, index: int, result: dict[str, Any], shape: tuple[int, int]) -> None:
         score, damage, uid = (result.get(key) for key in ("score", "damage", "uid"))
         name = f"instance {index + 1} of the file"
         if isinstance(uid, str) and uid and uid.isprintable():
@@ -147,9 +144,11 @@ class InstanceFile:
             expected, found = f"damage 0..{NUM_DAMAGE_CLASSES - 1} or null", shown(damage)
         else:
             try:
-                return mask_area(result.get("segmentation"), shape)
+                mask_area(result.get("segmentation"), shape)
             except ValueError as fault:
                 expected, found = f"a mask of {shape[1]} x {shape[0]} px", str(fault)
+            else:
+                return
         raise InputError(f"{self.path}: expected {expected} for {name}, found {found}")
 
 

@@ -19,10 +19,8 @@ from skyeye_det.evaluation.buildings import (
     ObjectCounts,
     count_objects,
     finding_figures,
-    match,
-    overlaps_of_components,
-    overlaps_of_masks,
-    rank,
+    match_components,
+    match_masks,
 )
 from skyeye_det.evaluation.instance_metrics import TileMatches, match_tile, precision_and_recall
 from skyeye_det.evaluation.predictions import InstanceFile, count_others, find_instances, match_predictions
@@ -166,15 +164,12 @@ def score_tile(job: TileJob) -> TileScore:
     if buildings is None:
         return TileScore(pixels)
     true = TrueBuildings.of(buildings, shape)
-    true_rank = rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage)
     if job.instances is None:
         components = FoundComponents.of(*images)
-        # Components are numbered by place, whatever the order of the truth.
-        pairs = match(overlaps_of_components(true, components), true_rank, np.arange(len(components.areas)))
+        pairs = match_components(true, components)
         return TileScore(pixels, count_objects(true, components.damage, pairs))
     painted, *candidates = (instances.read(shape) for instances in job.instances)
-    found_rank = rank(-painted.scores, painted.areas, painted.damage)
-    pairs = match(overlaps_of_masks(true.run_lengths(), painted.masks), true_rank, found_rank)
+    pairs = match_masks(true, painted.masks, painted.scores, painted.damage)
     every = [painted, *candidates]
     masks = [mask for instances in every for mask in instances.masks]
     matches = match_tile(true, masks, np.concatenate([instances.scores for instances in every]))

@@ -76,23 +76,15 @@ def bilinear_weights(spans: np.ndarray, points: np.ndarray, cells: int) -> np.nd
     return np.maximum(np.float32(1) - np.abs(place[:, :, None] - np.arange(cells, dtype=np.float32)), 0)
 
 
-def mask_crops(
-    boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int], threshold: float = 0.5
-) -> list[Crop]:
-    """Masks in the image, one an instance; arguments as for ``soft_crops``.
-
-    Args:
-        boxes: (N, 4).
-        masks: (N, S, S).
-        shape: (h, w) in px.
-        threshold: a pixel belongs to the instance where its probability is at least this.
+def mask_crops(boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int]) -> list[Crop]:
+    """Pixels of probability 0.5 or more, one crop an instance; arguments as for ``soft_crops``.
 
     Returns:
         N crops, bool; of shape (0, 0) where a box has no pixel in the image.
     """
     crops = [EMPTY_CROP] * len(boxes)
     for index, (corner, soft) in soft_crops(boxes, masks, shape):
-        crops[index] = corner, soft >= np.float32(threshold)
+        crops[index] = corner, soft >= np.float32(0.5)
     return crops
 
 

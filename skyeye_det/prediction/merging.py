@@ -24,6 +24,9 @@ from skyeye_det.prediction.prediction import (
     compact_probability,
 )
 
+_LEAST_IOU = 0.5
+"""Of two instances that are taken as one building."""
+
 _LEAST_WEIGHT = 1e-6
 """Stands for a score of 0, so that a cluster of such instances still has a mean."""
 
@@ -31,18 +34,15 @@ _LEAST_PROBABILITY = 1e-3
 """Of a damage class in the pool: no model rules a class out for all others."""
 
 
-def merge_predictions(
-    predictions: Sequence[Prediction], iou_threshold: float = 0.5, *, same_model: bool = False
-) -> Prediction:
+def merge_predictions(predictions: Sequence[Prediction], *, same_model: bool = False) -> Prediction:
     """Merges predictions of one window, each in the window's own frame.
 
     Instances: the best-scored free one founds a cluster and takes from each other prediction the free one of
-    its kind (instance or component of the map) of greatest mask IoU, if that reaches ``iou_threshold``; so a
-    cluster has at most one of each. (Weighted
-    boxes fusion compares with the running mean instead; with the founder, all IoUs are known beforehand.) A
-    cluster's box and soft mask are the means of its members', weighted by score, and so are the logarithms of
-    its damage probabilities; its score is the sum of theirs divided by V: one of eight views alone gives an
-    eighth.
+    its kind (instance or component of the map) of greatest mask IoU, if that reaches 0.5; so a cluster has at
+    most one of each. (Weighted boxes fusion compares with the running mean instead; with the founder, all
+    IoUs are known beforehand.) A cluster's box and soft mask are the means of its members', weighted by
+    score, and so are the logarithms of its damage probabilities; its score is the sum of theirs divided by V:
+    one of eight views alone gives an eighth.
 
     Maps: plain means over the predictions that have them. Among instances, a map of pixels counts as one
     model more: its mean damage over an instance's pixels enters the instance's damage probabilities with
@@ -51,7 +51,6 @@ def merge_predictions(
 
     Args:
         predictions: at least one; instances and maps of pixels may stand together.
-        iou_threshold: least IoU, above 0 to 1, of two instances that are taken as one building.
         same_model: whether they are views of one model, whose feature vectors have a mean; those of several
             models are dropped.
 
@@ -60,9 +59,9 @@ def merge_predictions(
         ``PixelPrediction``. A single prediction comes back as it is.
 
     Raises:
-        ValueError: no predictions, windows of different sizes, or a threshold out of range.
+        ValueError: no predictions, or windows of different sizes.
     """
-    _check(predictions, iou_threshold)
+    _check(predictions)
     if len(predictions) == 1:
         return predictions[0]
     views = [found for found in predictions if isinstance(found, InstancePrediction)]
@@ -74,9 +73,7 @@ def merge_predictions(
         assert building_map is not None
         assert damage_map is not None
         return PixelPrediction(building_map, damage_map, predictions[0].shape)
-    merged = replace(
-        _merged_instances(views, iou_threshold, same_model=same_model), building_map=building_map
-    )
+    merged = replace(_merged_instances(views, same_model=same_model), building_map=building_map)
     if damage_map is None:
         return merged
     seen, is_seen = _mean_damage(merged.boxes, merged.masks, damage_map)
@@ -87,14 +84,12 @@ def merge_predictions(
     return replace(merged, damage_probs=probs)
 
 
-def _check(predictions: Sequence[Prediction], iou_threshold: float) -> None:
+def _check(predictions: Sequence[Prediction]) -> None:
     if not predictions:
         raise ValueError("expected at least one prediction to merge, found none")
     shapes = {tuple(found.shape) for found in predictions}
     if len(shapes) > 1:
         raise ValueError(f"expected predictions of one window, found the sizes {sorted(shapes)}")
-    if not 0 < iou_threshold <= 1:
-        raise ValueError(f"iou_threshold: expected above 0 to 1, found {iou_threshold}")
 
 
 def _mean_map(maps: Sequence[np.ndarray]) -> np.ndarray:
@@ -105,13 +100,11 @@ def _mean_map(maps: Sequence[np.ndarray]) -> np.ndarray:
     return ((2 * total + len(maps)) // (2 * len(maps))).astype(np.uint8)
 
 
-def _merged_instances(
-    views: Sequence[InstancePrediction], iou_threshold: float, *, same_model: bool
-) -> InstancePrediction:
+def _merged_instances(views: Sequence[InstancePrediction], *, same_model: bool) -> InstancePrediction:
     """Means of the clusters, best score first, without a map."""
     if len(views) == 1:
         return views[0]
-    clusters, count = _clusters(views, iou_threshold)
+    clusters, count = _clusters(views)
     total, scores = np.zeros(count, np.float64), np.zeros(count, np.float64)
     boxes, damage_logs = np.zeros((count, 4), np.float64), np.zeros((count, 4), np.float64)
     is_component = np.zeros(count, np.bool_)
@@ -164,11 +157,11 @@ def _weights(view: InstancePrediction) -> np.ndarray:
     return np.maximum(view.scores.astype(np.float64), _LEAST_WEIGHT)
 
 
-def _clusters(views: Sequence[InstancePrediction], iou_threshold: float) -> tuple[list[np.ndarray], int]:
+def _clusters(views: Sequence[InstancePrediction]) -> tuple[list[np.ndarray], int]:
     """The cluster 0..C-1 of each instance, int64 (N of the prediction,) for each, and C."""
     sizes = [len(view.scores) for view in views]
     number = np.repeat(np.arange(len(views)), sizes).tolist()
-    near = _neighbours(views, iou_threshold)
+    near = _neighbours(views)
     scores = np.concatenate([view.scores for view in views])
     cluster = np.full(len(scores), -1, np.int64)
     count = 0
@@ -184,8 +177,8 @@ def _clusters(views: Sequence[InstancePrediction], iou_threshold: float) -> tupl
     return np.split(cluster, np.cumsum(sizes)[:-1]), count
 
 
-def _neighbours(views: Sequence[InstancePrediction], iou_threshold: float) -> dict[int, list[int]]:
-    """For each instance those of its kind in other predictions whose IoU reaches the threshold, best first.
+def _neighbours(views: Sequence[InstancePrediction]) -> dict[int, list[int]]:
+    """For each instance those of its kind in other predictions whose IoU is large enough, best first.
 
     One matrix of two predictions' instances at a time; pycocotools compares run lengths only where boxes
     overlap.
@@ -199,7 +192,7 @@ def _neighbours(views: Sequence[InstancePrediction], iou_threshold: float) -> di
                 continue
             iou = coco_mask.iou(encoded[first], encoded[second], [0] * len(encoded[second]))
             alike = views[first].is_component[:, None] == views[second].is_component
-            place = np.argwhere((iou >= iou_threshold) & alike)
+            place = np.argwhere((iou >= _LEAST_IOU) & alike)
             ious.append(iou[tuple(place.T)])
             pairs.append(place + starts[[first, second]])
     order = np.argsort(-np.concatenate(ious), kind="stable")

@@ -38,11 +38,6 @@ class View:
     mirrored: bool = False
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        """Raises ValueError where a value means nothing."""
-        if self.turns not in range(4) or not 0 < self.scale < float("inf"):
-            raise ValueError(f"expected 0..3 turns and a scale above 0, found {self}")
-
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The image as the view sees it.
 
@@ -149,9 +144,6 @@ def predict_views(
         predict: from uint8 (6, H, W) each to a prediction each, in its frame.
         images: uint8 (6, h, w) each.
         views: at least one; the cost is that of a prediction each, a scale's by its square.
-
-    Raises:
-        ValueError: no views.
     """
     seen = [predict([view.apply(image) for image in images]) for view in views]
     return [

@@ -25,6 +25,7 @@ Size = tuple[int, int]
 """(height, width) in px."""
 
 XVIEW2_SIZE: Size = (1024, 1024)
+_SHOWN = 50  # findings and notes that are printed
 _EXPECTED_NAMES = (
     "expected <scene>_localization_prediction.png, test_localization_00000_prediction.png or _damage_"
 )
@@ -94,12 +95,14 @@ def check_submission(
     return SubmissionCheck(len(sizes), faults, [finding for finding in found if finding.kind == "note"])
 
 
-def format_check(check: SubmissionCheck, shown: int = 50) -> str:
-    """Findings, then notes, one a line, at most ``shown`` of them, and the sum of all."""
+def format_check(check: SubmissionCheck) -> str:
+    """Findings, then notes, one a line, at most 50 of them, and the sum of all."""
     listed = check.findings + check.notes
-    lines = [printable(f"{finding.kind:<10}  {finding.file}  {finding.detail}") for finding in listed[:shown]]
-    if len(listed) > shown:
-        lines.append(f"... and {len(listed) - shown} more; --json writes them all")
+    lines = [
+        printable(f"{finding.kind:<10}  {finding.file}  {finding.detail}") for finding in listed[:_SHOWN]
+    ]
+    if len(listed) > _SHOWN:
+        lines.append(f"... and {len(listed) - _SHOWN} more; --json writes them all")
     lines.append(f"{check.tiles} tiles, {len(check.findings)} findings, {len(check.notes)} notes")
     return "\n".join(lines)
 

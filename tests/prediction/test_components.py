@@ -26,12 +26,10 @@ def seams(*rectangles: Rectangle, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     return image
 
 
-def pixels(
-    boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int], threshold: float = 0.5
-) -> np.ndarray:
+def pixels(boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Bool (K, h, w) of each instance."""
     image = np.zeros((len(boxes), *shape), bool)
-    for one, crop in zip(image, mask_crops(boxes, masks, shape, threshold), strict=True):
+    for one, crop in zip(image, mask_crops(boxes, masks, shape), strict=True):
         one[window_of(crop)] = crop[1]
     return image
 
@@ -141,7 +139,7 @@ def test_other_components_in_the_box_are_no_part_of_the_mask() -> None:
     assert iou(painted[0], drawn((10, 10, 60, 16), (10, 10, 16, 50)) > 0) > 0.9
 
 
-@pytest.mark.parametrize("side", [10, 17, 28, 40, 60])
+@pytest.mark.parametrize("side", [10, 28, 60])
 def test_soft_masks_give_the_pixels_back(side: int) -> None:
     rng = np.random.default_rng(side)
     shape = (150, 130)
@@ -152,7 +150,7 @@ def test_soft_masks_give_the_pixels_back(side: int) -> None:
         building_map = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.5))
         boxes, masks, _ = map_components(building_map, None)
         assert len(boxes) == 1
-        assert iou(pixels(boxes, masks, shape, 0.3)[0], building_map >= 0.3) >= 0.9
+        assert iou(pixels(boxes, masks, shape)[0], building_map >= 0.5) >= 0.9
 
 
 @pytest.mark.parametrize("mask_side", [1, 14, 56])

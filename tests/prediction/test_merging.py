@@ -61,7 +61,7 @@ def jittered(tile: InstancePrediction, seed: int) -> InstancePrediction:
     )
 
 
-@pytest.mark.parametrize("copies", [1, 2, 3, 8])
+@pytest.mark.parametrize("copies", [1, 3])
 def test_identical_predictions_merge_into_the_same(copies: int) -> None:
     tile = grid_tile(40, shape=(256, 300))
     merged = merge_predictions([tile] * copies)
@@ -248,12 +248,9 @@ def test_predictions_that_cannot_be_merged_are_refused() -> None:
         merge_predictions([])
     with pytest.raises(ValueError, match=r"one window, found the sizes \[\(4, 4\), \(40, 60\)\]"):
         merge_predictions([found([], []), replace(found([], []), shape=(4, 4))])
-    for threshold in (0.0, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="iou_threshold"):
-            merge_predictions([found([], [])] * 2, threshold)
 
 
-def by_whole_images(tiles: list[InstancePrediction], threshold: float) -> np.ndarray:
+def by_whole_images(tiles: list[InstancePrediction]) -> np.ndarray:
     """Sorted scores of the clusters, worked out with an image for each mask and loops."""
     rows = []
     for view, tile in enumerate(tiles):
@@ -272,19 +269,18 @@ def by_whole_images(tiles: list[InstancePrediction], threshold: float) -> np.nda
                 if rows[i][1] == other
             }
             best = max(ious, key=lambda i: ious[i], default=None)
-            if best is not None and ious[best] >= threshold:
+            if best is not None and ious[best] >= 0.5:
                 score += rows[best][0]
                 free.remove(best)
         sums.append(score / len(tiles))
     return np.sort(sums)
 
 
-@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
-def test_clusters_are_those_of_a_comparison_of_whole_images(threshold: float) -> None:
+def test_clusters_are_those_of_a_comparison_of_whole_images() -> None:
     tile = grid_tile(60, shape=(150, 200))  # crowded: most overlap others
     views = [jittered(tile, seed) for seed in range(4)]
-    merged = merge_predictions(views, threshold)
-    np.testing.assert_allclose(np.sort(merged.scores), by_whole_images(views, threshold), rtol=1e-5)
+    merged = merge_predictions(views)
+    np.testing.assert_allclose(np.sort(merged.scores), by_whole_images(views), rtol=1e-5)
     assert (np.diff(merged.scores) <= 0).all()
 
 

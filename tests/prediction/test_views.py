@@ -79,7 +79,7 @@ def best_first(found: InstancePrediction) -> dict[str, np.ndarray]:
 
 @TILES
 @VIEWS
-def test_instances_and_map_of_a_turned_view_are_restored_exactly(shape, view: View) -> None:
+def test_instances_and_maps_of_a_turned_view_are_restored_exactly(shape, view: View) -> None:
     pair = made_up_pair(shape)
     expected, restored = find_blocks(pair), seen(view, pair, find_blocks)
     assert len(expected.scores) == 2
@@ -87,17 +87,10 @@ def test_instances_and_map_of_a_turned_view_are_restored_exactly(shape, view: Vi
     for name, values in best_first(restored).items():
         np.testing.assert_allclose(values, best_first(expected)[name], atol=3e-3, err_msg=name)
     np.testing.assert_array_equal(restored.building_map, expected.building_map)
-    assert restored.shape == shape
-
-
-@TILES
-@VIEWS
-def test_maps_of_pixels_of_a_turned_view_are_restored_exactly(shape, view: View) -> None:
-    pair = made_up_pair(shape)
-    expected, restored = find_pixels(pair), seen(view, pair, find_pixels)
-    np.testing.assert_array_equal(restored.building_map, expected.building_map)
-    np.testing.assert_array_equal(restored.damage_map, expected.damage_map)
-    assert restored.shape == shape
+    pixels, restored_pixels = find_pixels(pair), seen(view, pair, find_pixels)
+    np.testing.assert_array_equal(restored_pixels.building_map, pixels.building_map)
+    np.testing.assert_array_equal(restored_pixels.damage_map, pixels.damage_map)
+    assert restored.shape == restored_pixels.shape == shape
 
 
 def test_boxes_between_pixels_are_restored_too() -> None:
@@ -108,7 +101,7 @@ def test_boxes_between_pixels_are_restored_too() -> None:
     np.testing.assert_array_equal(view.restore(prediction, shape).boxes[0], [8.5, 4.25, 16.75, 20.125])
 
 
-@pytest.mark.parametrize("scale", [1.25, 1.3, 0.8, 2.0])
+@pytest.mark.parametrize("scale", [1.3, 0.8])
 @TILES
 @VIEWS
 def test_what_a_scaled_view_finds_is_restored_within_a_pixel(shape, view: View, scale: float) -> None:
@@ -182,12 +175,6 @@ def test_views_that_mean_nothing_are_refused_in_a_sentence(text: str) -> None:
         parse_views(text)
 
 
-@pytest.mark.parametrize("arguments", [(4,), (-1,), (0, False, 0.0), (0, False, float("nan"))])
-def test_a_view_that_cannot_be_is_refused(arguments: tuple) -> None:
-    with pytest.raises(ValueError, match=r"expected 0\.\.3 turns"):
-        View(*arguments)
-
-
 @pytest.mark.parametrize("predict", [find_blocks, find_pixels])
 def test_views_that_see_the_same_merge_into_what_one_sees(predict: Any) -> None:
     pair = made_up_pair((48, 64))
@@ -233,11 +220,6 @@ def test_a_black_tile_and_a_tile_without_finds_stay_empty() -> None:
     assert merged.masks.shape == (0, SIDE, SIDE)
     assert not merged.building_map.any()
     assert not of_one(find_pixels, pair, EIGHT).damage_map.any()
-
-
-def test_no_views_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        of_one(find_blocks, made_up_pair((48, 64)), ())
 
 
 def test_instances_and_pixels_of_several_views_make_one_ensemble() -> None:

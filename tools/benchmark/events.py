@@ -10,7 +10,7 @@ import numpy as np
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, decide_image, recorded_rule
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.buildings import match, overlaps_of_masks, rank
+from skyeye_det.evaluation.buildings import match_masks
 from skyeye_det.evaluation.truth import TrueBuildings, tiles_from_labels
 from skyeye_det.prediction.masks import encode_crop
 from skyeye_det.prediction.store import PredictionStore
@@ -64,12 +64,7 @@ def read_event(name: str, folder: Path, root: Path, decisions: str | None) -> Ev
             raise InputError(f"{folder}: expected predictions with features, found none; predict again")
         true = TrueBuildings.of(buildings or (), shape)
         masks = [encode_crop(*each, shape) for each in found.masks]
-        areas = np.array([each[1].sum() for each in found.masks], np.int64)
-        orders = (
-            rank(true.corners[:, 1], true.corners[:, 0], true.areas, true.damage),
-            rank(-found.scores, areas, found.damage),
-        )
-        hits, by = match(overlaps_of_masks(true.run_lengths(), masks), *orders)
+        hits, by = match_masks(true, masks, found.scores, found.damage)
         grades = np.full(len(found.masks), NO_BUILDING)
         grades[by] = true.damage[hits]
         parts.append((found.damage_probs, found.features, grades, np.full(len(grades), number)))
