@@ -9,7 +9,6 @@ Three outlines: the exact one; one simplified by Douglas-Peucker (Douglas & Peuc
 are turned to the building's main direction and the perpendicular to it.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,12 +47,7 @@ def polygonize(
         one pixel wide has a ring of one or two vertices, or one that walks there and back, and the exact
         outline does so wherever the mask is one pixel wide; ``outline_geometries`` makes valid geometry of
         all of them.
-
-    Raises:
-        ValueError: a mask that is no image, or a tolerance or hole that is below 0 or not finite.
     """
-    if not (0 <= tolerance < math.inf and 0 <= min_hole < math.inf):
-        raise ValueError(f"expected finite px of at least 0, found {tolerance} and {min_hole}")
     outlines: list[Parts] = []
     for start in range(0, len(masks), _GROUP):
         outlines += _polygonized(masks[start : start + _GROUP], tolerance, right_angled, min_hole)
@@ -117,8 +111,6 @@ def geometry_parts(geometry: "shapely.Geometry") -> Parts:
 
 def _contours(mask: NDArray[Any], min_hole: float) -> list[Polygon]:
     """Exact outlines in px of the mask, holes below ``min_hole`` px closed."""
-    if mask.ndim != 2:
-        raise ValueError(f"expected a mask (h, w), found {mask.shape}")
     if not mask.size:
         return []
     mask = np.ascontiguousarray(mask, np.uint8)

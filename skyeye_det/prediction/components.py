@@ -52,10 +52,11 @@ def map_components(
         scores (K,) float32, mean probability of the component's pixels. In no order.
 
     Raises:
-        ValueError: shapes that differ, or values that are not finite.
+        ValueError: values that are not finite.
     """
     probability = np.asarray(building_map, np.float32)
-    _check_images(probability, seam_map)
+    if not np.isfinite(probability).all():
+        raise ValueError("expected a finite building map, found NaN or infinity")
     building = probability >= np.float32(MAP_THRESHOLD)
     labels = split_buildings(building, seam_map)
     parts = Regions(labels, int(labels.max()) + 1)
@@ -127,14 +128,3 @@ def _peaks(building: np.ndarray) -> np.ndarray:
 def _resized(crop: np.ndarray, side: int) -> np.ndarray:
     """The crop as (side, side) cells, each the mean over its area: sharper than bilinear when enlarged."""
     return np.minimum(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.float32(1))
-
-
-def _check_images(probability: np.ndarray, seam_map: np.ndarray | None) -> None:
-    if probability.ndim != 2 or not probability.size:
-        raise ValueError(f"expected a building map (h, w), found {probability.shape}")
-    if seam_map is not None and seam_map.shape != probability.shape:
-        raise ValueError(
-            f"expected a seam map {probability.shape} as the building map, found {seam_map.shape}"
-        )
-    if not np.isfinite(probability).all():
-        raise ValueError("expected a finite building map, found NaN or infinity")

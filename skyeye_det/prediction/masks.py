@@ -35,10 +35,11 @@ def soft_crops(boxes: np.ndarray, masks: np.ndarray, shape: tuple[int, int]) -> 
         Index of the instance and its crop of probabilities, float32 0..1; sorted by size, not by index.
 
     Raises:
-        ValueError: shapes that do not fit, or values that are not finite.
+        ValueError: values that are not finite.
     """
     boxes = np.asarray(boxes, np.float32)
-    _check(boxes, masks)
+    if not np.isfinite(boxes).all() or not np.isfinite(masks).all():
+        raise ValueError("expected finite boxes and masks, found NaN or infinity")
     size = np.array([shape[1], shape[0]], np.float32)
     start = np.clip(np.floor(boxes[:, :2]) - 1, 0, size).astype(np.int64)
     stop = np.clip(np.ceil(boxes[:, 2:]) + 1, 0, size).astype(np.int64)
@@ -156,10 +157,3 @@ def encode_crop(corner: tuple[int, int], part: np.ndarray, shape: tuple[int, int
         counts = counts[:-1]
     rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
-
-
-def _check(boxes: np.ndarray, masks: np.ndarray) -> None:
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or masks.ndim != 3 or len(boxes) != len(masks):
-        raise ValueError(f"expected boxes (N, 4) and masks (N, S, S), found {boxes.shape} and {masks.shape}")
-    if not np.isfinite(boxes).all() or not np.isfinite(masks).all():
-        raise ValueError("expected finite boxes and masks, found NaN or infinity")

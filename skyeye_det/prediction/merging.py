@@ -57,11 +57,7 @@ def merge_predictions(predictions: Sequence[Prediction], *, same_model: bool = F
     Returns:
         An ``InstancePrediction``, best score first, where one is among ``predictions``, else a
         ``PixelPrediction``. A single prediction comes back as it is.
-
-    Raises:
-        ValueError: no predictions, or windows of different sizes.
     """
-    _check(predictions)
     if len(predictions) == 1:
         return predictions[0]
     views = [found for found in predictions if isinstance(found, InstancePrediction)]
@@ -82,14 +78,6 @@ def merge_predictions(predictions: Sequence[Prediction], *, same_model: bool = F
     )
     probs = np.where(is_seen[:, None], both, merged.damage_probs).astype(np.float32)
     return replace(merged, damage_probs=probs)
-
-
-def _check(predictions: Sequence[Prediction]) -> None:
-    if not predictions:
-        raise ValueError("expected at least one prediction to merge, found none")
-    shapes = {tuple(found.shape) for found in predictions}
-    if len(shapes) > 1:
-        raise ValueError(f"expected predictions of one window, found the sizes {sorted(shapes)}")
 
 
 def _mean_map(maps: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyeye_det.damage import NUM_DAMAGE_CLASSES
-
 if TYPE_CHECKING:
     from detectron2.structures import Instances
     from torch import Tensor
@@ -53,13 +51,11 @@ class InstancePrediction:
             building_map: float (h, w) of the same size, probability 0..1.
 
         Raises:
-            ValueError: the map has another size, or values that are not finite.
+            ValueError: values that are not finite.
         """
         fields = instances.to("cpu")
         shape = (int(instances.image_size[0]), int(instances.image_size[1]))
         compact = None if building_map is None else compact_probability(building_map)
-        if compact is not None and compact.shape != shape:
-            raise ValueError(f"expected a building map {shape} as the instances, found {compact.shape}")
         count = len(fields)
         return cls(
             boxes=fields.pred_boxes.tensor.float().numpy(),
@@ -103,10 +99,8 @@ class PixelPrediction:
             pixel_probs: float (5, h, w), 0..1: building, and the four damage classes given building.
 
         Raises:
-            ValueError: another shape, or values that are not finite.
+            ValueError: values that are not finite.
         """
-        if len(pixel_probs.shape) != 3 or len(pixel_probs) != 1 + NUM_DAMAGE_CLASSES:
-            raise ValueError(f"expected pixel probabilities (5, H, W), found {tuple(pixel_probs.shape)}")
         compact = compact_probability(pixel_probs)
         return cls(compact[0], compact[1:], (compact.shape[1], compact.shape[2]))
 

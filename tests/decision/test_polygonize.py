@@ -217,15 +217,6 @@ def test_the_vertex_that_a_ring_begins_with_changes_nothing(first: int):
     assert sorted(corners) == expected
 
 
-@pytest.mark.parametrize(("value", "bad"), [(-1.0, "-1"), (float("nan"), "nan"), (float("inf"), "inf")])
-def test_lengths_without_meaning_are_refused(value: float, bad: str):
-    for options in ({"tolerance": value}, {"min_hole": value}):
-        with pytest.raises(ValueError, match=bad):
-            polygonize(np.ones((3, 3), bool), **options)
-    with pytest.raises(ValueError, match="h, w"):
-        polygonize(np.ones((2, 3, 3), bool))
-
-
 def test_a_thousand_buildings_take_less_than_a_second():
     rng = np.random.default_rng(4)
     masks = []

@@ -243,13 +243,6 @@ def test_an_instance_without_pixels_keeps_its_own_damage_beside_a_map() -> None:
     assert merge_predictions([found([], []), pixels(9, (255, 0, 0, 0))]).damage_probs.shape == (0, 4)
 
 
-def test_predictions_that_cannot_be_merged_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        merge_predictions([])
-    with pytest.raises(ValueError, match=r"one window, found the sizes \[\(4, 4\), \(40, 60\)\]"):
-        merge_predictions([found([], []), replace(found([], []), shape=(4, 4))])
-
-
 def by_whole_images(tiles: list[InstancePrediction]) -> np.ndarray:
     """Sorted scores of the clusters, worked out with an image for each mask and loops."""
     rows = []
