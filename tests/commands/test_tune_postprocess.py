@@ -64,14 +64,18 @@ def test_the_command_writes_rule_and_report_and_compares(weights, tiny_datasets,
 
 def test_what_inference_kept_is_tuned_on_without_a_model(weights, tiny_datasets, tmp_path, capsys):
     predict(weights, tiny_datasets, tmp_path / "out")
+    write_rule(tmp_path / "rule.yaml", DecisionRule(score_threshold=0.2), [])
+    rule = ["--rule", str(tmp_path / "rule.yaml")]
     words = ["--predictions", str(tmp_path / "out"), "--xbd-root", str(tiny_datasets / "tiny")]
-    words += ["--splits", "train", "--folds", "2", "--draws", "20", "--workers", "1"]
-    main([*words, "--output", str(tmp_path / "kept.yaml")])
-    tune(weights, tiny_datasets, "--output", str(tmp_path / "own.yaml"))
-    assert read_rule(tmp_path / "kept.yaml") == read_rule(tmp_path / "own.yaml")
+    words += ["--splits", "train", "--folds", "2", "--draws", "20", "--workers", "1", *rule]
+    words += ["--work", str(tmp_path / "kept")]
+    main([*words, "--json", str(tmp_path / "kept.json")])
+    tune(weights, tiny_datasets, *rule, "--work", str(tmp_path / "own"), "--json", str(tmp_path / "own.json"))
+    kept, own = (json.loads((tmp_path / name).read_text())["tiles"] for name in ("kept.json", "own.json"))
+    assert kept == own
     next((tmp_path / "out" / "predictions").glob("*.npz")).unlink()
     with pytest.raises(InputError, match="expected predictions of test-flood"):
-        main([*words, "--output", str(tmp_path / "no.yaml")])
+        main(words)
 
 
 def test_a_second_run_predicts_only_what_is_missing_whatever_the_rule(weights, tiny_datasets, tmp_path):
@@ -129,7 +133,8 @@ def test_each_model_predicts_the_part_that_stands_at_its_place(weights, tiny_dat
     other = str(tmp_path / "other.pth")
     write_split(tmp_path / "split_cv.json", Split("cv", ("train",), {}, PARTS))
     options = ["--split-file", str(tmp_path / "split_cv.json"), "--splits", "a", "b", "--out-of-fold"]
-    options += ["--output", str(tmp_path / "rule.yaml"), "--work", str(tmp_path / "work")]
+    write_rule(tmp_path / "rule.yaml", DecisionRule(), [])
+    options += ["--rule", str(tmp_path / "rule.yaml"), "--work", str(tmp_path / "work")]
     tune(weights, tiny_datasets, "--weights", other, *options)
     for number, (model, scenes) in enumerate(zip((weights, other), PARTS.values(), strict=True), start=1):
         alone = tmp_path / f"alone{number}"

@@ -88,9 +88,9 @@ def test_outlines_stand_where_the_corner_says():
 
 
 @pytest.mark.parametrize("right_angled", [False, True])
-@pytest.mark.parametrize("tolerance", [0.7, 1.5, 4.0])
+@pytest.mark.parametrize("tolerance", [0.7, 4.0])
 def test_a_mask_with_pixels_never_loses_its_outline(tolerance: float, right_angled: bool):
-    for mask in blobs(50, seed=1):
+    for mask in blobs(30, seed=1):
         parts = polygonize(mask, (0, 0), tolerance, right_angled)
         assert filled(parts, mask.shape).any()
         geometry = outline_geometry(parts)
@@ -164,7 +164,7 @@ def test_what_stands_in_a_closed_hole_goes_with_it():
     assert len(polygonize(mask, min_hole=100)) == 1
 
 
-@pytest.mark.parametrize("degrees", [0, 7, 30, 45, 61, 88])
+@pytest.mark.parametrize("degrees", [0, 30, 45, 88])
 def test_a_turned_rectangle_gets_its_four_right_angles_back(degrees: float):
     mask, corner = building_mask(((turned(degrees),),), (100, 100))
     ((ring,),) = polygonize(mask > 0, corner, tolerance=1.5, right_angled=True)
@@ -193,7 +193,7 @@ def test_a_shape_that_right_angles_do_not_fit_stays_simplified():
     assert len(right_angled_ring(ring, main_direction(ring))) == 4  # its box, which is twice as large
 
 
-@pytest.mark.parametrize("tolerance", [1.0, 3.0, 4.5, 6.0])
+@pytest.mark.parametrize("tolerance", [1.0, 6.0])
 def test_a_thin_ring_stays_a_valid_ring(tolerance: float):
     rows, columns = np.indices((60, 60)) - 30
     mask = np.abs(np.hypot(rows, columns * 1.3) - 22) < 2
@@ -209,7 +209,7 @@ def test_short_steps_are_taken_out_and_long_ones_stay():
     assert len(right_angled_ring(stairs, 0.0, least_step=0.5)) == 6
 
 
-@pytest.mark.parametrize("first", range(8))
+@pytest.mark.parametrize("first", [0, 1, 3, 6])
 def test_the_vertex_that_a_ring_begins_with_changes_nothing(first: int):
     steps = [[0.0, 0], [20, 0], [20, 1], [40, 1], [40, 30], [20, 30], [20, 50], [0, 50]]
     corners = right_angled_ring(np.roll(steps, first, axis=0), 0.0, least_step=2.0).tolist()

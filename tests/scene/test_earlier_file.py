@@ -9,6 +9,7 @@ import pytest
 from made_assessment import grid_of, records_of, scattered, write_folder
 
 from skyeye_det.errors import InputError
+from skyeye_det.scene import geopackage_editing
 from skyeye_det.scene.earlier_file import require_replaceable
 from skyeye_det.scene.geopackage_editing import connect
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE
@@ -56,7 +57,10 @@ def test_a_folder_whose_name_gdal_takes_for_another_is_refused_before_the_work(t
 
 
 @pytest.mark.parametrize("open_as", ["PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE"])
-def test_a_file_that_another_program_has_open_is_not_replaced(folder, qgis, open_as: str) -> None:
+def test_a_file_that_another_program_has_open_is_not_replaced(
+    folder, qgis, monkeypatch, open_as: str
+) -> None:
+    monkeypatch.setattr(geopackage_editing, "_BRIEFLY", 0.2)
     qgis.execute(open_as)
     qgis.execute("UPDATE buildings SET score = 0.5 WHERE fid = 1")
     with pytest.raises(InputError, match=r"damage\.gpkg: another program has it open, such as QGIS; close"):

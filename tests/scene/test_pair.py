@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from affine import Affine
 from scenes import CORNER, ground, write
 
@@ -14,21 +13,16 @@ from skyeye_det.scene.shift import STILL
 SIDE = 1300
 
 
-@pytest.mark.parametrize("growth", [0, 0.005])
-def test_a_post_image_of_another_scale_lies_on_the_pre_image_in_every_corner(
-    tmp_path: Path, growth: float
-) -> None:
+def test_a_post_image_of_another_scale_lies_on_the_pre_image_in_every_corner(tmp_path: Path) -> None:
     image = ground(SIDE, SIDE)
     middle = CORNER[0] + SIDE / 4, CORNER[1] - SIDE / 4
     place = Affine(0.5, 0, CORNER[0], 0, -0.5, CORNER[1])
-    grown = (
-        Affine.translation(*middle) @ Affine.scale(1 + growth) @ Affine.translation(-middle[0], -middle[1])
-    )
+    grown = Affine.translation(*middle) @ Affine.scale(1.005) @ Affine.translation(-middle[0], -middle[1])
     pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
     post = open_side("post", [str(write(tmp_path / "post.tif", image, transform=grown @ place))])
     grid = common_grid(pre, post, resolution=0.5)
     shift = estimated_shift(Scene(pre, post, grid, STILL))
-    assert (shift.field is not None) == (growth > 0)
+    assert shift.field is not None
     assert shift.is_applied
     before, after = Scene(pre, post, grid, shift).readers()
     with before, after:
