@@ -1,6 +1,5 @@
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
@@ -8,7 +7,6 @@ from detectron2.structures import Boxes, Instances
 from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.evaluators import BuildingEvaluator, XView2Evaluator
-from skyeye_det.evaluation.instance_metrics import MAX_DETECTIONS
 from skyeye_det.prediction.prediction import prediction_from_output
 
 SIDE = 128
@@ -78,45 +76,10 @@ def test_truth_as_prediction_scores_one_and_an_ap_of_100() -> None:
     assert all(found[name] == pytest.approx(100) for name in ("AP", "AP50", "AP75", *RECALLS))
 
 
-def test_no_predictions_score_nothing() -> None:
-    tiles, outputs = [tile(1, *ALL), tile(2)], [output(), output()]
-    assert score(tiles, outputs)["score"] == pytest.approx(0, abs=1e-5)
-    assert all(precision(tiles, outputs)[name] == 0 for name in ("AP", "AP50", *RECALLS))
-
-
-def test_no_truth_gives_no_average_precision() -> None:
-    tiles, outputs = [tile(1)], [output(*ALL)]
-    assert score(tiles, outputs)["localization_f1"] == 0
-    assert all(np.isnan(value) for value in precision(tiles, outputs).values())
-    assert all(np.isnan(value) for value in precision(tiles, [output()]).values())
-
-
 def test_instances_below_the_threshold_are_not_painted() -> None:
     tiles = [tile(1, *ALL)]
     assert score(tiles, [output(*ALL, score=0.29)])["localization_f1"] == 0
     assert score(tiles, [output(*ALL, score=0.31)])["localization_f1"] == 1
-
-
-def test_unclassified_building_counts_for_localisation_alone() -> None:
-    tiles = [tile(1, *ALL)]
-    without = score(tiles, [output(*ALL[:4])])
-    # 100 + 400 + 1600 + 576 px found, 900 missed.
-    assert without["localization_f1"] == pytest.approx(2 * 2676 / (2 * 2676 + 900))
-    assert without["damage_f1"] == pytest.approx(1, abs=1e-5)
-
-
-def test_recall_is_told_by_size() -> None:
-    found = precision([tile(1, *ALL)], [output(*ALL[:2])])
-    # Sides of 10 px; of 20, 24 and 30; of 40.
-    expected = {"recall50": 40, "recall50_below_16": 100, "recall50_16_32": 100 / 3, "recall50_above_32": 0}
-    assert {name: found[name] for name in RECALLS} == pytest.approx(expected)
-
-
-def test_dense_tile_is_not_cut_at_cocos_hundred() -> None:
-    assert MAX_DETECTIONS == 1000
-    squares = [(10 * (n % 12), 8 * (n // 12), 6, 0) for n in range(150)]
-    found = precision([tile(1, *squares)], [output(*squares)])
-    assert found["recall50"] == pytest.approx(100)
 
 
 def test_reset_forgets_the_tiles_of_the_last_evaluation() -> None:

@@ -43,10 +43,6 @@ def test_wrong_override_is_reported_in_a_sentence(overrides: list[str], sentence
         "MODEL:\n  NO_SUCH_KEY: 1\n",
         "SOLVER: fast\n",
         "SOLVER: {BASE_LR: [1}\n",
-        "- a list\n",
-        "",
-        "_BASE_: missing.yaml\n",
-        "_BASE_: config.yaml\n",
         "\x00",
     ],
 )
