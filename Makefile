@@ -1,4 +1,4 @@
-# make env | test | test-fast | docs | demo | demo-train | picture | lint | fuzz | kills | opencv-versions | lock | clean, each with the set-up that it needs.
+# make env | test | test-fast | docs | demo | demo-train | picture | lint | fuzz | kills | lock | clean, each with the set-up that it needs.
 #
 #   PYTHON=python3.12   the interpreter that .venv is made with (3.10 to 3.13)
 #   VENV=path           another place for the virtual environment
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test test-fast docs demo demo-train picture lint lock clean opencv-versions fuzz kills
+.PHONY: help env test test-fast docs demo demo-train picture lint lock clean fuzz kills
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -69,10 +69,6 @@ lint: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-
-# The fill rule under every released OpenCV, each in a virtual environment that is thrown away.
-opencv-versions: env
-	$(BIN)/python tests/robustness/opencv_versions.py
 
 # 10,000 damaged inputs through every torch-free step; `make test` runs 120.
 fuzz: env

@@ -1,8 +1,4 @@
-"""A fixed set of made-up outlines, and the hash of their fills that every allowed OpenCV must give.
-
-As a script it prints the hash, or the sentence by which the installed OpenCV is refused (exit code 2);
-``make opencv-versions`` runs it under each released version.
-"""
+"""A fixed set of made-up outlines, and the hash of their fills that every allowed OpenCV must give."""
 
 import hashlib
 import math
@@ -13,7 +9,6 @@ import cv2
 import numpy as np
 
 from skyeye_det.data.targets import Parts, fill_polygons
-from skyeye_det.errors import run_command
 
 GOLDEN = "af391b3a86ae5dff1aebe218598211fac2cfa52cd58854278b51a620c8d44e60"
 """sha256 of the fills: those of OpenCV 4.7.0's own ``cv2.fillPoly``, which gives the official targets."""
@@ -95,7 +90,3 @@ def _on_halves(uniform: Callable[[float, float], float]) -> list[Points]:
 def _far_out(uniform: Callable[[float, float], float]) -> list[Points]:
     reach = 2 ** uniform(6, 20)
     return [[(uniform(-reach, reach), uniform(-reach, reach)) for _ in range(3 + int(uniform(0, 4)))]]
-
-
-if __name__ == "__main__":
-    run_command(lambda: print(hash_of_fills()))
