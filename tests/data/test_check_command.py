@@ -2,23 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_runs import run
 from sound_files import SCENE, labels, write_sound_pair
 
 from skyeye_det.data.dataset_check import check_dataset, check_json, check_table, exit_code
 from skyeye_det.data.validation import Fault, FaultKind, Severity, printable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(REPOSITORY / "tools" / "check_dataset.py")]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def damaged(root: Path, severity: Severity | None) -> Path:
@@ -49,7 +42,9 @@ def test_exit_code_is_that_of_the_worst_fault(tmp_path: Path, severity: Severity
 
 def test_command_prints_the_table_and_writes_all_faults(tmp_path: Path) -> None:
     root = damaged(tmp_path / "xbd", Severity.ERROR)
-    done = run("--xbd-root", root, "--json", tmp_path / "faults.json", "--limit", 1, "--workers", 1)
+    done = run(
+        "check_dataset", "--xbd-root", root, "--json", tmp_path / "faults.json", "--limit", 1, "--workers", 1
+    )
     assert (done.returncode, done.stderr) == (3, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "train: 2 pairs, 1 building, 2 errors, 1 warning, 1 note"
@@ -78,7 +73,7 @@ def test_names_that_are_no_text_are_escaped_and_leave_the_pair_out(tmp_path: Pat
     write_sound_pair(root)
     for bad in (b"test-fl\xff\xfeood_00000003", b"test\nflood_00000003", b"te\x1b[31mst_00000003"):
         write_pair_of_bytes(root, bad)
-    done = run("--xbd-root", root, "--json", tmp_path / "faults.json")
+    done = run("check_dataset", "--xbd-root", root, "--json", tmp_path / "faults.json")
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.count("bad-name") == 1
     faults = json.loads((tmp_path / "faults.json").read_bytes())["faults"]
@@ -90,15 +85,7 @@ def test_names_that_are_no_text_are_escaped_and_leave_the_pair_out(tmp_path: Pat
 def test_conversion_leaves_pairs_of_bad_names_out_and_writes_the_rest(tmp_path: Path) -> None:
     write_sound_pair(tmp_path)
     write_pair_of_bytes(tmp_path, b"test-fl\xffood_00000003")
-    convert = [
-        sys.executable,
-        str(REPOSITORY / "tools" / "convert_xbd_to_coco.py"),
-        "--xbd-root",
-        str(tmp_path),
-    ]
-    done = subprocess.run(
-        [*convert, "--splits", "train"], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run("convert_xbd_to_coco", "--xbd-root", tmp_path, "--splits", "train")
     assert (done.returncode, done.stderr) == (0, "")
     assert "bad-name" in done.stdout
     assert len(json.loads((tmp_path / "annotations" / "xbd_train.json").read_bytes())["images"]) == 1

@@ -1,10 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_runs import run
 from pycocotools.coco import COCO
 from xbd_files import SQUARE, feature, label, write_buildings, write_pair
 
@@ -141,19 +140,10 @@ def test_table_counts_classes_and_names_the_first_faults(tmp_path: Path) -> None
     assert lines[-1].endswith("xbd_train.faults.json")
 
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(REPOSITORY / "tools" / "convert_xbd_to_coco.py")]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_command_converts_splits_beside_the_data(tmp_path: Path) -> None:
     for split in ("train", "tier3"):
         write_buildings(tmp_path, ("a", SQUARE, "no-damage"), split=split)
-    done = run("--xbd-root", tmp_path, "--splits", "train", "tier3")
+    done = run("convert_xbd_to_coco", "--xbd-root", tmp_path, "--splits", "train", "tier3")
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in (tmp_path / "annotations").iterdir()} == {
         f"xbd_{split}{suffix}" for split in ("train", "tier3") for suffix in (".json", ".faults.json")
@@ -162,9 +152,9 @@ def test_command_converts_splits_beside_the_data(tmp_path: Path) -> None:
 
 
 def test_wrong_root_and_strict_fault_exit_with_2_and_one_sentence(tmp_path: Path) -> None:
-    wrong = run("--xbd-root", tmp_path / "nowhere", "--splits", "train")
+    wrong = run("convert_xbd_to_coco", "--xbd-root", tmp_path / "nowhere", "--splits", "train")
     write_buildings(tmp_path, ("a", "POINT (1 1)", "no-damage"))
-    strict = run("--xbd-root", tmp_path, "--splits", "train", "--strict")
+    strict = run("convert_xbd_to_coco", "--xbd-root", tmp_path, "--splits", "train", "--strict")
     for failed in (wrong, strict):
         assert failed.returncode == 2
         assert failed.stderr.startswith("error: ")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_runs import run
 from ground_tiles import write_events, write_tile
 
 from skyeye_det.data.coco_file import read_xbd_json
@@ -17,7 +18,7 @@ from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 from skyeye_det.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(REPOSITORY / "tools" / "convert_xbd_to_coco.py")]
+SCRIPT = str(REPOSITORY / "tools" / "convert_xbd_to_coco.py")
 FRACTIONS = "train=.6,val=.2,test=.2"
 
 
@@ -26,11 +27,6 @@ def root(tmp_path: Path) -> Path:
     write_events(tmp_path / "my-xbd", {"a-fire": 8, "b-flood": 4}, split="train")
     write_events(tmp_path / "my-xbd", {"c-wind": 4}, split="tier3", north=-100_000)
     return tmp_path / "my-xbd"
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def options(**given: Any) -> ConversionOptions:
@@ -48,6 +44,7 @@ def scenes(annotations: Path) -> set[str]:
 def test_command_splits_pooled_folders_and_reports(root: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = run(
+        "convert_xbd_to_coco",
         *("--xbd-root", root, "--splits", "train", "tier3", "--split-by", "random"),
         *("--fractions", FRACTIONS, "--seed", 4, "--json", report),
     )
@@ -201,7 +198,7 @@ def test_killed_run_is_started_again_by_the_same_command(root: Path) -> None:
         "    if Path(new).name == 'xbd_random-val.json': os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return whole(old, new)\n"
         "Path.replace = replace\n"
-        f"sys.argv = {[COMMAND[1], *map(str, arguments)]!r}\n"
+        f"sys.argv = {[SCRIPT, *map(str, arguments)]!r}\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     killed = subprocess.run([sys.executable, "-c", dying], cwd=REPOSITORY, timeout=60, check=False)
@@ -209,6 +206,6 @@ def test_killed_run_is_started_again_by_the_same_command(root: Path) -> None:
     left = {path.name for path in (root / "annotations").iterdir() if path.suffix == ".json"}
     assert {"split_random.json", "xbd_random-train.json"} <= left
     assert "xbd_random-val.json" not in left
-    assert run(*arguments).returncode == 0
+    assert run("convert_xbd_to_coco", *arguments).returncode == 0
     assert not [path for path in (root / "annotations").iterdir() if path.suffix == ".partial"]
     assert len(scenes(root / "annotations" / "xbd_random-val.json")) >= 2

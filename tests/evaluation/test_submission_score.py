@@ -1,12 +1,11 @@
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_runs import run
 from small_xbd import square, write_pair
 
 from skyeye_det.errors import InputError
@@ -23,7 +22,6 @@ from skyeye_det.xview2.submission import (
     write_submission_pngs,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 SCENES = ("palu-tsunami_00000003", "palu-tsunami_00000004", "socal-fire_00000001")
 ANONYMOUS = ("test_00000", "test_00001", "test_00002")
 
@@ -203,11 +201,6 @@ def test_labels_with_a_hole_in_the_split_are_refused(tmp_path: Path) -> None:
         score_submission(tmp_path, xbd_root=tmp_path / "elsewhere")
 
 
-def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "tools" / "score_submission.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 def report_of(counts: PixelCounts, extra: int = 0, tiles: int = 1, objects: bool = False) -> dict:
     pixels = np.array([(counts.tp, counts.fp, counts.fn)] * tiles)
     settings = {"source": "instances", "least_iou": 0.5}
@@ -265,7 +258,13 @@ def test_command_prints_the_table_and_writes_the_report(tmp_path: Path) -> None:
     (tmp_path / "t" / "test_localization_00000_target.png").write_bytes(encode_class_png(localization))
     (tmp_path / "t" / "test_damage_00000_target.png").write_bytes(encode_class_png(damage))
     done = run(
-        "--predictions", tmp_path / "p", "--targets", tmp_path / "t", "--json", tmp_path / "score.json"
+        "score_submission",
+        "--predictions",
+        tmp_path / "p",
+        "--targets",
+        tmp_path / "t",
+        "--json",
+        tmp_path / "score.json",
     )
     assert done.returncode == 0, done.stderr
     assert "official score   0.3000   90 % interval n/a   (1 tiles)" in done.stdout
@@ -281,7 +280,7 @@ def test_option_without_meaning_is_refused(tmp_path: Path, options: dict[str, in
 
 
 def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    done = run("--predictions", tmp_path / "none", "--targets", tmp_path)
+    done = run("score_submission", "--predictions", tmp_path / "none", "--targets", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from command_runs import run
 
 from skyeye_det.errors import InputError
 from skyeye_det.xview2.submission import (
@@ -21,7 +20,6 @@ from skyeye_det.xview2.submission_check import (
     format_check,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = (30, 40)
 PLANE = np.zeros(SIZE, np.uint8)
 PLANE[3:9, 4:20] = 1
@@ -134,19 +132,14 @@ def test_long_lists_are_cut_and_counted(tmp_path: Path) -> None:
     assert lines[-2:] == ["... and 150 more; --json writes them all", "100 tiles, 200 findings, 0 notes"]
 
 
-def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "tools" / "check_submission.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_command_exits_0_without_and_1_with_findings(submission: Path, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images")
     for phase in ("pre", "post"):
         for tile in ("00000", "00001"):
             (images / f"test_{phase}_{tile}.png").write_bytes(encode_class_png(PLANE))
-    done = run(submission, "--images", images)
+    done = run("check_submission", submission, "--images", images)
     assert (done.returncode, done.stdout) == (0, "2 tiles, 0 findings, 0 notes\n")
-    done = run(submission, "--tiles", 2, "--json", tmp_path / "check.json")
+    done = run("check_submission", submission, "--tiles", 2, "--json", tmp_path / "check.json")
     assert done.returncode == 1
     assert "mis-sized   test_damage_00000_prediction.png" in done.stdout
     assert len(json.loads((tmp_path / "check.json").read_text())["findings"]) == 4

@@ -1,10 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_runs import run
 from small_xbd import square
 from small_xbd import write_pair as write_named_pair
 
@@ -15,7 +14,6 @@ from skyeye_det.errors import InputError
 from skyeye_det.xview2.submission import encode_class_png, read_class_png
 from skyeye_det.xview2.targets import TargetsChecked, check_targets, make_targets
 
-ROOT = Path(__file__).resolve().parents[2]
 SIDE = 48
 
 
@@ -136,11 +134,6 @@ def test_any_number_of_workers_gives_the_same_bytes_and_takes_up_what_is_there(t
     assert (checked.identical, checked.worst, checked.has_findings(0)) == (20, 0, False)
 
 
-def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "tools" / "make_targets.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 def tamper(path: Path, pixels: int, value: int) -> None:
     image = read_class_png(path)
     image.flat[np.flatnonzero(image == 0)[:pixels]] = value
@@ -206,13 +199,13 @@ def test_what_cannot_be_compared_is_a_finding_with_its_reason(tmp_path: Path) ->
 def test_command_makes_checks_and_tells_by_its_exit_code(tmp_path: Path) -> None:
     scene = write_pair(tmp_path, 1, [(square(5, 5), "minor-damage")])
     where, report = ("--xbd-root", tmp_path, "--splits", "tier3"), tmp_path / "report.json"
-    made = run(*where, "--json", report)
+    made = run("make_targets", *where, "--json", report)
     assert (made.returncode, made.stderr) == (0, "")
     assert json.loads(report.read_bytes())["splits"][0]["painted"] == 2
     tamper(targets(tmp_path, scene)[1], 3, 1)
     before = targets(tmp_path, scene)[1].read_bytes()
-    assert run(*where, "--check").returncode == 0
-    strict = run(*where, "--check", "--tolerance", 2, "--json", report)
+    assert run("make_targets", *where, "--check").returncode == 0
+    strict = run("make_targets", *where, "--check", "--tolerance", 2, "--json", report)
     assert strict.returncode == 1
     assert f"3       damage  tier3/targets/{scene}_post_disaster_target.png" in strict.stdout
     written = json.loads(report.read_bytes())
@@ -220,7 +213,7 @@ def test_command_makes_checks_and_tells_by_its_exit_code(tmp_path: Path) -> None
     assert written["splits"][0]["differences"][0]["pixels"] == written["splits"][0]["worst"] == 3
     assert targets(tmp_path, scene)[1].read_bytes() == before
     (tmp_path / "tier3" / "labels" / f"{scene}_pre_disaster.json").write_text("{")
-    assert run(*where, "--overwrite").returncode == 1
+    assert run("make_targets", *where, "--overwrite").returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -234,7 +227,7 @@ def test_command_makes_checks_and_tells_by_its_exit_code(tmp_path: Path) -> None
 )
 def test_wrong_arguments_exit_with_2_and_write_nothing(tmp_path: Path, words: str, message: str) -> None:
     write_pair(tmp_path, 1, [])
-    done = run("--xbd-root", tmp_path, *words.split())
+    done = run("make_targets", "--xbd-root", tmp_path, *words.split())
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "tier3" / "targets").exists()
