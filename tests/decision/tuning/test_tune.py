@@ -107,7 +107,7 @@ def test_report_is_text_and_json(tuned) -> None:
 
 @pytest.mark.parametrize("kind", ["hybrid", "pixels"])
 def test_both_kinds_of_prediction_are_tuned(kind: str, tmp_path: Path) -> None:
-    paths = keep(tmp_path, [random_tile(kind, seed, 20) for seed in range(4)])
+    paths = keep(tmp_path, [random_tile(kind, seed, 12) for seed in range(2)])
     rule, report = tune_rule(paths, TuningOptions(folds=2, draws=20))
     assert report["rows"][FLATTERING]["score"] > report["rows"][DEFAULT]["score"]
     if kind == "pixels":
