@@ -20,7 +20,7 @@ from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.summary import area_columns, grid_cells, polygon_members
-from skyeye_det.scene.vector_file import whole_vector_file, write_layer
+from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 
 
 def grid_of(width: int, height: int) -> Grid:

@@ -15,7 +15,7 @@ from skyeye_det.errors import InputError
 from skyeye_det.files import whole_file
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.records import Records
-from skyeye_det.scene.vector_file import whole_vector_file, write_layer
+from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 
 FORMATS = ("fgb", "geojson", "parquet")
 """Endings. GeoJSON and GeoParquet are in longitude and latitude (RFC 7946, OGC:CRS84), others as the grid."""

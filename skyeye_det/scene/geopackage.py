@@ -19,7 +19,7 @@ from skyeye_det.scene import terms
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.state import UNSURE
-from skyeye_det.scene.vector_file import write_layer
+from skyeye_det.scene.vector_writing import write_layer
 
 BUILDINGS = "buildings"
 OUTLINES_DIGEST = "outlines_sha256"

@@ -24,7 +24,7 @@ from skyeye_det.data.outlines import read_outlines
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.errors import InputError
 from skyeye_det.scene.geotiff import write_geotiff
-from skyeye_det.scene.vector_file import whole_vector_file, write_layer
+from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 
 TRUTH = "truth.gpkg"
 WGS84 = "EPSG:4326"

@@ -42,7 +42,7 @@ from skyeye_det.sample.mosaic import (
 from skyeye_det.sample.scene import draw_recipe
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geotiff import BLOCK, full_disk, write_geotiff
-from skyeye_det.scene.vector_file import whole_vector_file, write_layer
+from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 
 PRE, POST, TRUTH = ("pre/nw.tif", "pre/ne.tif", "pre/sw.tif", "pre/se.tif"), "post.tif", "truth.gpkg"
 PRE_CRS, POST_CRS = "EPSG:32615", "EPSG:32616"

@@ -23,7 +23,7 @@ from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.shift import AGREEING, SAMPLE, Shift
 from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_members, worst_areas
-from skyeye_det.scene.vector_file import whole_vector_file, write_layer
+from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 
 PARTS = "parts"
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"

@@ -1,8 +1,6 @@
-"""Layers of polygons with columns, of any vector file that GDAL reads or writes, in any projection."""
+"""Layers of polygons with columns, of GeoParquet and of any vector file that GDAL reads, in any CRS."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError, shown
-from skyeye_det.files import open_plain, whole_file
+from skyeye_det.files import open_plain
+from skyeye_det.scene.geoparquet import PARQUET, read_geoparquet
 from skyeye_det.scene.number_columns import require_numbers
 from skyeye_det.scene.virtual_raster import offline
 
@@ -119,6 +118,23 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
         raise InputError(
             f"{path}: expected a file of polygons, found one that names other files; give the one it names"
         )
+    is_parquet = path.is_file() and _start(path).startswith(PARQUET)
+    found, columns, crs = read_geoparquet(path) if is_parquet else _read_by_gdal(path, preferred)
+    # Checked before the shape is mended: GEOS cannot do that with coordinates that are no numbers.
+    chosen = np.isin(shapely.get_type_id(found), _AREAL) & np.isfinite(shapely.bounds(found)).all(axis=1)
+    drawn = np.array(found, object)
+    drawn[chosen] = valid_polygons(drawn[chosen])
+    chosen &= ~shapely.is_empty(drawn)
+    if len(found) and not chosen.any():
+        raise InputError(
+            f"{path}: expected polygons, found {len(found)} features without an area; give outlines"
+        )
+    columns = {name: values[chosen] for name, values in columns.items()}
+    return VectorLayer(path, drawn[chosen], columns, crs, int((~chosen).sum()))
+
+
+def _read_by_gdal(path: Path, preferred: str | None) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]:
+    """Geometries (N,), columns and their CRS of one layer."""
     try:
         with offline():
             layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
@@ -141,22 +157,11 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
             f"{path}: expected a vector file, such as a GeoPackage, GeoJSON or shapefile, found none that can"
             f" be read ({shown(' '.join(str(error).split()), 120)})"
         ) from error
-    found = shapely.from_wkb(geometry, on_invalid="ignore")
-    # Checked before the shape is mended: GEOS cannot do that with coordinates that are no numbers.
-    chosen = np.isin(shapely.get_type_id(found), _AREAL) & np.isfinite(shapely.bounds(found)).all(axis=1)
-    drawn = np.array(found, object)
-    drawn[chosen] = valid_polygons(drawn[chosen])
-    chosen &= ~shapely.is_empty(drawn)
-    if len(found) and not chosen.any():
-        raise InputError(
-            f"{path}: expected polygons, found {len(found)} features without an area"
-            f" ({meta['geometry_type']}); give outlines"
-        )
     columns = {
-        name: _nullable(each)[chosen] if kind == "OFSTBoolean" else each[chosen]
+        name: _nullable(each) if kind == "OFSTBoolean" else each
         for name, each, kind in zip(meta["fields"].tolist(), values, meta["ogr_subtypes"], strict=True)
     }
-    return VectorLayer(path, drawn[chosen], columns, _crs(path, meta["crs"]), int((~chosen).sum()))
+    return shapely.from_wkb(geometry, on_invalid="ignore"), columns, _crs(path, meta["crs"])
 
 
 def require_plain_name(path: Path) -> None:
@@ -166,66 +171,6 @@ def require_plain_name(path: Path) -> None:
             f"{path}: expected a path without !, ;, tab, newline, a colon or // at its beginning, found one;"
             " rename the file or its folder"
         )
-
-
-@contextmanager
-def whole_vector_file(path: Path) -> Iterator[Path]:
-    """As ``files.whole_file``: a path to write layers to, which appears when the block ends."""
-    require_plain_name(path)
-    with whole_file(path) as partial:
-        place = partial.with_name(partial.name + path.suffix)  # drivers want their own suffix
-        place.unlink(missing_ok=True)  # of a killed run, or a link
-        try:
-            yield place
-            place.replace(partial)
-        finally:
-            place.unlink(missing_ok=True)
-
-
-def write_layer(
-    path: Path,
-    layer: str,
-    geometry: np.ndarray,
-    columns: Mapping[str, np.ndarray],
-    crs: CRS,
-    missing: Mapping[str, np.ndarray] | None = None,
-    metadata: Mapping[str, str] | None = None,
-    driver: str = "GPKG",
-) -> None:
-    """Adds a layer to a file, or begins one.
-
-    Args:
-        path: of ``whole_vector_file``.
-        layer: its name.
-        geometry: (N,) shapely polygons or multipolygons.
-        columns: name -> values (N,).
-        crs: of their coordinates.
-        missing: name -> bool (N,), where a value is null.
-        metadata: of the layer of a GeoPackage.
-        driver: GDAL's name of the format.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        pyogrio.raw.write(
-            path,
-            geometry=shapely.to_wkb(geometry),
-            field_data=list(columns.values()),
-            fields=np.array(list(columns), object),
-            field_mask=[(missing or {}).get(name) for name in columns],
-            layer=layer,
-            driver=driver,
-            geometry_type="MultiPolygon",
-            promote_to_multi=True,
-            crs=crs.to_wkt(),
-            layer_metadata=dict(metadata or {}),
-        )
-    except (DataSourceError, DataLayerError, FeatureError) as error:
-        raise InputError(
-            f"{path.parent}: the layer {layer} cannot be written ({' '.join(str(error).split())}); is there"
-            " room on the disk?"
-        ) from error
 
 
 def valid_polygons(geometry: np.ndarray) -> np.ndarray:
