@@ -126,8 +126,10 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     drawn[chosen] = valid_polygons(drawn[chosen])
     chosen &= ~shapely.is_empty(drawn)
     if len(found) and not chosen.any():
+        kinds = sorted({each.geom_type for each in found.tolist() if each is not None})
         raise InputError(
-            f"{path}: expected polygons, found {len(found)} features without an area; give outlines"
+            f"{path}: expected polygons, found {len(found)} features without an area"
+            f" ({', '.join(kinds) or 'no geometry'}); give outlines"
         )
     columns = {name: values[chosen] for name, values in columns.items()}
     return VectorLayer(path, drawn[chosen], columns, crs, int((~chosen).sum()))
