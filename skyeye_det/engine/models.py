@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
@@ -23,6 +22,7 @@ from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import absolute_file, files_sha256
 from skyeye_det.modeling.folding import fold_batch_norms
+from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.prediction.footprints import Footprints, mean_damage
 from skyeye_det.prediction.merging import merge_predictions, pooled_damage
 from skyeye_det.prediction.prediction import (
@@ -160,7 +160,7 @@ class Models:
         return self
 
     @property
-    def batch(self) -> int:
+    def batch_size(self) -> int:
         """How many windows are best predicted at once: on a CPU one, on a GPU what its memory holds."""
         device = torch.device(self.cfg.MODEL.DEVICE)
         if device.type != "cuda":
@@ -224,17 +224,16 @@ class Models:
             for network, cfg, views, files in zip(
                 self._networks, self.configs, self._views, self.files, strict=True
             ):
-                if isinstance(network, GeneralizedRCNN):
+                if isinstance(network, PairRCNN):
                     if views != (View(),):
                         raise InputError(
                             f"--tta: expected none with --footprints, found {files.views}; leave it out"
                         )
-                    looked: Any = network
-                    images, features = looked.look([as_input(image)])
-                    (known,) = looked.classify(features, [_as_instances(footprints, image)])
+                    images, features = network.look([as_input(image)])
+                    (known,) = network.classify(features, [_as_instances(footprints, image)])
                     probs.append(known.pred_damage_probs.float().cpu().numpy())
                     if finds:
-                        (output,) = looked.find(images, features)
+                        (output,) = network.find(images, features)
                         found.append(self._counted(prediction_from_output(output), cfg))
                 else:
                     (seen,) = predict_views(partial(predict_windows, network), [image], views)

@@ -111,7 +111,7 @@ def keep_windows(
     with faults_reported(), bounded_cache(), ThreadPoolExecutor(1) as writer:
         models.load()
         kept: list[tuple[WindowTask, Future[None]]] = []
-        for batch in _read_ahead(scene, list(todo), models.batch):
+        for batch in _read_ahead(scene, list(todo), models.batch_size):
             given = {each.window: todo[each.window].footprints() for each in batch}
             found, known = _predicted(models, scene, stores, batch, given)
             yield from _done(kept)  # those before were written meanwhile

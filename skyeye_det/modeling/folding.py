@@ -35,9 +35,8 @@ def fold_batch_norms(model: nn.Module) -> None:
                 continue
             sides = 2 if name == "backbone" else 1  # a backbone sees both images of a pair
             ramp = torch.linspace(-2, 2, 64, device=next(encoder.parameters()).device)
-            sample = torch.zeros(1, 3 * sides, 64, 64, device=ramp.device) + ramp
             try:
-                setattr(part, name, folded_network(encoder, sample))
+                setattr(part, name, folded_network(encoder, ramp.expand(1, 3 * sides, 64, 64)))
             except InputError as error:  # the same results, without the gain
                 logging.getLogger(__name__).info("%s", error)
 
