@@ -18,6 +18,7 @@ from skyeye_det.scene.virtual_raster import offline
 _MEND = "move the file away, or choose another --output"
 
 
+@offline()
 def require_replaceable(output: Path) -> None:
     """Refuses to replace a file that a program has open, people have reviewed or drawn in, or is another's.
 
@@ -36,15 +37,14 @@ def require_replaceable(output: Path) -> None:
         return
     reviewed = changed = 0
     try:
-        with offline():
-            layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-            for layer in (BUILDINGS, BESIDE):
-                if layer == BUILDINGS or layer in layers:
-                    *_, (found,) = pyogrio.raw.read(
-                        path, layer=layer, columns=["reviewed"], where=HAS_REVIEW, read_geometry=False
-                    )
-                    reviewed += len(found)
-                    changed += _is_redrawn(path, layer)
+        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        for layer in (BUILDINGS, BESIDE):
+            if layer == BUILDINGS or layer in layers:
+                *_, (found,) = pyogrio.raw.read(
+                    path, layer=layer, columns=["reviewed"], where=HAS_REVIEW, read_geometry=False
+                )
+                reviewed += len(found)
+                changed += _is_redrawn(path, layer)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(
             f"{path}: expected an assessment, found something else; choose another --output"

@@ -114,11 +114,12 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: no such file")
     require_plain_name(path)
-    if path.is_file() and _VIRTUAL.search(_start(path)):
+    start = _start(path) if path.is_file() else b""
+    if _VIRTUAL.search(start):
         raise InputError(
             f"{path}: expected a file of polygons, found one that names other files; give the one it names"
         )
-    is_parquet = path.is_file() and _start(path).startswith(PARQUET)
+    is_parquet = start.startswith(PARQUET)
     found, columns, crs = read_geoparquet(path) if is_parquet else _read_by_gdal(path, preferred)
     # Checked before the shape is mended: GEOS cannot do that with coordinates that are no numbers.
     chosen = np.isin(shapely.get_type_id(found), _AREAL) & np.isfinite(shapely.bounds(found)).all(axis=1)
@@ -135,11 +136,11 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     return VectorLayer(path, drawn[chosen], columns, crs, int((~chosen).sum()))
 
 
+@offline()
 def _read_by_gdal(path: Path, preferred: str | None) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]:
     """Geometries (N,), columns and their CRS of one layer."""
     try:
-        with offline():
-            layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
+        layers = [name for name, kind in pyogrio.list_layers(path).tolist() if kind is not None]
         if len(layers) > 1 and preferred not in layers:
             raise InputError(
                 f"{path}: expected one layer{f' or one called {preferred}' if preferred else ''}, found"
@@ -148,8 +149,7 @@ def _read_by_gdal(path: Path, preferred: str | None) -> tuple[np.ndarray, dict[s
         if not layers:
             raise InputError(f"{path}: expected polygons, found no layer with a geometry")
         layer = preferred if preferred in layers else layers[0]
-        with offline():
-            meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, force_2d=True)
+        meta, _, geometry, values = pyogrio.raw.read(path, layer=layer, force_2d=True)
         numbers = [
             name for name, each in zip(meta["fields"].tolist(), values, strict=True) if each.dtype != object
         ]

@@ -40,6 +40,7 @@ _MAGIC = (
 _BESIDE = (".ovr", ".msk", ".OVR", ".MSK")
 _NOWHERE = "127.0.0.1:9"  # the port that discards
 _OFFLINE = {"GDAL_HTTP_PROXY": _NOWHERE, "GDAL_HTTPS_PROXY": _NOWHERE, "GML_DOWNLOAD_SCHEMA": "NO"}
+_DIRECT = ("no_proxy", "NO_PROXY")  # in the environment: hosts that libcurl asks without a proxy
 
 
 def is_address(path: str) -> bool:
@@ -95,10 +96,12 @@ def require_image(path: str) -> None:
 def offline() -> Iterator[None]:
     """While the block goes on, vector files are read without the network, whatever they name."""
     before = {name: pyogrio.get_gdal_config_option(name) for name in _OFFLINE}
+    direct = {name: os.environ.pop(name) for name in _DIRECT if name in os.environ}
     pyogrio.set_gdal_config_options(_OFFLINE)
     try:
         yield
     finally:
+        os.environ.update(direct)
         pyogrio.set_gdal_config_options(before)
 
 
