@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 
@@ -27,10 +27,7 @@ AUTO, NONE = "auto", "none"
 LOCAL = "local"
 _LARGEST_SHIFT = 1000
 _SMALLEST = 64  # px
-_NEVER_EMPTY = (
-    *("pre", "post", "footprints", "footprint_id", "aoi", "areas", "area_name", "decisions", "adaptation"),
-    *("pre_crs", "post_crs", "bands"),
-)
+_MAY_BE_EMPTY = ("pre_date", "post_date", "opts")
 _DASK = re.compile(r"dask(\+tls)?://[^/\s]+:\d+|dask")
 
 
@@ -103,8 +100,9 @@ class AssessmentOptions:
         for path in (str(self.output), *self.pre, *self.post):
             if path != path.encode(errors="replace").decode():  # GDAL takes no others
                 raise InputError(f"{shown(path)}: expected a name in UTF-8, found other bytes; rename it")
-        for name in _NEVER_EMPTY:  # as of a variable that is not set
-            if (value := getattr(self, name)) == "" or (isinstance(value, list) and "" in value):
+        for name in (field.name for field in fields(self) if field.name not in _MAY_BE_EMPTY):
+            given = getattr(self, name)
+            if "" in (given if isinstance(given, list) else [given]):  # as of a variable that is not set
                 raise InputError(f"--{name.replace('_', '-')}: expected a value, found an empty text")
         number, shards = self.shard
         for name, is_sound, expected in (
@@ -171,18 +169,16 @@ def open_request(options: AssessmentOptions) -> Request:
 
 def _require_other_files(options: AssessmentOptions, pre: Side, post: Side) -> None:
     """Refuses an image on both sides, and files whose place a result will take."""
-    before, after = (
-        {os.path.realpath(file) for raster in side.rasters for file in (raster.path, *raster.files)}
-        for side in (pre, post)
-    )
-    if same := sorted(before & after):
+    before, after = ({os.path.realpath(raster.path) for raster in side.rasters} for side in (pre, post))
+    if same := sorted(before & after):  # two VRTs of one file may show its other bands
         raise InputError(
             f"--pre and --post: expected images of two dates, found {same[0]} in both: no building would be"
             " damaged; give the image of the other date"
         )
     vectors = [path for path in (options.footprints, options.areas, options.aoi) if path]
+    images = [file for side in (pre, post) for raster in side.rasters for file in raster.files]
     places = {os.path.realpath(options.output / name) for name in RESULTS}
-    if taken := sorted(places & {*before, *after, *map(os.path.realpath, vectors)}):
+    if taken := sorted(places & set(map(os.path.realpath, [*images, *vectors]))):
         raise InputError(
             f"{taken[0]}: expected inputs that no result replaces, found one with a result's name in"
             " --output; choose another --output"

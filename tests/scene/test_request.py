@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import shapely
 from scenes import CORNER, ground, write, write_polygons
@@ -29,6 +30,21 @@ def test_an_image_on_both_sides_is_refused(tmp_path: Path, images) -> None:
         opened(tmp_path, images)
 
 
+def test_the_sides_may_be_bands_of_one_file(tmp_path: Path, images) -> None:
+    both = write(tmp_path / "both.tif", np.concatenate([ground(), ground(seed=1)]))
+    place = f"<SRS>EPSG:32615</SRS><GeoTransform>{CORNER[0]},0.5,0,{CORNER[1]},0,-0.5</GeoTransform>"
+    for name, first in (("pre", 1), ("post", 4)):
+        bands = "".join(
+            f'<VRTRasterBand dataType="Byte" band="{number}"><SimpleSource><SourceFilename>{both}'
+            f"</SourceFilename><SourceBand>{number + first - 1}</SourceBand></SimpleSource></VRTRasterBand>"
+            for number in (1, 2, 3)
+        )
+        images[name] = [str(tmp_path / f"{name}.vrt")]
+        text = f'<VRTDataset rasterXSize="400" rasterYSize="320">{place}{bands}</VRTDataset>'
+        (tmp_path / f"{name}.vrt").write_text(text)
+    opened(tmp_path, images)
+
+
 def test_inputs_that_a_result_would_replace_are_refused(tmp_path: Path, images) -> None:
     corner = CORNER[0], CORNER[1] - 100, CORNER[0] + 100, CORNER[1]
     outlines = write_polygons(tmp_path / "out/damage.geojson", shapely.box(*corner))
@@ -46,7 +62,7 @@ def test_inputs_that_a_result_would_replace_are_refused(tmp_path: Path, images) 
         )
 
 
-@pytest.mark.parametrize("name", ["pre", "post", "footprints", "aoi", "areas", "area_name", "decisions"])
+@pytest.mark.parametrize("name", ["pre", "post", "footprints", "aoi", "area_name", "model", "formats"])
 def test_the_text_of_an_unset_variable_is_refused(tmp_path: Path, images, name: str) -> None:
     with pytest.raises(
         InputError, match=f"--{name.replace('_', '-')}: expected a value, found an empty text"
