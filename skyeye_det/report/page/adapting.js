@@ -14,7 +14,7 @@
   skyeye.adaptedText = function () {
     const { text, percent } = skyeye;
     const { kind, labels, sampled, least, loss, gain, low, high, event } = skyeye.scene.adapted || {};
-    const counted = { labels: skyeye.number(labels), sampled: skyeye.number(sampled), least, event };
+    const counted = { labels, sampled, least, event };
     if (kind === "elsewhere") return text("adapted_elsewhere", counted);
     if (kind === "none")
       return [

@@ -4,7 +4,7 @@
 
   // `name` is "sample" or "suggested"; buildings: [{id, chunk, answered}, ...].
   skyeye.checkList = function (name, buildings) {
-    const { element, text, number } = skyeye;
+    const { element, text } = skyeye;
     const done = buildings.filter(({ answered }) => answered).length;
     const places = buildings.map(({ id, chunk: key }) => [key, id]);
     const go = (k) => {
@@ -29,7 +29,7 @@
       ),
     );
     return [
-      element("p", {}, text("check_progress", { answered: number(done), of: number(buildings.length) })),
+      element("p", {}, text("check_progress", { answered: done, of: buildings.length })),
       element("progress", {
         max: Math.max(1, buildings.length),
         value: done,

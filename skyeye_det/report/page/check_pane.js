@@ -46,11 +46,7 @@
   function estimated() {
     const { element, text, number } = skyeye;
     if (!estimate) return [element("p", {}, text("no_estimate"))];
-    const progress = element(
-      "p",
-      { class: "quiet" },
-      text("answers_needed", { answered: number(estimate.answered), needed: number(estimate.needed) }),
-    );
+    const progress = element("p", { class: "quiet" }, text("answers_needed", estimate));
     if (!estimate.counts) return [progress, element("p", {}, text("estimate.too_few", estimate))];
     const head = ["grade", "labelled", "estimated", "interval"].map((key) =>
       element("th", { scope: "col" }, text(key)),

@@ -38,10 +38,9 @@
 
   // How many buildings count as people say, where any do.
   skyeye.reviewedText = function () {
-    const { element, text, number, scene } = skyeye;
+    const { element, text, scene } = skyeye;
     if (!scene.reviewed) return [];
-    const count = number(scene.reviewed);
-    return [element("p", { class: "small quiet" }, text("reviewed_by_people", { count }))];
+    return [element("p", { class: "small quiet" }, text("reviewed_by_people", { count: scene.reviewed }))];
   };
 
   skyeye.gradesTable = function () {
@@ -148,7 +147,7 @@
     if (statuses.length) lines.push(plainTable([text("status"), text("buildings")], statuses));
     if (scene.not_in_footprints)
       lines.push(
-        element("p", {}, text("beside_footprints", { count: skyeye.number(scene.not_in_footprints) })),
+        element("p", {}, text("beside_footprints", { count: scene.not_in_footprints })),
       );
     return lines;
   }

@@ -17,6 +17,7 @@
     skyeye.byId("language").replaceChildren(...options);
   };
 
+  // The text of a key, with values by name; numbers are written as the language does.
   skyeye.text = function (key, values) {
     const text = texts[chosen][key] ?? texts.en[key] ?? key;
     return text.replace(/\{(\w+)\}/g, (whole, name) =>

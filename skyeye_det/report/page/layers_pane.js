@@ -85,7 +85,7 @@
       return;
     }
     const [shown, all] = skyeye.countShown(skyeye.viewBox());
-    place.textContent = skyeye.text("shown_of", { shown: skyeye.number(shown), all: skyeye.number(all) });
+    place.textContent = skyeye.text("shown_of", { shown, all });
   };
 
   function changed() {

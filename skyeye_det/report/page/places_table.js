@@ -53,7 +53,7 @@
           fill(frame, places, kind);
         },
       },
-      text("show_rows", { count: skyeye.number(places.length) }),
+      text("show_rows", { count: places.length }),
     );
     frame.replaceChildren(table, ...(rows.length < places.length ? [more] : []));
   }

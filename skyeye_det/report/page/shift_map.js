@@ -10,11 +10,7 @@
     const lines = [element("p", {}, text(shift.applied ? "shift_applied" : "shift_not_applied", values))];
     if (!shift.windows.length) return lines;
     lines.push(
-      element(
-        "p",
-        {},
-        text("shift_windows", { agreeing: share(shift), windows: number(shift.windows.length) }),
-      ),
+      element("p", {}, text("shift_windows", { agreeing: share(shift), windows: shift.windows.length })),
       picture(shift.windows),
       element("p", { class: "quiet" }, text("shift_arrows")),
     );
