@@ -121,14 +121,14 @@ def _line(name: str) -> str:
     """A name; InputError where it is none."""
     name = name.strip()
     if not name or any(sign < " " or sign == "\x7f" for sign in name):
-        raise CodedError("by: expected a name on one line, found another text", code="control_signs")
+        raise CodedError("by: expected a name on one line, found another text", code="control_characters")
     return name
 
 
 def _text(note: str) -> str:
     """A note; InputError where a terminal or a GIS would stumble over it."""
     if any((sign < " " and sign not in "\n\r\t") or sign == "\x7f" for sign in note):
-        raise CodedError("note: expected a text, found control characters in it", code="control_signs")
+        raise CodedError("note: expected a text, found control characters in it", code="control_characters")
     return note
 
 

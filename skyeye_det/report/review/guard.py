@@ -18,8 +18,6 @@ CALLS = "/api/"
 
 _TOKEN = "X-SkyEye-Token"
 _NO_ADDRESS = "open the address that `skyeye review` printed, with its token"
-_NO_ADDRESS_CODE = {"code": "no_address"}
-"""As of ``CodedError``: the only refusal that the page itself meets, when the server was started anew."""
 
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -60,7 +58,9 @@ class Guard:
             await send(message)
 
         if fault:
-            told = {"error": fault} | (_NO_ADDRESS_CODE if fault == _NO_ADDRESS else {})
+            told = {"error": fault}
+            if fault == _NO_ADDRESS:  # which the page itself meets, when the server was started anew
+                told |= {"code": "no_address"}  # as of CodedError
             refusal = JSONResponse(told, 403) if is_call else PlainTextResponse(fault, 403)
             await refusal(scope, receive, answer)
         else:

@@ -13,8 +13,11 @@ from skyeye_det.errors import InputError
 from skyeye_det.evaluation.check_estimate import NOT_A_BUILDING
 
 COLUMNS = ("reviewed", "review_damage", "review_by", "review_note")
-DRAWN, CANNOT_TELL = "drawn by a reviewer", "a reviewer cannot tell"
-"""``status`` of a building that the model has not found; under which one counts that is looked at in vain."""
+DRAWN = "drawn by a reviewer"
+"""``status`` of a building that the model has not found."""
+
+CANNOT_TELL = "a reviewer cannot tell"
+"""``status`` under which a building with the verdict ``UNSURE`` counts."""
 
 GRADE, FALSE_BUILDING, UNSURE, NO_VERDICT = VERDICTS = ("grade", "not_a_building", "cannot_tell", "none")
 
