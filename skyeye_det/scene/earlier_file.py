@@ -8,12 +8,12 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from skyeye_det.errors import InputError
+from skyeye_det.scene.gdal_access import offline
 from skyeye_det.scene.geopackage import BUILDINGS, OUTLINES_DIGEST, outlines_digest
 from skyeye_det.scene.geopackage_editing import require_closed
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, PARTS, RESULTS, RUN
 from skyeye_det.scene.review.state import HAS_REVIEW
 from skyeye_det.scene.vector_file import require_plain_name
-from skyeye_det.scene.virtual_raster import offline
 
 _MEND = "move the file away, or choose another --output"
 

@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform, transform_bounds
 
 from skyeye_det.errors import InputError, shown
-from skyeye_det.scene.virtual_raster import (
+from skyeye_det.scene.gdal_access import (
     gdal_options,
     gdal_path,
     is_address,

@@ -18,9 +18,9 @@ from rasterio.vrt import WarpedVRT
 from skyeye_det.errors import InputError, UnreadableError, shown
 from skyeye_det.prediction.visibility import blanks, blotted
 from skyeye_det.prediction.windows import Window, cut_windows
+from skyeye_det.scene.gdal_access import gdal_options
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Raster, Side, open_raster
-from skyeye_det.scene.virtual_raster import gdal_options
 
 _MOST_OPEN = 32
 _LOW, _HIGH = 2.0, 98.0

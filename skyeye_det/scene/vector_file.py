@@ -17,9 +17,9 @@ from rasterio.warp import transform as project
 
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import open_plain
+from skyeye_det.scene.gdal_access import offline
 from skyeye_det.scene.geoparquet import PARQUET, read_geoparquet
 from skyeye_det.scene.number_columns import require_numbers
-from skyeye_det.scene.virtual_raster import offline
 
 _FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
 NO_NAME = "(no name)"

@@ -20,11 +20,11 @@ from scenes import ground, write
 
 from skyeye_det.errors import InputError, UnreadableError
 from skyeye_det.prediction.windows import Window
+from skyeye_det.scene.gdal_access import gdal_options
 from skyeye_det.scene.grid import common_grid
 from skyeye_det.scene.rasters import open_side
 from skyeye_det.scene.reading import SideReader
 from skyeye_det.scene.vector_file import read_layer
-from skyeye_det.scene.virtual_raster import gdal_options
 
 
 class Ranges(SimpleHTTPRequestHandler):
