@@ -112,12 +112,11 @@ def keep_windows(
         models.load()
         kept: list[tuple[WindowTask, Future[None]]] = []
         for batch in _read_ahead(scene, list(todo), models.batch_size):
-            given = {each.window: todo[each.window].footprints() for each in batch}
-            found, known = _predicted(models, scene, stores, batch, given)
+            found, known = _predicted(models, scene, stores, batch, todo)
             yield from _done(kept)  # those before were written meanwhile
             kept = []
             for seen in batch:
-                of_window = given[seen.window], found.get(seen.window), known.get(seen.window)
+                of_window = found.get(seen.window), known.get(seen.window)
                 kept.append((todo[seen.window], writer.submit(_keep, stores, seen, *of_window)))
         yield from _done(kept)
 
@@ -143,28 +142,29 @@ def _predicted(
     scene: Scene,
     stores: SceneStores,
     batch: Sequence[_Seen],
-    outlines: Mapping[Window, Footprints],
+    tasks: Mapping[Window, WindowTask],
 ) -> tuple[dict[Window, Prediction], dict[Window, InstancePrediction]]:
-    """What models find in windows, and footprints classified, but for what is kept or cannot be seen."""
+    """What is to be kept of windows: buildings that models find, and footprints classified."""
     found: dict[Window, Prediction] = {}
     known: dict[Window, InstancePrediction] = {}
-    finds = {
-        each.window
-        for each in batch
-        if _lacks(stores.found, each.window) and each.visible[0].any() and scene.meets_aoi(each.window)
-    }
-    # In any window with a pixel: a footprint of the AOI may be classified by one outside of it.
-    given = {
-        each.window: outlines[each.window]
-        for each in batch
-        if _lacks(stores.known, each.window) and outlines[each.window].crops and each.visible.any()
-    }
-    for window, pixels, *_ in batch:
-        if window in given and window in finds:
-            found[window], known[window] = models.predict_and_classify(pixels, given[window])
-        elif window in given:
-            known[window] = models.classify(pixels, given[window])
-    alone = [each for each in batch if each.window in finds and each.window not in given]
+    alone = []
+    for each in batch:
+        window, given = each.window, tasks[each.window].footprints()
+        lacks_found, lacks_known = _lacks(stores.found, window), _lacks(stores.known, window)
+        finds = lacks_found and each.visible[0].any() and scene.meets_aoi(window)
+        # In any window with a pixel: a footprint of the AOI may be classified by one outside of it.
+        classifies = lacks_known and given.crops and each.visible.any()
+        if finds and classifies:
+            found[window], known[window] = models.predict_and_classify(each.pixels, given)
+            continue
+        if finds:
+            alone.append(each)
+        elif lacks_found:
+            found[window] = _nothing(window)
+        if classifies:
+            known[window] = models.classify(each.pixels, given)
+        elif lacks_known:
+            known[window] = given.ungraded()
     if alone:
         predictions = models.predict_batch([each.pixels for each in alone])
         found |= zip((each.window for each in alone), predictions, strict=True)
@@ -172,19 +172,12 @@ def _predicted(
 
 
 def _keep(
-    stores: SceneStores,
-    seen: _Seen,
-    outlines: Footprints,
-    found: Prediction | None,
-    known: InstancePrediction | None,
+    stores: SceneStores, seen: _Seen, found: Prediction | None, known: InstancePrediction | None
 ) -> None:
-    """Keeps what was predicted in a window, or that it shows nothing."""
-    if _lacks(stores.found, seen.window):
-        kept = found or _nothing(seen.window)
-        keep_window(stores.found, stores.found.images[0], seen.window, kept, seen.visible, seen.fault)
-    if stores.known is not None and _lacks(stores.known, seen.window):
-        kept = known or outlines.ungraded()
-        keep_window(stores.known, stores.known.images[0], seen.window, kept, seen.visible, seen.fault)
+    """Keeps what was predicted in a window; None: it was kept before."""
+    for store, kept in ((stores.found, found), (stores.known, known)):
+        if store is not None and kept is not None:
+            keep_window(store, store.images[0], seen.window, kept, seen.visible, seen.fault)
 
 
 def _read_ahead(scene: Scene, windows: Sequence[Window], size: int) -> Iterator[list[_Seen]]:
