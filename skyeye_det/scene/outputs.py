@@ -18,6 +18,7 @@ from skyeye_det.scene.formats import FORMATS, write_format
 from skyeye_det.scene.geopackage import BUILDINGS, damage_style, write_records, write_styles
 from skyeye_det.scene.geopackage_editing import require_closed
 from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.own_answers import ANSWERS
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.records import Records
@@ -28,7 +29,7 @@ from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 PARTS = "parts"
 GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
 PROBABILITY = "probability.tif"
-RESULTS = (GEOPACKAGE, RASTER, PROBABILITY, TABLE, RUN, *(f"damage.{name}" for name in FORMATS))
+RESULTS = (GEOPACKAGE, RASTER, PROBABILITY, TABLE, RUN, ANSWERS, *(f"damage.{name}" for name in FORMATS))
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 

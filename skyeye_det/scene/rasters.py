@@ -173,10 +173,8 @@ def _opened(path: str) -> DatasetReader:
         if source.driver in _DRIVERS and not (named or (source.driver == "VRT" and is_address(path))):
             return source
         source.close()
-        reason = (
-            "one that names another file, as its .aux.xml can" if named else f"a file of kind {source.driver}"
-        )
-        reason += " at an address" * is_address(path)
+        kind = f"a file of kind {source.driver}{' at an address' * is_address(path)}"
+        reason = "one that names another file, as its .aux.xml can" if named else kind
     except RasterioError as error:
         reason = shown(" ".join(str(error).split()), 120)
     raise InputError(

@@ -39,7 +39,7 @@ def test_a_file_as_it_was_written_and_none_at_all_may_be_replaced(folder: Path) 
     require_replaceable(folder)
 
 
-@pytest.mark.parametrize("name", ["damage.tif", "summary.csv", "damage.geojson"])
+@pytest.mark.parametrize("name", ["damage.tif", "buildings.npz", "damage.geojson"])
 def test_files_of_others_with_the_name_of_a_result_are_not_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("another's")
     with pytest.raises(InputError, match=f"{name}: expected no such file in a folder without an assessment"):
