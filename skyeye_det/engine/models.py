@@ -35,7 +35,7 @@ from skyeye_det.prediction.views import View, parse_views, predict_views
 from skyeye_det.released import ReleasedModel
 
 _LARGEST_BATCH = 4
-_WINDOW_BYTES = 3 << 30  # of a GPU: twice what a window of 1,024 px with 1,000 detections took, docs/speed.md
+_PIXEL_BYTES = 3 << 10  # of a GPU: twice what a window of 1,024 px with 1,000 detections took, docs/speed.md
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,13 @@ class Models:
             self._networks = [_network(*each) for each in zip(self.configs, self.files, strict=True)]
         return self
 
-    @property
-    def batch_size(self) -> int:
-        """How many windows are best predicted at once: on a CPU one, on a GPU what its memory holds."""
+    def batch_size(self, pixels: int) -> int:
+        """How many windows of so many pixels are best predicted at once: on a GPU what its memory holds."""
         device = torch.device(self.cfg.MODEL.DEVICE)
         if device.type != "cuda":
             return 1
         free, _ = torch.cuda.mem_get_info(device)
-        return max(1, min(_LARGEST_BATCH, free // _WINDOW_BYTES))
+        return max(1, min(_LARGEST_BATCH, free // (pixels * _PIXEL_BYTES)))
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predicts one window.

@@ -111,7 +111,9 @@ def keep_windows(
     with faults_reported(), bounded_cache(), ThreadPoolExecutor(1) as writer:
         models.load()
         kept: list[tuple[WindowTask, Future[None]]] = []
-        for batch in _read_ahead(scene, list(todo), models.batch_size):
+        windows = list(todo)
+        size = models.batch_size(windows[0].height * windows[0].width)  # they are all of one size
+        for batch in _read_ahead(scene, windows, size):
             found, known = _predicted(models, scene, stores, batch, todo)
             yield from _done(kept)  # those before were written meanwhile
             kept = []

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 from saved_models import CONFIG, SEMANTIC, SMALL, models, noise
 from tiny_model import tiny_overrides
 
@@ -56,6 +57,16 @@ def test_a_batch_of_windows_finds_in_each_what_it_finds_alone(two, semantic, kin
     images = [noise(), noise()[::-1].copy(), np.zeros_like(noise())]
     for together, image in zip(found.predict_batch(images), images, strict=True):
         assert_alike(together, found.predict(image))
+
+
+@pytest.mark.parametrize(
+    ("free", "side", "size"), [(80, 1024, 4), (10, 1024, 3), (10, 512, 4), (10, 2048, 1), (1, 1024, 1)]
+)
+def test_a_gpu_gets_as_many_windows_at_once_as_its_memory_holds(monkeypatch, free, side, size):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free << 30, 80 << 30))
+    assert models("m.pth", MODEL__DEVICE="cuda").batch_size(side * side) == size
+    assert models("m.pth").batch_size(side * side) == 1
 
 
 def assert_alike(found: Prediction, expected: Prediction) -> None:

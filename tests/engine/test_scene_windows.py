@@ -15,7 +15,7 @@ def test_windows_predicted_several_at_a_time_give_the_same_features(
     more = ["--footprints", write_polygons(tmp_path / "f.gpkg", house)]
     run(pair, tmp_path / "alone", weights, rule, *more)
     sizes, predict = [], Models.predict_batch
-    monkeypatch.setattr(Models, "batch_size", 4)
+    monkeypatch.setattr(Models, "batch_size", lambda self, pixels: 4)
     monkeypatch.setattr(
         Models, "predict_batch", lambda self, images: sizes.append(len(images)) or predict(self, images)
     )
