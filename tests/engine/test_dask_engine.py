@@ -209,9 +209,7 @@ def test_a_folder_of_a_worker_s_own_is_refused(scene, near, tmp_path, monkeypatc
         run(scene, tmp_path / "out", address(near))
 
 
-@pytest.mark.parametrize(
-    "engine", ["", "dusk", "dask://", "dask://host", "tcp://host:1", "dask://host:1/a b"]
-)
+@pytest.mark.parametrize("engine", ["dusk", "dask://", "dask://host", "tcp://host:1", "dask://host:1/a b"])
 def test_an_engine_that_is_none_is_refused(scene, tmp_path, engine: str) -> None:
     with pytest.raises(InputError, match="expected local, dask, dask://HOST:PORT"):
         run(scene, tmp_path / "out", engine)

@@ -62,7 +62,7 @@ def test_inputs_that_a_result_would_replace_are_refused(tmp_path: Path, images) 
         )
 
 
-@pytest.mark.parametrize("name", ["pre", "post", "footprints", "aoi", "area_name", "model", "formats"])
+@pytest.mark.parametrize("name", ["pre", "post", "footprints", "aoi", "area_name", "engine", "formats"])
 def test_the_text_of_an_unset_variable_is_refused(tmp_path: Path, images, name: str) -> None:
     with pytest.raises(
         InputError, match=f"--{name.replace('_', '-')}: expected a value, found an empty text"
