@@ -49,8 +49,8 @@ def _sentence(error: BaseException) -> str | None:
         return text
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (
-            f"out of memory ({one_line(error)[:120]}); lower SOLVER.IMS_PER_BATCH or INPUT.PAIR.CROP_SIZE, "
-            "and in evaluation TEST.DETECTIONS_PER_IMAGE"
+            f"out of memory ({one_line(error)[:120]}); in training lower SOLVER.IMS_PER_BATCH or"
+            " INPUT.PAIR.CROP_SIZE, else --window or TEST.DETECTIONS_PER_IMAGE, or choose MODEL.DEVICE cpu"
         )
     if late := _WORKER_LATE.search(text):
         return (
