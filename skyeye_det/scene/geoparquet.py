@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import shapely
 from rasterio.crs import CRS
@@ -20,15 +21,16 @@ PARQUET = b"PAR1"
 """How the file begins."""
 
 _DEGREES = "OGC:CRS84"  # where the file names no CRS
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _PLAIN = (
+    *_TEXTS,
     pa.types.is_integer,
     pa.types.is_floating,
     pa.types.is_boolean,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_dictionary,
+    pa.types.is_decimal,
     pa.types.is_temporal,
 )
+_MOST_VALUES, _MOST_WKB = 16, 1000  # for each byte of the file; those of real files are below 4 and 10
 
 
 def read_geoparquet(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]:
@@ -50,31 +52,62 @@ def read_geoparquet(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]
             raise InputError(
                 f"{path}: expected geometries as WKB, found {shown(geometry['encoding'])}; save them so"
             )
+        kinds = {field.name: _plain_type(field.type) for field in file.schema_arrow}
         plain = [
-            field.name
-            for field in file.schema_arrow
-            if field.name != primary and any(fits(field.type) for fits in _PLAIN)
+            name for name, kind in kinds.items() if name != primary and any(fits(kind) for fits in _PLAIN)
         ]
+        if file.metadata.num_rows * (1 + len(plain)) > _MOST_VALUES * path.stat().st_size:
+            raise _swollen(path, f"{file.metadata.num_rows} rows")
+        # What is there many times is read once: few bytes of a file can stand for more than memory holds.
+        once = [primary, *(name for name in plain if any(fits(kinds[name]) for fits in _TEXTS))]
+        file = pq.ParquetFile(path, read_dictionary=once)
         table = file.read([primary, *plain])
-        columns = {name: _values(table[name]) for name in plain}
-        found = shapely.force_2d(shapely.from_wkb(table[primary].to_pylist(), on_invalid="ignore"))
+        outlines = table[primary].combine_chunks()
+        if pa.types.is_dictionary(outlines.type):
+            size = pc.sum(pc.binary_length(outlines.dictionary).take(outlines.indices)).as_py() or 0
+            if size > _MOST_WKB * path.stat().st_size:
+                raise _swollen(path, f"geometries of {size >> 20} MiB")
+        columns = {name: _values(table[name].combine_chunks()) for name in plain}
+        found = shapely.force_2d(shapely.from_wkb(_values(outlines), on_invalid="ignore"))
         return found, columns, _crs(path, geometry)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        NotImplementedError,
+    ) as error:
         raise InputError(
             f"{path}: expected GeoParquet with a geometry as WKB, found none that can be read"
             f" ({type(error).__name__}); save it again, or as a GeoPackage"
         ) from error
 
 
+def _swollen(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path}: expected what a file of {path.stat().st_size} bytes can hold, found {found}; save it again"
+    )
+
+
+def _plain_type(kind: Any) -> Any:
+    """Of values that may stand in a dictionary."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def _values(column: Any) -> np.ndarray:
-    """Values (N,), as pyogrio gives them: texts and what may be true, false or null as objects."""
+    """Values (N,): texts, and what may be null or is no number, as objects."""
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_temporal(column.type) and not pa.types.is_timestamp(column.type):
+        values = np.concatenate([_values(column.dictionary).astype(object), [None]])
+        return np.asarray(values[column.indices.fill_null(len(values) - 1).to_numpy()])
+    is_time = pa.types.is_temporal(column.type) and not pa.types.is_timestamp(column.type)
+    if is_time or pa.types.is_decimal(column.type):
         column = column.cast(pa.string())
-    if pa.types.is_boolean(column.type):
+    whole = pa.types.is_integer(column.type) and column.null_count  # floats hold no large numbers
+    if whole or pa.types.is_boolean(column.type):
         return np.array(column.to_pylist(), object)
-    return np.asarray(column.to_numpy())
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _crs(path: Path, geometry: dict[str, Any]) -> CRS:

@@ -26,6 +26,7 @@ NO_NAME = "(no name)"
 """Of an area."""
 
 _LISTED = 12
+_LARGEST_WHOLE = 2**53  # of floats, as which GDAL gives whole numbers where some are null
 _START = 1024  # bytes
 _VIRTUAL = re.compile(rb"<OGR(VRT|WFS|CSW)DataSource")
 _CRS_TEXT = re.compile(r"\w+:\w+$|\w+\s*\[")
@@ -76,8 +77,14 @@ class VectorLayer:
         return self.columns[name]
 
     def texts(self, name: str, mend: str, null: str = "") -> list[str]:
-        """A column as N texts; a whole number in a column that has nulls is read as 3.0."""
-        return [_text(value, null) for value in self.column(name, mend).tolist()]
+        """A column as N texts; InputError where whole numbers were read as floats that cannot hold them."""
+        values = self.column(name, mend)
+        if values.dtype.kind == "f" and (np.abs(values) > _LARGEST_WHOLE).any():
+            raise InputError(
+                f"{self.path}: column {shown(name)}: expected numbers up to {_LARGEST_WHOLE}, which are kept"
+                f" exactly, found {shown(float(np.nanmax(np.abs(values))))}; save the column as text"
+            )
+        return [_text(value, null) for value in values.tolist()]
 
     def projected(self, crs: CRS) -> "VectorLayer":
         """The layer in another CRS; InputError where that does not reach all of it."""
@@ -122,7 +129,9 @@ def read_layer(path: Path, preferred: str | None = None) -> VectorLayer:
     is_parquet = start.startswith(PARQUET)
     found, columns, crs = read_geoparquet(path) if is_parquet else _read_by_gdal(path, preferred)
     # Checked before the shape is mended: GEOS cannot do that with coordinates that are no numbers.
-    chosen = np.isin(shapely.get_type_id(found), _AREAL) & np.isfinite(shapely.bounds(found)).all(axis=1)
+    chosen = np.isin(shapely.get_type_id(found), _AREAL)
+    points, owners = shapely.get_coordinates(found, return_index=True)
+    chosen[owners[~np.isfinite(points).all(axis=1)]] = False
     drawn = np.array(found, object)
     drawn[chosen] = valid_polygons(drawn[chosen])
     chosen &= ~shapely.is_empty(drawn)
