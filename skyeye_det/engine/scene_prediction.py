@@ -10,7 +10,7 @@ from skyeye_det.decision.results import assess_image, footprint_probs
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.models import Models
 from skyeye_det.engine.scene_windows import Engine, SceneStores, WindowTask, keep_windows
-from skyeye_det.files import json_bytes, sole_writer
+from skyeye_det.files import absolute_file, json_bytes, sole_writer
 from skyeye_det.prediction.store import KeptImage, PredictionStore
 from skyeye_det.prediction.visibility import core_visibility, seen_shares
 from skyeye_det.progress import progress
@@ -109,7 +109,7 @@ def _made_of(scene: Scene) -> dict[str, Any]:
         "images": [
             [
                 side.name,
-                raster.path,
+                absolute_file(raster.path),
                 [_size_and_time(file) for file in raster.files],
                 [raster.crs.to_wkt(), *raster.transform[:6], raster.width, raster.height],
                 list(raster.bands),

@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -108,6 +109,14 @@ def test_another_scene_is_refused_before_what_is_kept_is_lost(pair, rule, weight
     with pytest.raises(InputError, match=r"expected results of this.*another scene\.images"):
         run(pair, output, weights, rule)
     assert {path: path.read_bytes() for path in (output / "parts").iterdir()} == kept
+
+
+def test_a_scene_is_the_same_by_paths_from_another_folder(
+    pair, rule, weights, assessed, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(pair[0].parent)
+    run((Path(pair[0].name), Path(pair[1].name)), assessed, weights, rule)
+    assert "6 windows, 6 of them predicted before" in capsys.readouterr().out
 
 
 def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_path, capsys) -> None:
