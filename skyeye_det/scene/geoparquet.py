@@ -68,7 +68,8 @@ def read_geoparquet(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]
             if size > _MOST_WKB * path.stat().st_size:
                 raise _swollen(path, f"geometries of {size >> 20} MiB")
         columns = {name: _values(table[name].combine_chunks()) for name in plain}
-        found = shapely.force_2d(shapely.from_wkb(_values(outlines), on_invalid="ignore"))
+        with np.errstate(invalid="ignore"):  # corners that are no numbers are sorted out by who reads it
+            found = shapely.force_2d(shapely.from_wkb(_values(outlines), on_invalid="ignore"))
         return found, columns, _crs(path, geometry)
     except (
         pa.ArrowException,
