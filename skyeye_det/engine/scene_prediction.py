@@ -110,9 +110,10 @@ def _made_of(scene: Scene) -> dict[str, Any]:
             [
                 side.name,
                 absolute_file(raster.path),
-                [_size_and_time(file) for file in raster.files],
+                # A GIS that shows an image writes statistics beside it; place and nodata are told here.
+                [_size_and_time(file) for file in raster.files if not file.endswith(".aux.xml")],
                 [raster.crs.to_wkt(), *raster.transform[:6], raster.width, raster.height],
-                list(raster.bands),
+                [*raster.bands, *raster.nodata],
             ]
             for side in (scene.pre, scene.post)
             for raster in side.rasters

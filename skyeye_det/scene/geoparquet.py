@@ -4,6 +4,7 @@ Source: https://geoparquet.org, versions 1.0 and 1.1, geometries as WKB.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ _PLAIN = (
     pa.types.is_decimal,
     pa.types.is_temporal,
 )
+_NESTED = re.compile(
+    rb"\x01(?:[\x04-\x07]\x00|[\xec-\xef]\x03|[\xd4-\xd7]\x07|[\xbc-\xbf]\x0b)\x00[\x00\x20\x40\x60\x80\xa0\xc0\xe0]"
+    rb"|\x00[\x00\x20\x40\x60\x80\xa0\xc0\xe0]\x00(?:\x00[\x04-\x07]|\x03[\xec-\xef]|\x07[\xd4-\xd7]|\x0b[\xbc-\xbf])"
+)
+"""How a geometry begins in WKB that holds others, in either order of bytes, with Z, M or SRID."""
+
+_MOST_NESTED = 1000  # GEOS calls itself for each, and ends the process at about 20,000
 _MOST_VALUES, _MOST_WKB = 16, 1000  # for each byte of the file; those of real files are below 4 and 10
 
 
@@ -68,8 +76,11 @@ def read_geoparquet(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]
             if size > _MOST_WKB * path.stat().st_size:
                 raise _swollen(path, f"geometries of {size >> 20} MiB")
         columns = {name: _values(table[name].combine_chunks()) for name in plain}
+        wkb = _values(outlines)
+        if any(_holds_too_many(each) for each in set(wkb.tolist())):
+            raise _swollen(path, "geometries within geometries")
         with np.errstate(invalid="ignore"):  # corners that are no numbers are sorted out by who reads it
-            found = shapely.force_2d(shapely.from_wkb(_values(outlines), on_invalid="ignore"))
+            found = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
         return found, columns, _crs(path, geometry)
     except (
         pa.ArrowException,
@@ -84,6 +95,13 @@ def read_geoparquet(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], CRS]
             f"{path}: expected GeoParquet with a geometry as WKB, found none that can be read"
             f" ({type(error).__name__}); save it again, or as a GeoPackage"
         ) from error
+
+
+def _holds_too_many(wkb: bytes | None) -> bool:
+    """Whether a geometry could hold others deeper than GEOS can follow."""
+    if wkb is None or len(wkb) < 9 * _MOST_NESTED:
+        return False
+    return sum(1 for _ in _NESTED.finditer(wkb)) > _MOST_NESTED
 
 
 def _swollen(path: Path, found: str) -> InputError:

@@ -55,6 +55,7 @@ class Raster:
         bands: numbers, from 1, of red, green and blue.
         dtype: of its pixels.
         has_alpha: whether a band says where it shows something.
+        nodata: of each band, as text.
         files: what GDAL reads for it: itself, its sources, and files beside it.
     """
 
@@ -66,6 +67,7 @@ class Raster:
     bands: tuple[int, int, int]
     dtype: str
     has_alpha: bool
+    nodata: tuple[str, ...]
     files: tuple[str, ...]
 
     def bounds(self, crs: CRS) -> tuple[float, float, float, float]:
@@ -196,9 +198,8 @@ def _raster(name: str, path: str, crs: str | None, bands: str | None) -> Raster:
             raise InputError(f"{path}: expected pixels of {', '.join(_DTYPES)}, found {found}; convert it")
         has_alpha = ColorInterp.alpha in source.colorinterp
         files = tuple(dict.fromkeys((*source.files, *source_files(path))))
-        return Raster(
-            path, place, source.transform, source.width, source.height, chosen, dtype, has_alpha, files
-        )
+        size, nodata = (source.width, source.height), tuple(map(str, source.nodatavals))
+        return Raster(path, place, source.transform, *size, chosen, dtype, has_alpha, nodata, files)
 
 
 def _given_crs(name: str, crs: str | None) -> CRS | None:

@@ -105,6 +105,9 @@ def test_another_scene_is_refused_before_what_is_kept_is_lost(pair, rule, weight
     ):
         with pytest.raises(InputError, match=rf"expected results of this.*another {part}.*another --output"):
             run(pair, output, weights, rule, *words.split())
+    statistics = '<PAMDataset><PAMRasterBand band="1"/></PAMDataset>'  # as a GIS leaves it beside an image
+    (tmp_path / "pre.tif.aux.xml").write_text(statistics)
+    run(pair, output, weights, rule)
     write(tmp_path / "pre.tif", ground(seed=5))
     with pytest.raises(InputError, match=r"expected results of this.*another scene\.images"):
         run(pair, output, weights, rule)

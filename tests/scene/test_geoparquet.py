@@ -134,3 +134,12 @@ def test_few_bytes_do_not_fill_the_memory(tmp_path) -> None:
     for path, found in ((rows, "200000 rows"), (outlines, "geometries of")):
         with pytest.raises(InputError, match=f"what a file of .* bytes can hold, found {found}"):
             read_layer(path)
+
+
+def test_geometries_within_geometries_do_not_end_the_process(tmp_path) -> None:
+    path = tmp_path / "f.parquet"
+    deep = b"\x01\x07\x00\x00\x00\x01\x00\x00\x00" * 100_000 + shapely.to_wkb(HOUSES[0])
+    table = pq.read_table(written(path)).set_column(0, "outline", pa.array([deep] * 3, pa.binary()))
+    pq.write_table(table, path, compression="none")
+    with pytest.raises(InputError, match="geometries within geometries"):
+        read_layer(path)
