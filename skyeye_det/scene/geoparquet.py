@@ -37,6 +37,9 @@ _NESTED = re.compile(
 )
 """How a geometry begins in WKB that holds others, in either order of bytes, with Z, M or SRID."""
 
+LARGEST_WHOLE = 2**53
+"""Of floats, as which GDAL gives whole numbers where some are null."""
+
 _MOST_NESTED = 1000  # GEOS calls itself for each, and ends the process at about 20,000
 _MOST_VALUES, _MOST_WKB = 16, 1000  # for each byte of the file; those of real files are below 4 and 10
 
@@ -123,10 +126,17 @@ def _values(column: Any) -> np.ndarray:
     is_time = pa.types.is_temporal(column.type) and not pa.types.is_timestamp(column.type)
     if is_time or pa.types.is_decimal(column.type):
         column = column.cast(pa.string())
-    whole = pa.types.is_integer(column.type) and column.null_count  # floats hold no large numbers
-    if whole or pa.types.is_boolean(column.type):
+    if pa.types.is_boolean(column.type) or _is_large(column):
         return np.array(column.to_pylist(), object)
     return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def _is_large(column: Any) -> bool:
+    """Whether there are whole numbers beside nulls that the floats of GDAL's readers would round."""
+    if not (pa.types.is_integer(column.type) and column.null_count):
+        return False
+    ends = pc.min_max(column).as_py()
+    return max(abs(ends["min"] or 0), abs(ends["max"] or 0)) > LARGEST_WHOLE
 
 
 def _crs(path: Path, geometry: dict[str, Any]) -> CRS:

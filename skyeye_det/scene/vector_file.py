@@ -18,7 +18,7 @@ from rasterio.warp import transform as project
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import open_plain
 from skyeye_det.scene.gdal_access import offline
-from skyeye_det.scene.geoparquet import PARQUET, read_geoparquet
+from skyeye_det.scene.geoparquet import LARGEST_WHOLE, PARQUET, read_geoparquet
 from skyeye_det.scene.number_columns import require_numbers
 
 _FAULTS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, ValueError)
@@ -26,7 +26,6 @@ NO_NAME = "(no name)"
 """Of an area."""
 
 _LISTED = 12
-_LARGEST_WHOLE = 2**53  # of floats, as which GDAL gives whole numbers where some are null
 _START = 1024  # bytes
 _VIRTUAL = re.compile(rb"<OGR(VRT|WFS|CSW)DataSource")
 _CRS_TEXT = re.compile(r"\w+:\w+$|\w+\s*\[")
@@ -79,9 +78,9 @@ class VectorLayer:
     def texts(self, name: str, mend: str, null: str = "") -> list[str]:
         """A column as N texts; InputError where whole numbers were read as floats that cannot hold them."""
         values = self.column(name, mend)
-        if values.dtype.kind == "f" and (np.abs(values) > _LARGEST_WHOLE).any():
+        if values.dtype.kind == "f" and (np.abs(values) > LARGEST_WHOLE).any():
             raise InputError(
-                f"{self.path}: column {shown(name)}: expected numbers up to {_LARGEST_WHOLE}, which are kept"
+                f"{self.path}: column {shown(name)}: expected numbers up to {LARGEST_WHOLE}, which are kept"
                 f" exactly, found {shown(float(np.nanmax(np.abs(values))))}; save the column as text"
             )
         return [_text(value, null) for value in values.tolist()]
