@@ -54,18 +54,19 @@ def keep_scene(
         if footprints is not None:
             folder = parts / f"footprints-{digest[:12]}"
             known = PredictionStore.create(folder, (image,), *cut, origin | {"footprints_sha256": digest})
-        stores = SceneStores(found, known)
+        stores, windows = SceneStores(found, known), found.windows(image)
+        number, shards = options.shard
+        unreadable = stores.unreadable()
         stores.forget(
             window
-            for window in stores.unreadable()
-            if not scene.skip_unreadable or stores.lack(window)  # both stores know the same of a window
+            for window in windows[number - 1 :: shards]  # another shard may be at work on its own
+            if window in unreadable
+            and (not scene.skip_unreadable or stores.lack(window))  # both stores know the same of a window
         )
-    windows = found.windows(image)
     tasks = [WindowTask(window, []) for window in windows]
     if footprints is not None:
         for task, indices in zip(tasks, footprints.shared_out(windows), strict=True):
             task.crops.extend(footprints.crops[index] for index in indices)
-    number, shards = options.shard
     own = tasks[number - 1 :: shards]
     todo = [task for task in own if stores.lack(task.window)]
     pixels = sum(task.window.width * task.window.height for task in todo)

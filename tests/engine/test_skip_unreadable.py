@@ -89,3 +89,12 @@ def test_it_stays_skipped_by_the_option_and_is_read_again_without(
         one, other = layer(output, name), layer(sound, name)
         for column in ("building_id", "run_id", "p_destroyed"):
             assert one[column].tolist() == other[column].tolist()
+
+
+def test_a_shard_leaves_what_another_is_about_to_keep(pair, weights, rule, tmp_path) -> None:
+    output = tmp_path / "out"
+    run(pair, output, weights, rule, SKIP)
+    (written,) = (output / "parts").glob("*@0-0.npz")
+    written.unlink()  # it is written last
+    run(pair, output, weights, rule, SKIP, "--shard", "2/2")
+    assert written.with_suffix(".unreadable").is_file()
