@@ -35,13 +35,26 @@ def cards_page(cards: Mapping[str, Card]) -> str:
     ]:
         heads = (*_FOUND, *(f"recall {size}" for size in _SIZES.values()))
         parts.append(f"## Tiles and buildings\n\n{_table(heads, [_found(*each) for each in judged])}")
-        events = [row for name, _, report in judged for row in _by_event(name, report)]
+        several = [(name, report) for name, _, report in judged if len(report["events"]) > 1]
+        events = [row for name, report in several for row in _by_event(name, report)]
         parts.append(f"## By event\n\n{_table(_EVENTS, events)}")
+    first, *others = cards.values()
+    shared = {
+        key: value
+        for key, value in first.facts.items()
+        if all(each.facts.get(key) == value for each in others)
+    }
+    parts.append(f"## All models\n\n{_listed(shared)}")
     for name, card in cards.items():
-        facts = "\n".join(f"* {key.replace('_', ' ')}: {_text(value)}" for key, value in card.facts.items())
+        own = {key: value for key, value in card.facts.items() if key not in shared}
         learnt = f"* pairs learnt from: {len(card.scenes)}, listed in `{name}/card.json`"
-        parts.append(f"## {name}\n\n{card.summary[:1].upper()}{card.summary[1:]}.\n\n{learnt}\n{facts}\n")
+        summary = f"{card.summary[:1].upper()}{card.summary[1:]}."
+        parts.append(f"## {name}\n\n{summary}\n\n{learnt}\n{_listed(own)}")
     return "\n".join(parts)
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
+    return "".join(f"* {key.replace('_', ' ')}: {_text(value)}\n" for key, value in facts.items())
 
 
 def _scored(name: str, card: Card) -> list[str]:
