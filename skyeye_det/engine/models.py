@@ -93,6 +93,7 @@ class Models:
             it, see docs/speed.md.
 
     Attributes:
+        networks: of each model; none before they are loaded.
         full_windows: looks so far in which a network found as many instances as ``TEST.DETECTIONS_PER_IMAGE``
             allows.
 
@@ -112,7 +113,7 @@ class Models:
             )
         self._views = [parse_views(each.views) for each in files]
         self._autocast = autocast(precision, torch.device(self.configs[0].MODEL.DEVICE))
-        self._networks: list[nn.Module] = []
+        self.networks: list[nn.Module] = []
         self.full_windows = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -155,8 +156,8 @@ class Models:
 
     def load(self) -> "Models":
         """Builds the networks and reads their weights, once; InputError where these do not fit."""
-        if not self._networks:
-            self._networks = [_network(*each) for each in zip(self.configs, self.files, strict=True)]
+        if not self.networks:
+            self.networks = [_network(*each) for each in zip(self.configs, self.files, strict=True)]
         return self
 
     def batch_size(self, pixels: int) -> int:
@@ -182,7 +183,7 @@ class Models:
         with self._autocast():
             found = [
                 predict_views(partial(self._seen, network, cfg), images, views)
-                for network, cfg, views in zip(self._networks, self.configs, self._views, strict=True)
+                for network, cfg, views in zip(self.networks, self.configs, self._views, strict=True)
             ]
         _return_memory()
         return [merge_predictions(each) for each in zip(*found, strict=True)]
@@ -221,7 +222,7 @@ class Models:
         probs = []
         with self._autocast():
             for network, cfg, views, files in zip(
-                self._networks, self.configs, self._views, self.files, strict=True
+                self.networks, self.configs, self._views, self.files, strict=True
             ):
                 if isinstance(network, PairRCNN):
                     if views != (View(),):

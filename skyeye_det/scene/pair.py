@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from skyeye_det.errors import UnreadableError
+from skyeye_det.errors import InputError, UnreadableError
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.progress import progress
 from skyeye_det.scene.grid import Grid
@@ -78,15 +78,30 @@ class Scene:
 
 
 def estimated_shift(scene: Scene) -> Shift:
-    """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet."""
+    """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet.
+
+    Raises:
+        InputError: both sides show the same pixels in all of them: one is a copy of the other.
+        UnreadableError: see ``Scene.read``.
+    """
     windows = cut_windows(scene.grid.shape, SAMPLE, SAMPLE // 2)
     chosen = windows[:: max(-(-len(windows) // _MOST_COMPARED), 1)]
     found: list[WindowShift] = []
     before, after = scene.readers()
+    seen_ones = different = 0
     with before, after:
         for window in progress(chosen, len(chosen), "compare", "window"):
             pixels, seen, _ = scene.read(before, after, window)
+            both = seen[0] & seen[1]
+            seen_ones += both.any()
+            different += (pixels[:3, both] != pixels[3:, both]).any()
             middle = window.x + window.width / 2, window.y + window.height / 2
-            if (shift := window_shift(pixels[:3], pixels[3:], seen[0] & seen[1], middle)) is not None:
+            if (shift := window_shift(pixels[:3], pixels[3:], both, middle)) is not None:
                 found.append(shift)
+    if seen_ones and not different:
+        raise InputError(
+            f"--pre and --post: expected images of two dates, found the same pixels in"
+            f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be damaged;"
+            " give the image of the other date"
+        )
     return agreed_shift(found)

@@ -171,7 +171,10 @@ def test_what_people_have_reviewed_is_not_written_over(pair, rule, weights, asse
 
 
 def test_files_behind_a_raster_count_and_leftovers_do_not(rule, weights, tmp_path) -> None:
-    pre, source = write(tmp_path / "pre.tif", ground()), write(tmp_path / "source.tif", ground())
+    pre, source = (
+        write(tmp_path / "pre.tif", ground()),
+        write(tmp_path / "source.tif", ground() + np.uint8(1)),
+    )
     with rasterio.open(source) as file, rasterio.vrt.WarpedVRT(file) as warped:
         rasterio.shutil.copy(warped, tmp_path / "post.vrt", driver="VRT")
     output = tmp_path / "out"

@@ -20,9 +20,9 @@ from skyeye_det.errors import InputError
 def run(folder: Path, weights: str, before: np.ndarray, **more: object) -> Path:
     """Assesses a scene that has not changed, into ``out`` of a folder."""
     sides = {side: folder / f"{side}.tif" for side in ("pre", "post")}
-    for path in sides.values():
+    for lighter, path in enumerate(sides.values()):
         if not path.exists():
-            write(path, before)
+            write(path, before + np.uint8(lighter) * (before > 0))
     write_rule(folder / "rule.yaml", DecisionRule(score_threshold=0.0, outline="mask"), [])
     own = {"config_file": CONFIG, "weights": weights, "opts": tiny_overrides(), "window": 192, "overlap": 64}
     skyeye_det.assess(**sides, output=folder / "out", decisions=str(folder / "rule.yaml"), **own, **more)

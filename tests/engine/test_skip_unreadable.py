@@ -23,7 +23,10 @@ BROKEN = shapely.box(LEFT, TOP - 80, LEFT + 74, TOP)
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """The post image has a broken block in the corner, which one window of six has alone."""
     tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
-    pre, post = (write(tmp_path / f"{name}.tif", ground(), **tiled) for name in ("pre", "post"))
+    pre, post = (
+        write(tmp_path / f"{name}.tif", ground() + np.uint8(lighter), **tiled)
+        for lighter, name in enumerate(("pre", "post"))
+    )
     post.with_suffix(".sound").write_bytes(post.read_bytes())
     break_block(post)
     return pre, post

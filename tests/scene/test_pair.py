@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from affine import Affine
 from scenes import CORNER, ground, write
 
+from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import common_grid
 from skyeye_det.scene.pair import Scene, estimated_shift
@@ -32,3 +34,17 @@ def test_a_post_image_of_another_scale_lies_on_the_pre_image_in_every_corner(tmp
                 (one, seen), (other, also) = before.read(window), after.read(window)
                 apart = np.abs(one.astype(float) - other)[:, seen & also]
                 assert apart.mean() < 9  # 20 to 30 where they lie 3 px apart
+
+
+def test_a_copy_of_the_pre_image_under_another_name_is_no_post_image(tmp_path: Path) -> None:
+    image = ground(400, 400)
+    later = image.copy()
+    later[:, 300:310, 300:310] = 77
+    pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
+    copied = open_side("post", [str(write(tmp_path / "post.tif", image, compress="deflate"))])
+    other = open_side("post", [str(write(tmp_path / "other.tif", later))])
+    black = open_side("post", [str(write(tmp_path / "black.tif", 0 * image))])
+    estimated_shift(Scene(pre, other, common_grid(pre, other), STILL))
+    estimated_shift(Scene(pre, black, common_grid(pre, black), STILL))
+    with pytest.raises(InputError, match=r"found the same pixels in .*pre\.tif and .*post\.tif"):
+        estimated_shift(Scene(pre, copied, common_grid(pre, copied), STILL))

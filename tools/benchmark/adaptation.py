@@ -15,10 +15,12 @@ features, without the model's answer); neighbours (five, and the model's answer 
 that were found and have a true grade count; grades are those of the rule.
 """
 
+import argparse
 import csv
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -45,6 +47,9 @@ COUNTS = (10, 30, 100, 300)
 DRAWS = ("random", "balanced", "suggested")
 TILES, BUILDINGS = JUDGED = ("tiles", "buildings")
 """Judged on other tiles, or on other buildings of the same tiles too."""
+
+Answers = dict[str, Callable[[np.ndarray], np.ndarray]]
+"""Method -> probabilities (K, 4) of buildings' numbers (K,)."""
 
 GROUPS = 8
 NEIGHBOURS = 5
@@ -96,8 +101,8 @@ def _suggested(event: Event, chosen: list[int], others: np.ndarray, count: int) 
     return numbers[found].tolist()
 
 
-def methods(event: Event, labels: Labels) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Name -> probabilities (K, 4) of buildings' numbers (K,)."""
+def methods(event: Event, labels: Labels) -> Answers:
+    """Those that need no look at an image."""
 
     def by(adaptation: Adaptation) -> Callable[[np.ndarray], np.ndarray]:
         return lambda numbers: adaptation.apply(event.probs[numbers], event.features[numbers])
@@ -138,9 +143,15 @@ def judged(event: Event, numbers: np.ndarray, probs: np.ndarray) -> list[float]:
     return [report["nll"], report["ece"], float(totals), damage["macro_f1"], damage["harmonic_f1"]]
 
 
-def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
-    """Rows of the table."""
-    for judged_on, how, count in itertools.product(JUDGED, DRAWS, COUNTS):
+def study(
+    event: Event,
+    draws: int,
+    more: Callable[[Labels, list[int]], Answers] = lambda *_: {},
+    ways: Sequence[str] = DRAWS,
+    counts: Sequence[int] = COUNTS,
+) -> Iterator[dict[str, object]]:
+    """Rows of the table: of ``methods`` and of those that ``more`` makes of labels and their numbers."""
+    for judged_on, how, count in itertools.product(JUDGED, ways, counts):
         figures: dict[str, list[list[float]]] = {}
         for seed in range(draws):
             generator = np.random.default_rng(seed)
@@ -153,7 +164,8 @@ def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
             others = np.flatnonzero(~is_open)
             if judged_on == BUILDINGS:
                 others = np.setdiff1d(np.arange(len(event.grades)), chosen)
-            for name, answer in methods(event, labels).items():
+            answers = methods(event, labels) | more(labels, chosen)
+            for name, answer in answers.items():
                 figures.setdefault(name, []).append(judged(event, others, answer(others)))
         for name, rows in figures.items():
             values = np.array(rows)
@@ -167,18 +179,16 @@ def study(event: Event, draws: int) -> Iterator[dict[str, object]]:
             yield row
 
 
-def main() -> None:
-    """Reads the events, and writes and prints the table."""
-    parser = event_parser(__doc__)
-    parser.add_argument("--draws", type=positive, default=20, help="of labels (default: 20)")
-    parser.add_argument("--csv", type=named_path, required=True, metavar="FILE", help="where the table goes")
-    given = parser.parse_args()
-    with whole_file(given.csv) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+def write_table(
+    path: str, events: Iterable[Event], rows: Callable[[Event], Iterable[dict[str, object]]]
+) -> None:
+    """Writes and prints the rows of every event."""
+    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = None
-        for event in map(Event.graded, named_events(given)):
+        for event in events:
             by_grade = np.bincount(event.grades, minlength=4).tolist()
             print(f"{event.name}: {len(event.grades)} buildings, {by_grade}")
-            for row in study(event, given.draws):
+            for row in rows(event):
                 writer = writer or csv.DictWriter(file, list(row))
                 if not file.tell():
                     writer.writeheader()
@@ -188,6 +198,20 @@ def main() -> None:
                     f"{row['judged_on']:10}{row['drawn']:10}{row['labels']:>4} {row['method']:11}{told}",
                     flush=True,
                 )
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """Of a study: events, draws and the table."""
+    parser = event_parser(description)
+    parser.add_argument("--draws", type=positive, default=20, help="of labels (default: 20)")
+    parser.add_argument("--csv", type=named_path, required=True, metavar="FILE", help="where the table goes")
+    return parser
+
+
+def main() -> None:
+    """Reads the events, and writes and prints the table."""
+    given = command_line(__doc__).parse_args()
+    write_table(given.csv, map(Event.graded, named_events(given)), partial(study, draws=given.draws))
 
 
 if __name__ == "__main__":
