@@ -13,6 +13,11 @@ _SIZES = {"below_16": "below 16 px", "16_32": "16 to 32 px", "above_32": "above 
 _FOUND = ("model", "judged on", "tiles", "score", "localization F1", "damage F1", "mask AP50")
 _EVENTS = ("model", "event", "tiles", "score", "localization F1", "damage F1", "buildings", "recall")
 
+_HARMONIC = (
+    "Damage F1 is the harmonic mean over the grades that an event has: one grade never hit makes it 0, however"
+    " few buildings have it."
+)
+
 
 def cards_page(cards: Mapping[str, Card]) -> str:
     """Markdown of all cards: figures side by side, then what each says of itself."""
@@ -24,7 +29,8 @@ def cards_page(cards: Mapping[str, Card]) -> str:
     }
     parts = [
         "# Released models\n",
-        "Cross-fitted figures with 90 % intervals; of what is told below.\n",
+        "Each tile was judged by a rule tuned on other tiles (cross-fitted); brackets hold 90 % intervals. Which"
+        ' networks were judged stands under "figures are of"; the released ones learnt on.\n',
     ]
     parts += [f"## {title}\n\n{table}" for title, table in rules.items()]
     if judged := [
@@ -37,7 +43,7 @@ def cards_page(cards: Mapping[str, Card]) -> str:
         parts.append(f"## Tiles and buildings\n\n{_table(heads, [_found(*each) for each in judged])}")
         several = [(name, report) for name, _, report in judged if len(report["events"]) > 1]
         events = [row for name, report in several for row in _by_event(name, report)]
-        parts.append(f"## By event\n\n{_table(_EVENTS, events)}")
+        parts.append(f"## By event\n\n{_HARMONIC}\n\n{_table(_EVENTS, events)}")
     first, *others = cards.values()
     shared = {
         key: value
