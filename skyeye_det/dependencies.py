@@ -27,7 +27,7 @@ def require_detectron2(step: str = "this step") -> None:
         raise MissingDependencyError(
             f"{step} needs {', '.join(missing)}, not installed for {sys.executable}: run `make env` in the "
             "checkout and use .venv/bin/python, or, beside your own torch and detectron2, "
-            '`pip install -e ".[train]"` (README.md, Install).'
+            '`pip install -e ".[train]"` (docs/guide.md).'
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from skyeye_det.errors import BusyFolderError, InputError, printable
 
+_RESULTS = "*.npz"
 _NAMED = 3
 """Differences that a message names."""
 
@@ -99,20 +100,19 @@ def _is_locked(place: int) -> bool:
             return True
 
 
-def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str, option: str) -> None:
+def lock_settings(settings_file: Path, settings: Mapping[str, Any], option: str) -> None:
     """Notes what the results of a folder come from; refuses to go on with those of something else.
 
     Args:
-        settings_file: JSON of an earlier run in the folder, written where there are no results.
+        settings_file: JSON of an earlier run in the folder, written where there are no results, ``*.npz``.
         settings: JSON values; ``weights`` is for people, named in the message and not compared.
-        results: pattern, from the file's folder on, of results that were noted by it.
         option: of the command line, that names the folder.
 
     Raises:
         InputError: there are results of other settings, or of an unknown origin.
     """
     folder = settings_file.parent
-    if not any(folder.glob(results)):
+    if not any(folder.glob(_RESULTS)):
         write_json(settings_file, settings, pretty=True)
         return
     if not settings_file.is_file():
@@ -125,10 +125,11 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], results: str
     compared = {key: value for key, value in settings.items() if key != "weights"}
     if different := _different_places(compared, {key: known.get(key) for key in compared}):
         more = f" and {len(different) - _NAMED} more" * (len(different) > _NAMED)
+        weights = f" (weights {known['weights']})" if "weights" in known else ""
         raise InputError(
-            f"{settings_file}: expected results of this model for these images, found another "
-            f"{', '.join(different[:_NAMED])}{more} (weights {known.get('weights')}); choose another"
-            f" {option}, or delete {folder / results} to begin anew"
+            f"{settings_file}: expected results of what is given now, found another"
+            f" {', '.join(different[:_NAMED])}{more}{weights}; choose another"
+            f" {option}, or delete {folder / _RESULTS} to begin anew"
         )
 
 

@@ -122,8 +122,7 @@ def region_scores(prediction: PixelPrediction, regions: Regions) -> np.ndarray:
     """Mean probability of building float64 (R + 1,) of each region's pixels; 0 of the background."""
     values = prediction.building_map.ravel()[regions.places]
     total = np.bincount(regions.numbers, values, minlength=len(regions))
-    sizes = np.bincount(regions.numbers, minlength=len(regions))
-    return total / (255 * np.maximum(sizes, 1))
+    return total / (255 * np.maximum(regions.areas, 1))
 
 
 def _decide_pixels(prediction: PixelPrediction, rule: DecisionRule) -> Buildings:

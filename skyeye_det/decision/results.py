@@ -19,7 +19,7 @@ from skyeye_det.data.footprint_file import FootprintFile
 from skyeye_det.data.pairs import image_id
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide_footprints
-from skyeye_det.decision.rule import DecisionRule, rule_of
+from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.decision.stitch import decide_windows
 from skyeye_det.errors import InputError, shown
 from skyeye_det.files import json_bytes, read_json, whole_file, write_json
@@ -108,7 +108,12 @@ def recorded_rule(folder: Path) -> DecisionRule:
         InputError: none is recorded, or it is no rule.
     """
     path = folder / SETTINGS_FILE
-    return rule_of(read_json(path), f"{path}", "give --decisions")
+    record = read_json(path)
+    try:
+        values = dict(record["rule"])
+        return DecisionRule(**values | {"damage_weights": tuple(values["damage_weights"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected the rule of its results, found none; give --decisions") from error
 
 
 class ResultWriter:

@@ -101,8 +101,11 @@ class DecisionRule:
 
     def damage(self, damage_probs: np.ndarray) -> np.ndarray:
         """Classes (...,) int64 0..3 of damage probabilities (..., 4)."""
-        weights = np.asarray(self.damage_weights, np.float32)
-        return (self.calibrated(damage_probs) * weights).argmax(axis=-1)
+        return self.graded(self.calibrated(damage_probs))
+
+    def graded(self, calibrated: np.ndarray) -> np.ndarray:
+        """Classes (...,) int64 0..3 of what ``calibrated`` gives."""
+        return (calibrated * np.asarray(self.damage_weights, np.float32)).argmax(axis=-1)
 
 
 _NUMBERS = tuple(field.name for field in fields(DecisionRule) if isinstance(field.default, float))
@@ -147,15 +150,6 @@ def read_rule(path: str | os.PathLike[str]) -> DecisionRule:
         return DecisionRule(**content | {"damage_weights": tuple(weights)})
     except ValueError as error:
         raise InputError(f"decisions {path}: {error}; {_MEND}") from error
-
-
-def rule_of(record: Any, place: str, mend: str) -> DecisionRule:
-    """The ``rule`` in the record of a run; InputError, which names its place, where there is none."""
-    try:
-        values = dict(record["rule"])
-        return DecisionRule(**values | {"damage_weights": tuple(values["damage_weights"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{place}: expected the rule of its results, found none; {mend}") from error
 
 
 def _reason(error: Exception) -> str:

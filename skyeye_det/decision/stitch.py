@@ -205,7 +205,7 @@ def _join(one: _Part, other: _Part, rule: DecisionRule) -> None:
     if one.source == "region":  # its grade is that of most of its pixels
         one.damage = one.damage if area >= added else other.damage
     else:
-        one.damage = int((one.damage_probs * np.asarray(rule.damage_weights)).argmax())
+        one.damage = int(rule.graded(one.damage_probs))
         if rule.fill != "proportional":
             corner, values = one.values
             one.values = corner, (values > 0) * np.uint8(one.damage + 1)

@@ -11,9 +11,10 @@ import shapely
 from msgspec import to_builtins
 
 from skyeye_det import __version__
+from skyeye_det.decision.results import assess_image
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.models import Models
-from skyeye_det.engine.scene_prediction import known_buildings, scene_buildings
+from skyeye_det.engine.scene_prediction import known_buildings
 from skyeye_det.engine.scene_windows import SceneStores
 from skyeye_det.files import json_bytes, write_json
 from skyeye_det.prediction.visibility import cores
@@ -171,7 +172,7 @@ def _records(
     options: AssessmentOptions, request: Request, stores: SceneStores, rule: DecisionRule, origin: Origin
 ) -> tuple[Records, Records | None]:
     """Of the buildings, or of the footprints and of what the model finds beside these."""
-    found, footprints = scene_buildings(stores, rule), request.footprints
+    found, footprints = assess_image(stores.found, stores.found.images[0], rule), request.footprints
     if footprints is None or stores.known is None:
         return records_in(building_records(found, options.outlines, origin), request.aoi), None
     for remark in remarks(found, footprints, origin.grid, request.aoi):

@@ -185,7 +185,7 @@ def keep_predictions(
             f"{models.full_windows} windows hold as many instances as TEST.DETECTIONS_PER_IMAGE allows:"
             " buildings may be lost; raise it with --opts, or take a smaller --window"
         )
-    store = store.of([image for image in kept if image.scene not in unreadable])
+    store = store.keep_images([image for image in kept if image.scene not in unreadable])
     _require_any(store.images, unreadable)
     return store, dict(sorted(unreadable.items()))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.decide import decide_footprints
-from skyeye_det.decision.results import assess_image, footprint_probs
+from skyeye_det.decision.results import footprint_probs
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.models import Models
 from skyeye_det.engine.scene_windows import Engine, SceneStores, WindowTask, keep_windows
@@ -77,11 +77,6 @@ def keep_scene(
         for _ in progress(engine(models, scene, stores, todo), len(todo), "predict", "window"):
             pass
     return stores
-
-
-def scene_buildings(stores: SceneStores, rule: DecisionRule) -> Buildings:
-    """The buildings that models found, without a grade where the images do not show them."""
-    return assess_image(stores.found, stores.found.images[0], rule)
 
 
 def known_buildings(store: PredictionStore, footprints: SceneFootprints, rule: DecisionRule) -> Buildings:

@@ -21,7 +21,6 @@ from torch import nn
 
 # Importing them registers backbones, ROI heads and meta-architecture with detectron2.
 import skyeye_det.modeling.backbones
-import skyeye_det.modeling.boundary_mask_head
 import skyeye_det.modeling.building_map
 import skyeye_det.modeling.footprint_rcnn
 import skyeye_det.modeling.hybrid_rcnn

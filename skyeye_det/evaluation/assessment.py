@@ -174,7 +174,7 @@ def row_figures(judged: Sequence[JudgedTile], resampling: Resampling) -> dict[st
             }
             for grade, name in zip(range(NUM_DAMAGE_CLASSES), CLASS_NAMES, strict=True)
         },
-        "intervals": {key: percentile_interval(values, resampling.level) for key, values in drawn.items()},
+        "intervals": {key: percentile_interval(values) for key, values in drawn.items()},
     }
 
 

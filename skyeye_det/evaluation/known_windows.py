@@ -68,7 +68,7 @@ def known_windows(store: PredictionStore, scenes: Sequence[SceneFiles], folder: 
             images, or are others than the folder's.
     """
     labels = {"labels_sha256": files_sha256(path for files in scenes for path in files.paths)}
-    lock_settings(folder / "truth.json", labels, "*.npz", "--work")
+    lock_settings(folder / "truth.json", labels, "--work")
     found = []
     for tile in known_tiles(store, scenes):
         windows = store.windows(tile.image)

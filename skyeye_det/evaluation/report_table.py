@@ -12,6 +12,7 @@ _SIZE_NAMES = dict(zip(SIZES, ("below 16 px", "16 to 32 px", "above 32 px"), str
 _COLUMNS = {"no-damage": "none", "minor-damage": "minor", "major-damage": "major"}
 _MASK_ROWS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR": "AR", "recall50": "recall at IoU 0.5"}
 _FIGURES = ("precision", "recall", "f1")
+_SHARE = "90 % interval"
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -19,11 +20,10 @@ def format_report(report: dict[str, Any]) -> str:
 
     Of what ``submission_score.score_submission`` returns; figures that are not defined read ``n/a``.
     """
-    share = f"{100 * report['resampling']['level']:g} % interval"
     objects, masks = report["objects"], report["instances"]
-    tables = [_official_table(report, share), _class_table(report, share)]
+    tables = [_official_table(report), _class_table(report)]
     if objects is not None:
-        tables += [_finding_table(objects, report["intervals"], share)]
+        tables += [_finding_table(objects, report["intervals"])]
         tables += [_grade_table(objects), _confusion_table(objects["confusion"])]
     if masks is not None:
         tables.append(_mask_table(masks))
@@ -35,9 +35,9 @@ def format_report(report: dict[str, Any]) -> str:
     return "\n\n".join([*tables, _event_table(report), "\n".join([*report["notes"], intervals])])
 
 
-def _official_table(report: dict[str, Any], share: str) -> str:
+def _official_table(report: dict[str, Any]) -> str:
     official, overall = report["official"], report["overall"]
-    ends = {key: f"{share} {interval(pair)}" for key, pair in report["intervals"].items()}
+    ends = {key: f"{_SHARE} {interval(pair)}" for key, pair in report["intervals"].items()}
     lines = [
         f"official score   {figure(official['score'])}   {ends['score']}   ({report['tiles']} tiles)",
         f"localization F1  {figure(official['localization_f1'])}   {ends['localization_f1']}",
@@ -55,15 +55,15 @@ def _official_table(report: dict[str, Any], share: str) -> str:
     return "\n".join(lines)
 
 
-def _class_table(report: dict[str, Any], share: str) -> str:
+def _class_table(report: dict[str, Any]) -> str:
     found = {"localization": report["overall"]["localization"], **report["overall"]["damage"]}
-    rows = [("pixels", "precision", "recall", "F1", share)]
+    rows = [("pixels", "precision", "recall", "F1", _SHARE)]
     for (name, row), key in zip(found.items(), ("localization_f1", *CLASS_F1_KEYS), strict=True):
         rows.append((name, *(figure(row[each]) for each in _FIGURES), interval(report["intervals"][key])))
     return aligned(rows)
 
 
-def _finding_table(objects: dict[str, Any], intervals: dict[str, Any], share: str) -> str:
+def _finding_table(objects: dict[str, Any], intervals: dict[str, Any]) -> str:
     """What was found, and the recall by size of the building."""
     source = "instances" if objects["source"] == "instances" else "components of the localization PNGs"
     by_size = [("recall by side of the building", "buildings", "found", "recall")]
@@ -71,7 +71,7 @@ def _finding_table(objects: dict[str, Any], intervals: dict[str, Any], share: st
         row = objects["by_size"][size]
         by_size.append((name, str(row["buildings"]), str(row["found"]), figure(row["recall"])))
     finding = [
-        (f"object {name}", figure(objects[key]), f"{share} {interval(intervals[f'object_{key}'])}")
+        (f"object {name}", figure(objects[key]), f"{_SHARE} {interval(intervals[f'object_{key}'])}")
         for name, key in zip(("precision", "recall", "F1"), _FIGURES, strict=True)
     ]
     return (

@@ -140,7 +140,7 @@ def score_intervals(
     Args:
         pixels: int64 (T, 3, 5), TP, FP and FN of each tile as in ``PixelCounts``.
         finding: int64 (T, 3), buildings found, true and predicted in each tile; None where not counted.
-        resampling: draws, seed and level.
+        resampling: draws and seed.
 
     Returns:
         The keys of ``PixelCounts.score``; with ``finding`` also ``object_precision``, ``object_recall`` and
@@ -152,7 +152,7 @@ def score_intervals(
         names = ("object_precision", "object_recall", "object_f1")
         drawn = finding_figures(resampled_totals(finding, resampling))
         figures |= dict(zip(names, drawn, strict=True))
-    return {name: percentile_interval(values, resampling.level) for name, values in figures.items()}
+    return {name: percentile_interval(values) for name, values in figures.items()}
 
 
 def score_tile(job: TileJob) -> TileScore:

@@ -12,7 +12,6 @@ from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from skyeye_det.modeling.alignment import tile_shift
 from skyeye_det.modeling.backbones import POST_SUFFIX
 from skyeye_det.modeling.damage_head import DamageHead
 from skyeye_det.modeling.damage_map import DAMAGE_MAP, pooled_evidence
@@ -42,7 +41,6 @@ class BuildingROIHeads(StandardROIHeads):
         damage_pooler: ROIPooler,
         damage_head: DamageHead,
         context_scale: float,
-        aligns_tile: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -50,7 +48,6 @@ class BuildingROIHeads(StandardROIHeads):
         self.damage_pooler = damage_pooler
         self.damage_head = damage_head
         self.context_scale = context_scale
-        self.aligns_tile = aligns_tile
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -70,7 +67,6 @@ class BuildingROIHeads(StandardROIHeads):
             "damage_pooler": pooler,
             "damage_head": DamageHead(cfg, pooled),
             "context_scale": cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE,
-            "aligns_tile": cfg.MODEL.DAMAGE_HEAD.ALIGNMENT == "tile",
         }
 
     def forward(
@@ -175,18 +171,11 @@ class BuildingROIHeads(StandardROIHeads):
     ) -> tuple[Tensor, Tensor]:
         """Logits and feature vectors of the buildings in boxes, image by image."""
         enlarged = [enlarge_boxes(image_boxes, self.context_scale) for image_boxes in boxes]
-        pre = self.damage_pooler([features[name] for name in self.damage_in_features], enlarged)
-        beside = self._in_post(features, enlarged) if self.aligns_tile else enlarged
-        post = self.damage_pooler([features[name + POST_SUFFIX] for name in self.damage_in_features], beside)
+        pre, post = (
+            self.damage_pooler([features[name + side] for name in self.damage_in_features], enlarged)
+            for side in ("", POST_SUFFIX)
+        )
         return self.damage_head(pre, post, masks, [image_boxes.tensor for image_boxes in boxes], evidence)
-
-    def _in_post(self, features: dict[str, Tensor], boxes: list[Boxes]) -> list[Boxes]:
-        """The boxes where the post image shows what the pre image shows in them."""
-        finest = self.damage_in_features[0]
-        stride = 1 / self.damage_pooler.level_poolers[0].spatial_scale
-        with torch.no_grad():
-            shifts = tile_shift(features[finest], features[finest + POST_SUFFIX]) * stride
-        return [Boxes(each.tensor + shift.repeat(2)) for each, shift in zip(boxes, shifts, strict=True)]
 
 
 def mask_in_enlarged_box(masks: Tensor, scale: float, bins: int) -> Tensor:

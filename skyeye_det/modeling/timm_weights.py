@@ -19,8 +19,9 @@ _ADDRESS, _FILE = "timm://", ".safetensors"
 
 
 def names_timm_weights(weights: str) -> bool:
-    """Whether ``MODEL.WEIGHTS`` names weights of timm."""
-    return weights.startswith(_ADDRESS) or weights.endswith(_FILE)
+    """Whether ``MODEL.WEIGHTS`` names weights of timm, not a whole model's."""
+    name = Path(weights).name
+    return weights.startswith(_ADDRESS) or (name.endswith(_FILE) and timm.is_model(name.partition(".")[0]))
 
 
 def timm_normalization(weights: str) -> tuple[list[float], list[float]]:

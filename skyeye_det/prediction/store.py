@@ -99,7 +99,7 @@ class PredictionStore:
         """
         settings = {"version": STORE_VERSION, **origin, "window": window, "overlap": overlap}
         path = folder / SETTINGS_FILE
-        lock_settings(path, settings, "*.npz", "--output")
+        lock_settings(path, settings, "--output")
         if "images" not in read_json(path):
             write_json(path, settings | {"images": []}, pretty=True)
         store = cls.read(folder)
@@ -112,9 +112,9 @@ class PredictionStore:
         for image in {*known} - {*images}:
             for window_file in folder.glob(f"{glob.escape(image.scene)}@*"):
                 window_file.unlink()
-        return store.of(images)
+        return store.keep_images(images)
 
-    def of(self, images: Sequence[KeptImage]) -> "PredictionStore":
+    def keep_images(self, images: Sequence[KeptImage]) -> "PredictionStore":
         """The store of these images, now and when it is opened again."""
         path = self.folder / SETTINGS_FILE
         write_json(path, read_json(path) | {"images": [vars(image) for image in images]}, pretty=True)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from skyeye_det.damage import SUBTYPE_BY_DAMAGE, DamageClass
 from skyeye_det.released import Card
+from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 
-_GRADES = tuple(SUBTYPE_BY_DAMAGE[grade] for grade in DamageClass)
+_GRADES = CLASS_NAMES
 _SCORED = ("model", "score", "localization F1", "damage F1", *_GRADES)
 _COUNTED = ("model", "predicted to true", *_GRADES, "precision", "recall", "steps wrong a building", "ECE")
 _SIZES = {"below_16": "below 16 px", "16_32": "16 to 32 px", "above_32": "above 32 px"}
@@ -14,8 +14,8 @@ _FOUND = ("model", "judged on", "tiles", "score", "localization F1", "damage F1"
 _EVENTS = ("model", "event", "tiles", "score", "localization F1", "damage F1", "buildings", "recall")
 
 _HARMONIC = (
-    "Damage F1 is the harmonic mean over the grades that an event has: one grade never hit makes it 0, however"
-    " few buildings have it."
+    "Damage F1 is the harmonic mean over the grades that an event has: one grade never hit makes it 0,"
+    " however few buildings have it."
 )
 
 
@@ -29,8 +29,8 @@ def cards_page(cards: Mapping[str, Card]) -> str:
     }
     parts = [
         "# Released models\n",
-        "Each tile was judged by a rule tuned on other tiles (cross-fitted); brackets hold 90 % intervals. Which"
-        ' networks were judged stands under "figures are of"; the released ones learnt on.\n',
+        "Each tile was judged by a rule tuned on other tiles (cross-fitted); brackets hold 90 % intervals."
+        ' Which networks were judged stands under "figures are of"; the released ones learnt on.\n',
     ]
     parts += [f"## {title}\n\n{table}" for title, table in rules.items()]
     if judged := [
@@ -67,8 +67,7 @@ def _scored(name: str, card: Card) -> list[str]:
     row = card.figures.get("score", {}).get("rows", {}).get("tuned", {})
     ends = row.get("intervals", {}).get("score")
     between = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-    grades = [f"damage_f1_{grade.replace('-', '_')}" for grade in _GRADES]
-    values = [_number(row.get(key)) for key in ("score", "localization_f1", "damage_f1", *grades)]
+    values = [_number(row.get(key)) for key in ("score", "localization_f1", "damage_f1", *CLASS_F1_KEYS)]
     return [name, values[0] + between, *values[1:]]
 
 

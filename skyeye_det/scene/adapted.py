@@ -15,7 +15,6 @@ from skyeye_det.decision.adaptation_file import Card, adaptation_json, parse_ada
 from skyeye_det.decision.label_groups import groups_in_place, random_groups
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json
 from skyeye_det.scene.adaptation_record import (
     AdaptationRecord,
     note_files,
@@ -112,7 +111,7 @@ def adapt_geopackage(base: sqlite3.Connection, folder: Path, event: str = "", un
 
     A transaction may fail at its end. What belongs into ``ADAPTATION`` is kept with the grades.
     """
-    run = Run.of(read_json(folder / RUN), str(folder / RUN))
+    run = Run.read(folder / RUN)
     answers = read_own_answers(folder / ANSWERS)
     prepare(base)
     rows = answered_rows(base, folder / GEOPACKAGE, answers)
@@ -155,7 +154,7 @@ def write_adapted_files(folder: Path) -> None:
             record = read_adaptation_record(base)
             if record is None or record.is_in_files:
                 return
-            grid = Run.of(read_json(place), str(place)).on_grid()
+            grid = Run.read(place).on_grid()
             rows = answered_rows(base, path, read_own_answers(folder / ANSWERS))
             probs, damage = read_grades(base, rows)
             records = rows.records(damage, probs)
@@ -255,4 +254,4 @@ def _graded(
             " footprints"
         )
     probs = adaptation.apply(raw, features)
-    return probs, (probs * np.asarray(rule.damage_weights)).argmax(axis=1)
+    return probs, rule.graded(probs)

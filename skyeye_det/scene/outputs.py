@@ -115,7 +115,8 @@ def write_assessment(
         write_layer(place, "coverage", covered, areas, grid.crs, metadata={"coverage": "both images show it"})
         write_layer(place, "source", *_sources(found.sides, grid.crs), grid.crs)
         write_layer(place, "shift", *_shift_map(found.shift, grid), grid.crs, metadata=_SHIFT_MEANING)
-        write_styles(place, {BUILDINGS: damage_style()} | ({BESIDE: damage_style()} if found.beside else {}))
+        styled = [BUILDINGS] if found.beside is None else [BUILDINGS, BESIDE]
+        write_styles(place, dict.fromkeys(styled, damage_style()))
         require_closed(output / GEOPACKAGE)
     write_rasters(output / RASTER, output / PROBABILITY, records, grid)
     write_table(output / TABLE, summary, cells)

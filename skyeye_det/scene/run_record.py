@@ -1,5 +1,6 @@
 """The record of an assessment, ``run.json``: what is written, and what page, review and ``adapt`` read."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from rasterio.errors import RasterioError
 from skyeye_det.decision.adaptation_file import Card
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.errors import InputError
+from skyeye_det.files import read_json
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.rasters import Side
 from skyeye_det.scene.shift import Shift, WindowShift
@@ -99,6 +101,11 @@ class Run(msgspec.Struct, kw_only=True):
     seen_share: float
     unreadable: dict[str, str] = {}
     adaptation: Card | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "Run":
+        """Reads a file; see ``of``."""
+        return cls.of(read_json(path), str(path))
 
     @classmethod
     def of(cls, run: Any, place: str) -> "Run":

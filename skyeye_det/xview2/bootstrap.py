@@ -20,6 +20,7 @@ Interval = tuple[float, float]
 
 _BLOCK = 1 << 20  # tiles drawn at a time, over all draws of a block: a bound on memory
 _MOST_DRAWS = 1_000_000
+_ENDS = 0.05, 0.95
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class Resampling:
 
     draws: int = 1000  # sets of tiles
     seed: int = 0
-    level: float = 0.9  # share of the draws that lie inside an interval
 
     def check(self) -> None:
         """Raises InputError where a value has no meaning, or the draws no end."""
@@ -63,12 +63,12 @@ def resampled_totals(counts: NDArray[np.int64], resampling: Resampling) -> Float
     return totals.reshape(draws, *counts.shape[1:])
 
 
-def percentile_interval(values: Floats, level: float = 0.9) -> Interval:
-    """(low, high) of the middle ``level``, 0..1, of (D,) values; NaN ones are left out, NaN of none."""
+def percentile_interval(values: Floats) -> Interval:
+    """(low, high) of the middle 90 % of (D,) values; NaN ones are left out, NaN of none."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return math.nan, math.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, _ENDS)
     return float(low), float(high)
 
 

@@ -89,7 +89,7 @@ def test_neither_internet_nor_cache_is_told_with_the_way_out(
         ("timm://no_such_network.in1k", "expected a name of timm"),
         ("timm://test_efficientnet", "with the tag of its weights"),
         ("timm://test_efficientnet.no_such_tag", "expected a name of timm"),
-        ("strange.safetensors", "expected a name of timm"),
+        ("test_efficientnet.strange.safetensors", "expected a name of timm"),
     ],
 )
 def test_name_that_timm_does_not_know_is_refused(weights: str, told: str) -> None:
@@ -112,3 +112,13 @@ def test_weights_of_another_network_and_files_that_are_none_are_refused(
     broken.write_bytes(published.read_bytes()[:1000])
     with pytest.raises(InputError, match="cannot be had"):
         SkyeyeCheckpointer(model).load(str(broken))
+
+
+def test_training_goes_on_from_a_whole_model_of_safetensors(tmp_path: Path) -> None:
+    _, model = model_of(INSTANCES, "")
+    weights = str(tmp_path / "model.safetensors")
+    other_numbers = {name: (value + 1).contiguous() for name, value in model.state_dict().items()}
+    save_file(other_numbers, weights)
+    cfg, other = model_of(INSTANCES, weights)
+    SkyeyeCheckpointer(other).load(cfg.MODEL.WEIGHTS)
+    torch.testing.assert_close(dict(other.state_dict()), other_numbers)

@@ -61,7 +61,7 @@ def row_figures(counts: Counts, resampling: Resampling) -> dict[str, Any]:
         "damage_f1": report["damage_f1"],
         **dict(zip(CLASS_F1_KEYS, (report["damage"][name]["f1"] for name in CLASS_NAMES), strict=True)),
         "official": total.score(),
-        "intervals": {key: percentile_interval(draws[key], resampling.level) for key in _FIGURES},
+        "intervals": {key: percentile_interval(draws[key]) for key in _FIGURES},
     }
 
 
@@ -108,7 +108,7 @@ def compare_reports(own: Sequence[Path], other: Sequence[Path], resampling: Resa
             "own": first,
             "other": second,
             "difference": first - second,
-            "interval": percentile_interval(difference, resampling.level),
+            "interval": percentile_interval(difference),
             "share_higher": _share(difference),
         }
     return {"tiles": len(rows[0][0]), "figures": figures}

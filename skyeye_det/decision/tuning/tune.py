@@ -89,7 +89,7 @@ def tune_rule(
     Returns:
         The rule tuned on all tiles, or the given one for all of them, and a report: ``rule``, ``fold_rules``
         (numbers of a ``DecisionRule``);
-        ``rows``: for each of ``tuning_report.ROWS`` what ``row_figures`` gives; ``share_over_argmax``:
+        ``rows``: for each of ``report.ROWS`` what ``row_figures`` gives; ``share_over_argmax``:
         share of paired draws in which the tuned rule is higher than argmax, by figure; ``calibration``:
         ``temperature`` and ``Reliability.report`` of ``before`` and ``after``, both over held-out buildings;
         ``tiles``: ``scenes``, their ``folds`` and, by row, counts int64 (T, 3, 5); ``absent_classes``;

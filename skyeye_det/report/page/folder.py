@@ -10,7 +10,7 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from skyeye_det.errors import InputError
-from skyeye_det.files import read_json, write_bytes
+from skyeye_det.files import write_bytes
 from skyeye_det.progress import progress
 from skyeye_det.report.page.buildings import shown_records, write_buildings
 from skyeye_det.report.page.document import index_html
@@ -64,7 +64,7 @@ def renew_page(output: Path) -> None:
     Raises:
         InputError: one of the two cannot be read, or a file cannot be written.
     """
-    run = Run.of(read_json(output / RUN), str(output / RUN))
+    run = Run.read(output / RUN)
     require_page_place(output)
     _write_data(output / REPORT, output / GEOPACKAGE, run)
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skyeye_det.errors import CodedError, shown
-from skyeye_det.files import read_json
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import connect, geometry_blob, transaction
 from skyeye_det.scene.outputs import GEOPACKAGE, RUN
@@ -56,7 +55,7 @@ class ReviewFile:
             InputError: none is there, or it cannot be written.
         """
         self.path, run = folder / GEOPACKAGE, folder / RUN
-        self.grid = Run.of(read_json(run), str(run)).on_grid()
+        self.grid = Run.read(run).on_grid()
         self._base = connect(self.path)
         self._turn = threading.RLock()
         self._known: dict[tuple[str, int], tuple[int, Record]] = {}
