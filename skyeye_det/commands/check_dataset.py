@@ -11,7 +11,7 @@ from skyeye_det.data.dataset_check import check_dataset, check_json, check_table
 from skyeye_det.files import write_json
 
 
-def parse_arguments(words: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = command_parser(__doc__)
     parser.add_argument(
@@ -29,16 +29,14 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=positive, help="processes (default: one for each 50 pairs, at most one a CPU)"
     )
-    return parser.parse_args(words)
+    return parser.parse_args(arguments)
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Checks and prints the table."""
-    arguments = parse_arguments(words)
-    check = check_dataset(
-        arguments.xbd_root, arguments.splits, arguments.workers, decode=arguments.images == "pixels"
-    )
-    print(check_table(check, arguments.limit))
-    if arguments.json:
-        write_json(arguments.json, check_json(check), pretty=True)
+    args = parse_arguments(arguments)
+    check = check_dataset(args.xbd_root, args.splits, args.workers, decode=args.images == "pixels")
+    print(check_table(check, args.limit))
+    if args.json:
+        write_json(args.json, check_json(check), pretty=True)
     return exit_code(check)

@@ -19,7 +19,7 @@ from skyeye_det.xview2.submission_check import (
 )
 
 
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = command_parser(__doc__)
     parser.add_argument("predictions", type=named_path, help="folder of the submission's PNGs")
@@ -36,28 +36,28 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--size", type=positive, default=1024, help="side in px without --images (default: 1024)"
     )
     parser.add_argument("--json", type=report_file, help="write findings and notes to this file too")
-    arguments = parser.parse_args(argv)
-    if arguments.splits and not arguments.images:
+    args = parser.parse_args(arguments)
+    if args.splits and not args.images:
         parser.error("--splits goes with --images")
-    if arguments.images and (arguments.size, arguments.prefix) != (1024, "test"):
+    if args.images and (args.size, args.prefix) != (1024, "test"):
         parser.error("--size and --prefix go without --images, which tell both")
-    return arguments
+    return args
 
 
-def main(argv: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Runs the command."""
-    arguments = parse_arguments(argv)
+    args = parse_arguments(arguments)
     expected = None
-    if arguments.images:
-        expected = expected_from_images(arguments.images, arguments.splits)
-    elif arguments.tiles is not None:
-        expected = expected_tiles(arguments.tiles, arguments.prefix)
-    check = check_submission(arguments.predictions, expected, (arguments.size, arguments.size))
+    if args.images:
+        expected = expected_from_images(args.images, args.splits)
+    elif args.tiles is not None:
+        expected = expected_tiles(args.tiles, args.prefix)
+    check = check_submission(args.predictions, expected, (args.size, args.size))
     if expected is None and not check.tiles and not check.findings:
-        raise InputError(f"{arguments.predictions}: expected prediction PNGs, found none; check the path")
+        raise InputError(f"{args.predictions}: expected prediction PNGs, found none; check the path")
     print(format_check(check))
     if expected is None:
         print("missing tiles cannot be known without --images or --tiles")
-    if arguments.json:
-        write_json(arguments.json, asdict(check), pretty=True)
+    if args.json:
+        write_json(args.json, asdict(check), pretty=True)
     return 1 if check.findings else 0

@@ -16,7 +16,7 @@ from skyeye_det.arguments import command_parser, named_path, positive, report_fi
 from skyeye_det.data.conversion import ConversionOptions, convert_xbd
 
 
-def parse_arguments(words: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
     parser = command_parser(__doc__)
     add = parser.add_argument
@@ -49,12 +49,12 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
         "--leave-one-event-out", action="store_true", help="one part an event, and a fold for each"
     )
     new.add_argument("--split-file", type=named_path, help="convert the parts of this split_<name>.json")
-    return parser.parse_args(words)
+    return parser.parse_args(arguments)
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Converts and prints the report."""
-    given = vars(parse_arguments(words))
+    given = vars(parse_arguments(arguments))
     root, report_file = given.pop("xbd_root"), given.pop("json")
     options = ConversionOptions(folders=tuple(given.pop("splits")), **given)
     print(convert_xbd(root, options, report_file))

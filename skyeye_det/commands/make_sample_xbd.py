@@ -10,7 +10,7 @@ from skyeye_det.arguments import command_parser, named_path
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
 
 
-def parse_arguments(words: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
     parser = command_parser(__doc__)
     parser.add_argument(
@@ -23,13 +23,13 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
         "--splits", type=_splits, default=DEFAULT_SPLITS, help="name=share,... (default: train=.8,val=.2)"
     )
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    return parser.parse_args(words)
+    return parser.parse_args(arguments)
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Writes the scenes."""
-    arguments = parse_arguments(words)
-    make_sample_xbd(**vars(arguments))
+    args = parse_arguments(arguments)
+    make_sample_xbd(**vars(args))
 
 
 def _splits(text: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ from skyeye_det.xview2.targets import TargetsChecked, TargetsMade, check_targets
 _SHOWN = 50  # lines of a table at most; --json has the rest
 
 
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Command line of the tool."""
     parser = command_parser(__doc__)
     parser.add_argument(
@@ -39,43 +39,38 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=positive, help="processes (default: one for each 50 pairs)")
     parser.add_argument("--json", type=report_file, help="write the result to this file too")
-    arguments = parser.parse_args(argv)
-    if arguments.tolerance is not None and not arguments.check:
+    args = parser.parse_args(arguments)
+    if args.tolerance is not None and not args.check:
         parser.error("--tolerance goes with --check")
-    if arguments.scorer_names and (arguments.check or len(arguments.splits) > 1):
+    if args.scorer_names and (args.check or len(args.splits) > 1):
         parser.error("--scorer-names goes with one split and without --check")
-    return arguments
+    return args
 
 
-def main(argv: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Runs the command."""
-    arguments = parse_arguments(argv)
-    return _check(arguments) if arguments.check else _make(arguments)
+    args = parse_arguments(arguments)
+    return _check(args) if args.check else _make(args)
 
 
-def _make(arguments: argparse.Namespace) -> int:
+def _make(args: argparse.Namespace) -> int:
     results = [
-        make_targets(
-            arguments.xbd_root, split, arguments.workers, arguments.overwrite, arguments.scorer_names
-        )
-        for split in dict.fromkeys(arguments.splits)
+        make_targets(args.xbd_root, split, args.workers, args.overwrite, args.scorer_names)
+        for split in dict.fromkeys(args.splits)
     ]
     print(made_table(results))
-    if arguments.json:
-        write_json(arguments.json, {"splits": [result.as_json() for result in results]}, pretty=True)
+    if args.json:
+        write_json(args.json, {"splits": [result.as_json() for result in results]}, pretty=True)
     return int(any(result.left_out for result in results))
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    tolerance = TOLERANCE if arguments.tolerance is None else arguments.tolerance
-    results = [
-        check_targets(arguments.xbd_root, split, arguments.workers)
-        for split in dict.fromkeys(arguments.splits)
-    ]
+def _check(args: argparse.Namespace) -> int:
+    tolerance = TOLERANCE if args.tolerance is None else args.tolerance
+    results = [check_targets(args.xbd_root, split, args.workers) for split in dict.fromkeys(args.splits)]
     print(checked_table(results, tolerance))
-    if arguments.json:
+    if args.json:
         splits = [result.as_json() for result in results]
-        write_json(arguments.json, {"tolerance": tolerance, "splits": splits}, pretty=True)
+        write_json(args.json, {"tolerance": tolerance, "splits": splits}, pretty=True)
     return int(any(result.has_findings(tolerance) for result in results))
 
 

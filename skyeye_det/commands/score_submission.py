@@ -17,7 +17,7 @@ from skyeye_det.files import write_json
 from skyeye_det.xview2.bootstrap import Resampling
 
 
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = command_parser(__doc__)
     parser.add_argument(
@@ -35,20 +35,20 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--json", type=report_file, help="write the report to this file too")
     parser.add_argument("--workers", type=positive, default=2, help="tiles read at a time (default: 2)")
-    return parser.parse_args(argv)
+    return parser.parse_args(arguments)
 
 
-def main(argv: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Runs the command."""
-    arguments = parse_arguments(argv)
+    args = parse_arguments(arguments)
     report = score_submission(
-        arguments.predictions,
-        arguments.targets,
-        arguments.xbd_root,
-        arguments.splits,
-        arguments.workers,
-        Resampling(arguments.draws, arguments.seed),
+        args.predictions,
+        args.targets,
+        args.xbd_root,
+        args.splits,
+        args.workers,
+        Resampling(args.draws, args.seed),
     )
     print(format_report(report))
-    if arguments.json:
-        write_json(arguments.json, report, pretty=True)
+    if args.json:
+        write_json(args.json, report, pretty=True)

@@ -92,9 +92,8 @@ def make_sample_xbd(
             (root / split / folder).mkdir(parents=True, exist_ok=True)
     tasks = [_Task(root, split, seed, index, size) for index, split in enumerate(assigned)]
     tasks = [task for task in tasks if not all(path.is_file() for path in task.paths().values())]
-    count = min(worker_count(workers, len(tasks), 1), len(tasks))
-    write = _write_scene if count <= 1 else _write_in_worker
-    for _ in progress(ordered_map(write, tasks, count, chunk=1), len(tasks), "sample scenes", "pair"):
+    written = ordered_map(_write_scene, tasks, worker_count(workers, len(tasks), 1), chunk=1)
+    for _ in progress(written, len(tasks), "sample scenes", "pair"):
         pass
 
 
@@ -160,11 +159,6 @@ def _lock(root: Path, making: dict[str, Any], pairs: int) -> None:
                 f"give --pairs {there['pairs']} or another --output"
             )
     write_json(path, {**making, "pairs": pairs}, pretty=True)
-
-
-def _write_in_worker(task: _Task) -> None:
-    cv2.setNumThreads(1)  # the cores belong to the other workers
-    _write_scene(task)
 
 
 def _write_scene(task: _Task) -> None:

@@ -33,7 +33,7 @@ from skyeye_det.scene.answered_rows import (
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.geopackage import BUILDINGS
 from skyeye_det.scene.geopackage_editing import connect, transaction
-from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE, write_table
+from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, SUMMARY, write_table
 from skyeye_det.scene.own_answers import ANSWERS, read_own_answers
 from skyeye_det.scene.rasterize import write_rasters
 from skyeye_det.scene.records import PROBABILITIES, Records, grade_columns
@@ -162,7 +162,7 @@ def write_adapted_files(folder: Path) -> None:
         _write_for_other_scenes(folder / ADAPTATION, record.file)
         write_rasters(folder / RASTER, folder / PROBABILITY, records, grid)
         if cells is not None:
-            write_table(folder / TABLE, *cells)
+            write_table(folder / SUMMARY, *cells)
         with transaction(base, path):
             note_files(base, record)
 

@@ -27,9 +27,9 @@ from skyeye_det.scene.summary import CELL, area_columns, grid_cells, polygon_mem
 from skyeye_det.scene.vector_writing import whole_vector_file, write_layer
 
 PARTS = "parts"
-GEOPACKAGE, RASTER, TABLE, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
+GEOPACKAGE, RASTER, SUMMARY, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
 PROBABILITY = "probability.tif"
-RESULTS = (GEOPACKAGE, RASTER, PROBABILITY, TABLE, RUN, ANSWERS, *(f"damage.{name}" for name in FORMATS))
+RESULTS = (GEOPACKAGE, RASTER, PROBABILITY, SUMMARY, RUN, ANSWERS, *(f"damage.{name}" for name in FORMATS))
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 
@@ -119,7 +119,7 @@ def write_assessment(
         write_styles(place, dict.fromkeys(styled, damage_style()))
         require_closed(output / GEOPACKAGE)
     write_rasters(output / RASTER, output / PROBABILITY, records, grid)
-    write_table(output / TABLE, summary, cells)
+    write_table(output / SUMMARY, summary, cells)
     for name in formats:
         write_format(output / f"damage.{name}", records, grid.crs, name)
     seen = float(areas["area_m2"].sum())

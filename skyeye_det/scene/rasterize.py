@@ -14,15 +14,15 @@ from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.terms import GRADES
 
-NOT_ASSESSED = 255
+NO_GRADE = 255
 
 
 def write_rasters(damage: Path, probability: Path, records: Records, grid: Grid) -> None:
     """Writes two COGs of the buildings, each burnt once for both.
 
     Args:
-        damage: file of grade + 1, ``NOT_ASSESSED`` where a building has none; 0 elsewhere.
-        probability: file of the four probabilities in percent; ``NOT_ASSESSED`` where there is none.
+        damage: file of grade + 1, ``NO_GRADE`` where a building has none; 0 elsewhere.
+        probability: file of the four probabilities in percent; ``NO_GRADE`` where there is none.
         records: the buildings.
         grid: of both files.
 
@@ -30,11 +30,11 @@ def write_rasters(damage: Path, probability: Path, records: Records, grid: Grid)
         InputError: the disk is full.
     """
     assessed = records.is_assessed
-    grades = np.where(assessed, records.columns["damage"] + 1, NOT_ASSESSED)[None].astype(np.uint8)
-    percent = np.where(assessed, np.rint(100 * records.probabilities).T, NOT_ASSESSED).astype(np.uint8)
+    grades = np.where(assessed, records.columns["damage"] + 1, NO_GRADE)[None].astype(np.uint8)
+    percent = np.where(assessed, np.rint(100 * records.probabilities).T, NO_GRADE).astype(np.uint8)
     profile = {"width": grid.width, "height": grid.height, "dtype": "uint8", "crs": grid.crs}
     one = profile | {"transform": grid.transform, "count": 1, "nodata": 0}
-    four = one | {"count": 4, "nodata": NOT_ASSESSED}
+    four = one | {"count": 4, "nodata": NO_GRADE}
     names = tuple(f"p_{grade}, %" for grade in GRADES)
     tree = shapely.STRtree(records.geometry)
     with (
@@ -45,7 +45,7 @@ def write_rasters(damage: Path, probability: Path, records: Records, grid: Grid)
             owners, there = _owners(records, tree, grid, window)
             places = np.flatnonzero(owners != 0)  # of bool: three times faster
             numbers = there[owners.ravel()[places] - 1]
-            for write, values, empty in ((write_grades, grades, 0), (write_percent, percent, NOT_ASSESSED)):
+            for write, values, empty in ((write_grades, grades, 0), (write_percent, percent, NO_GRADE)):
                 pixels = np.full((len(values), owners.size), empty, np.uint8)
                 for band, value in zip(pixels, values, strict=True):
                     band[places] = value[numbers]

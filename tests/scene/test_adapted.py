@@ -21,7 +21,7 @@ from skyeye_det.report.page.script_files import read_call
 from skyeye_det.scene import adapted, geopackage_editing
 from skyeye_det.scene.adapted import ADAPTATION, adapted_records
 from skyeye_det.scene.geopackage_editing import BusyFileError, connect, transaction
-from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, TABLE
+from skyeye_det.scene.outputs import GEOPACKAGE, PROBABILITY, RASTER, RUN, SUMMARY
 from skyeye_det.scene.own_answers import ANSWERS, read_own_answers
 from skyeye_det.scene.records import PROBABILITIES, Records
 from skyeye_det.scene.review.file import ReviewFile
@@ -169,7 +169,7 @@ def test_files_that_a_killed_run_left_are_written_by_the_grades_that_stand(folde
     written = (folder / RASTER).stat().st_mtime_ns
     adapted.write_adapted_files(folder)  # nothing is left to be done
     assert (folder / RASTER).stat().st_mtime_ns == written
-    assert (folder / TABLE).is_file()
+    assert (folder / SUMMARY).is_file()
 
 
 def test_what_was_adapted_and_whether_it_helps_stands_in_the_file_and_on_the_page(folder) -> None:
