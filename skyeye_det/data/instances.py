@@ -38,10 +38,10 @@ _NONE = np.zeros((0, 0), np.uint8)
 
 
 def training_instances(seen: Instances) -> Instances:
-    """Those of ``seen_instances`` that objects are learned from, without ``gt_is_object``."""
-    objects = seen[seen.gt_is_object]
-    objects.remove("gt_is_object")
-    return objects
+    """Those of ``seen_instances`` that instances are learned from, without ``gt_is_instance``."""
+    learned = seen[seen.gt_is_instance]
+    learned.remove("gt_is_instance")
+    return learned
 
 
 def seen_instances(
@@ -54,7 +54,7 @@ def seen_instances(
     """Every building that has a pixel in a crop.
 
     Those with fewer than ``MIN_VISIBLE_AREA`` px in the crop, or less than ``MIN_VISIBLE_SHARE`` of their
-    own, are no objects to learn; their pixels are building all the same. No box is empty, so detectron2's
+    own, are no instances to learn; their pixels are building all the same. No box is empty, so detectron2's
     ``filter_empty_instances`` is not needed.
 
     Args:
@@ -66,7 +66,7 @@ def seen_instances(
 
     Returns:
         ``gt_boxes`` (N, 4) float32 XYXY px, ``gt_classes`` (N,) int64 zeros, ``gt_masks`` BitMasks (N, H, W)
-        bool, ``gt_damage`` (N,) int64 -1..3 and ``gt_is_object`` (N,) bool; all of them where N is 0, too.
+        bool, ``gt_damage`` (N,) int64 -1..3 and ``gt_is_instance`` (N,) bool; all of them where N is 0, too.
     """
     drawn = [annotation for annotation in annotations if annotation["segmentation"]]
     seen = []
@@ -88,7 +88,7 @@ def seen_instances(
     instances.gt_classes = torch.zeros(len(seen), dtype=torch.int64)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
     instances.gt_damage = torch.tensor([damage for *_, damage in seen], dtype=torch.int64)
-    instances.gt_is_object = torch.tensor([is_object for _, _, is_object, _ in seen], dtype=torch.bool)
+    instances.gt_is_instance = torch.tensor([is_instance for _, _, is_instance, _ in seen], dtype=torch.bool)
     return instances
 
 
@@ -138,8 +138,8 @@ def _cut(mask: Mask, x0: int, y0: int, crop_shape: tuple[int, int]) -> _Placed |
         return None
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     tight = visible[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    is_object = area >= max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * cv2.countNonZero(mask))
-    return tight, (x0 + left + int(columns[0]), y0 + top + int(rows[0])), is_object
+    is_instance = area >= max(MIN_VISIBLE_AREA, MIN_VISIBLE_SHARE * cv2.countNonZero(mask))
+    return tight, (x0 + left + int(columns[0]), y0 + top + int(rows[0])), is_instance
 
 
 def pixel_targets(instances: Instances) -> tuple[torch.Tensor, torch.Tensor]:

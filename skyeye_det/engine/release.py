@@ -146,7 +146,7 @@ def _card(release: Release) -> Card:
 
 def _figures(path: Path) -> dict[str, Any]:
     report = read_json(path)
-    if isinstance(report, dict) and report.get("events") and report.get("objects"):
+    if isinstance(report, dict) and report.get("events") and report.get("buildings"):
         return _scored(report)
     if not isinstance(report, dict) or "scenes" not in report.get("tiles", {}):
         raise InputError(
@@ -159,7 +159,7 @@ def _figures(path: Path) -> dict[str, Any]:
 
 def _scored(report: dict[str, Any]) -> dict[str, Any]:
     """Of a report of ``tools/score_submission.py`` what a card tells."""
-    sizes = report["objects"]["by_size"].items()
+    sizes = report["buildings"]["by_size"].items()
     return {
         **{key: report[key] for key in ("tiles", "official", "intervals", "instances")},
         "recall": {size: row["recall"] for size, row in sizes},
@@ -167,7 +167,7 @@ def _scored(report: dict[str, Any]) -> dict[str, Any]:
             event: {
                 **{key: row[key] for key in ("tiles", "score", "damage_f1")},
                 "localization_f1": row["localization"]["f1"],
-                **{key: row["objects"][key] for key in ("buildings", "recall")},
+                **{key: row["buildings"][key] for key in ("buildings", "recall")},
             }
             for event, row in report["events"].items()
         },

@@ -30,7 +30,7 @@ from skyeye_det.decision.tuning.assessment import (
 from skyeye_det.decision.tuning.report import DEFAULT, FLATTERING, TUNED
 from skyeye_det.decision.tuning.tiles import CHUNK
 from skyeye_det.decision.tuning.tune import TuningOptions
-from skyeye_det.evaluation.buildings import ObjectCounts, count_objects, match_masks
+from skyeye_det.evaluation.buildings import BuildingCounts, count_buildings, match_masks
 from skyeye_det.evaluation.known_windows import KnownTile
 from skyeye_det.evaluation.truth import TrueBuildings
 from skyeye_det.prediction.masks import encode_crop
@@ -52,7 +52,7 @@ class JudgedTile:
     """
 
     buildings: FoundBuildings
-    counts: ObjectCounts
+    counts: BuildingCounts
 
 
 def judge_tile(job: tuple[KnownTile, Sequence[DecisionRule]]) -> list[JudgedTile]:
@@ -72,7 +72,7 @@ def _judged(tile: KnownTile, true: TrueBuildings, rule: DecisionRule) -> JudgedT
     truth[pairs[1]] = rows[pairs[0]]
     missed = np.bincount(np.delete(rows, pairs[0]), minlength=NONE)
     return JudgedTile(
-        FoundBuildings(found.damage_probs, truth, missed), count_objects(true, found.damage, pairs)
+        FoundBuildings(found.damage_probs, truth, missed), count_buildings(true, found.damage, pairs)
     )
 
 
@@ -154,7 +154,7 @@ def row_figures(judged: Sequence[JudgedTile], resampling: Resampling) -> dict[st
         ``buildings``, ``predicted``, ``ratio``; ``intervals``: of ``ratio`` and ``ordinal_error``.
     """
     confusions = np.array([tile.counts.confusion for tile in judged], np.int64)
-    report = ObjectCounts.total(tile.counts for tile in judged).report()
+    report = BuildingCounts.total(tile.counts for tile in judged).report()
     draws = resampled_totals(confusions, resampling)
     drawn = {"ratio": _ratio(*_all_totals(draws)), "ordinal_error": ordinal_error(draws)}
     total = confusions.sum(axis=0)

@@ -151,7 +151,7 @@ def rank(*keys: NDArray[Any]) -> Ints:
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectCounts:
+class BuildingCounts:
     """How the buildings of one tile, or of many, were found and classified; adds up.
 
     Attributes:
@@ -163,13 +163,13 @@ class ObjectCounts:
     sizes: Ints
 
     @classmethod
-    def total(cls, counts: Iterable[ObjectCounts]) -> ObjectCounts:
+    def total(cls, counts: Iterable[BuildingCounts]) -> BuildingCounts:
         """Counts of several tiles, in any order."""
         zero = cls(np.zeros((len(TRUE_ROWS), len(FOUND_COLUMNS)), np.int64), np.zeros((2, 3), np.int64))
         return sum(counts, start=zero)
 
-    def __add__(self, other: ObjectCounts) -> ObjectCounts:
-        return ObjectCounts(self.confusion + other.confusion, self.sizes + other.sizes)
+    def __add__(self, other: BuildingCounts) -> BuildingCounts:
+        return BuildingCounts(self.confusion + other.confusion, self.sizes + other.sizes)
 
     @property
     def finding(self) -> Ints:
@@ -236,7 +236,7 @@ def confusion_of(true: Ints, found: Ints, pairs: tuple[Ints, Ints]) -> Ints:
     return confusion
 
 
-def count_objects(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -> ObjectCounts:
+def count_buildings(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -> BuildingCounts:
     """Counts the buildings of one tile.
 
     Predictions have grades ``damage``, int64 (N,), -1..3; ``pairs`` are of ``match``.
@@ -245,7 +245,7 @@ def count_objects(true: TrueBuildings, damage: Ints, pairs: tuple[Ints, Ints]) -
     confusion = confusion_of(true.damage, damage, pairs)
     groups = size_groups(true.areas)
     sizes = [np.bincount(group, minlength=len(SIZES)) for group in (groups, groups[hits])]
-    return ObjectCounts(confusion, np.stack(sizes))
+    return BuildingCounts(confusion, np.stack(sizes))
 
 
 def size_groups(areas: Ints) -> Ints:
@@ -269,7 +269,7 @@ def _named_figures(*counts: int) -> dict[str, float]:
 
 
 def damage_figures(confusion: Ints) -> dict[str, Any]:
-    """Figures of each class, as in ``ObjectCounts.report``.
+    """Figures of each class, as in ``BuildingCounts.report``.
 
     The first four rows and columns of ``confusion`` are the classes.
     """

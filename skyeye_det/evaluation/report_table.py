@@ -7,7 +7,7 @@ from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 
 _HEADINGS = ("tiles", "score", "local. F1", "damage F1", "macro F1", *CLASS_NAMES)
-_OBJECT_HEADINGS = ("obj. precision", "obj. recall", "obj. macro F1")
+_BUILDING_HEADINGS = ("bldg. precision", "bldg. recall", "bldg. macro F1")
 _SIZE_NAMES = dict(zip(SIZES, ("below 16 px", "16 to 32 px", "above 32 px"), strict=True))
 _COLUMNS = {"no-damage": "none", "minor-damage": "minor", "major-damage": "major"}
 _MASK_ROWS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR": "AR", "recall50": "recall at IoU 0.5"}
@@ -20,11 +20,11 @@ def format_report(report: dict[str, Any]) -> str:
 
     Of what ``submission_score.score_submission`` returns; figures that are not defined read ``n/a``.
     """
-    objects, masks = report["objects"], report["instances"]
+    buildings, masks = report["buildings"], report["instances"]
     tables = [_official_table(report), _class_table(report)]
-    if objects is not None:
-        tables += [_finding_table(objects, report["intervals"])]
-        tables += [_grade_table(objects), _confusion_table(objects["confusion"])]
+    if buildings is not None:
+        tables += [_finding_table(buildings, report["intervals"])]
+        tables += [_grade_table(buildings), _confusion_table(buildings["confusion"])]
     if masks is not None:
         tables.append(_mask_table(masks))
     resampling = report["resampling"]
@@ -63,27 +63,27 @@ def _class_table(report: dict[str, Any]) -> str:
     return aligned(rows)
 
 
-def _finding_table(objects: dict[str, Any], intervals: dict[str, Any]) -> str:
+def _finding_table(buildings: dict[str, Any], intervals: dict[str, Any]) -> str:
     """What was found, and the recall by size of the building."""
-    source = "instances" if objects["source"] == "instances" else "components of the localization PNGs"
+    source = "instances" if buildings["source"] == "instances" else "components of the localization PNGs"
     by_size = [("recall by side of the building", "buildings", "found", "recall")]
     for size, name in _SIZE_NAMES.items():
-        row = objects["by_size"][size]
+        row = buildings["by_size"][size]
         by_size.append((name, str(row["buildings"]), str(row["found"]), figure(row["recall"])))
     finding = [
-        (f"object {name}", figure(objects[key]), f"{_SHARE} {interval(intervals[f'object_{key}'])}")
+        (f"building {name}", figure(buildings[key]), f"{_SHARE} {interval(intervals[f'building_{key}'])}")
         for name, key in zip(("precision", "recall", "F1"), _FIGURES, strict=True)
     ]
     return (
-        f"objects: {source}, found at IoU >= {objects['least_iou']:g}:"
-        f" {objects['found']} of {objects['buildings']} buildings by {objects['predicted']} predictions\n"
+        f"buildings: {source}, found at IoU >= {buildings['least_iou']:g}:"
+        f" {buildings['found']} of {buildings['buildings']} by {buildings['predicted']} predictions\n"
         f"{aligned(finding)}\n\n{aligned(by_size)}"
     )
 
 
-def _grade_table(objects: dict[str, Any]) -> str:
+def _grade_table(buildings: dict[str, Any]) -> str:
     """Damage of the buildings that were found, and of all."""
-    found, all_of_them = objects["damage_found"], objects["damage_end_to_end"]
+    found, all_of_them = buildings["damage_found"], buildings["damage_end_to_end"]
     rows = [("damage by building", "precision", "recall", "F1", "end to end F1")]
     for name, row in found["classes"].items():
         end_to_end = figure(all_of_them["classes"][name]["f1"])
@@ -92,8 +92,8 @@ def _grade_table(objects: dict[str, Any]) -> str:
         rows.append((label, "", "", figure(found[key]), figure(all_of_them[key])))
     return aligned(rows) + (
         "\nprecision, recall and F1 are of found buildings; end to end, missed ones and predictions without"
-        f" building are wrong too\nmean ordinal error {figure(objects['ordinal_error'])} grades"
-        f" ({objects['graded']} found buildings with a grade)"
+        f" building are wrong too\nmean ordinal error {figure(buildings['ordinal_error'])} grades"
+        f" ({buildings['graded']} found buildings with a grade)"
     )
 
 
@@ -119,13 +119,13 @@ def _mask_table(masks: dict[str, float]) -> str:
 
 
 def _event_table(report: dict[str, Any]) -> str:
-    whole = {"tiles": report["tiles"], **report["overall"], "objects": report["objects"]}
-    rows = [("event", *_HEADINGS, *(() if report["objects"] is None else _OBJECT_HEADINGS))]
+    whole = {"tiles": report["tiles"], **report["overall"], "buildings": report["buildings"]}
+    rows = [("event", *_HEADINGS, *(() if report["buildings"] is None else _BUILDING_HEADINGS))]
     for name, row in {**report["events"], "all": whole}.items():
         values = [row["score"], row["localization"]["f1"], row["damage_f1"], row["damage_macro_f1"]]
         values += [row["damage"][each]["f1"] for each in CLASS_NAMES]
-        if objects := row["objects"]:
-            values += [objects["precision"], objects["recall"], objects["damage_found"]["macro_f1"]]
+        if buildings := row["buildings"]:
+            values += [buildings["precision"], buildings["recall"], buildings["damage_found"]["macro_f1"]]
         rows.append((name, str(row["tiles"]), *map(figure, values)))
     note = "per event, damage F1 and score are over the classes that the event has; n/a: not in its targets"
     return f"{aligned(rows)}\n{note}"

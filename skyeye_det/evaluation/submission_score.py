@@ -15,9 +15,9 @@ import numpy as np
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.buildings import (
     LEAST_IOU,
+    BuildingCounts,
     FoundComponents,
-    ObjectCounts,
-    count_objects,
+    count_buildings,
     finding_figures,
     match_components,
     match_masks,
@@ -37,7 +37,7 @@ from skyeye_det.xview2.bootstrap import (
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 from skyeye_det.xview2.submission import read_class_png
 
-NO_OBJECTS = "objects not scored: targets hold no single buildings; use --xbd-root"
+NO_BUILDINGS = "buildings not scored: targets hold no single buildings; use --xbd-root"
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class TileJob:
 
 @dataclass(frozen=True, eq=False)
 class TileScore:
-    """Counts of one tile; ``objects`` where the truth has single buildings, ``matches`` with instances."""
+    """Counts of one tile; ``buildings`` where the truth has single buildings, ``matches`` with instances."""
 
     pixels: PixelCounts
-    objects: ObjectCounts | None = None
+    buildings: BuildingCounts | None = None
     matches: TileMatches | None = None
 
 
@@ -82,11 +82,11 @@ def score_submission(
 
     Returns:
         ``official``: :meth:`PixelCounts.score` of all tiles; ``overall``: :meth:`PixelCounts.report` of all
-        tiles; ``objects``: :meth:`ObjectCounts.report` with ``source`` (``instances`` or ``components``) and
-        ``least_iou``, None with targets; ``instances``:
+        tiles; ``buildings``: :meth:`BuildingCounts.report` with ``source`` (``instances`` or ``components``)
+        and ``least_iou``, None with targets; ``instances``:
         :func:`skyeye_det.evaluation.instance_metrics.precision_and_recall` of instances and candidates, None
         without instances; ``intervals``: see :func:`score_intervals`; ``resampling``: its options;
-        ``events``: the report of ``overall`` with ``tiles`` and ``objects`` per event, sorted by name;
+        ``events``: the report of ``overall`` with ``tiles`` and ``buildings`` per event, sorted by name;
         ``tiles``; ``tiles_without_target``; ``notes``: sentences on what was not scored.
 
     Raises:
@@ -110,14 +110,14 @@ def score_submission(
     for tile, score in zip(tiles, scores, strict=True):
         by_event[tile.event].append(score)
     total = PixelCounts.total(score.pixels for score in scores)
-    objects = _objects(scores)
+    buildings = _buildings(scores)
     settings = {"source": "instances" if instances else "components", "least_iou": LEAST_IOU}
     matches = [score.matches for score in scores if score.matches is not None]
-    finding = [score.objects.finding for score in scores if score.objects is not None]
+    finding = [score.buildings.finding for score in scores if score.buildings is not None]
     return {
         "official": total.score(),
         "overall": total.report(),
-        "objects": settings | objects if objects else None,
+        "buildings": settings | buildings if buildings else None,
         "instances": precision_and_recall(matches) if instances else None,
         "intervals": score_intervals(
             np.array([score.pixels.as_array() for score in scores]),
@@ -128,7 +128,7 @@ def score_submission(
         "events": {event: _event(by_event[event]) for event in sorted(by_event)},
         "tiles": len(tiles),
         "tiles_without_target": count_others(predictions, files),
-        "notes": [NO_OBJECTS] if targets is not None else [],
+        "notes": [NO_BUILDINGS] if targets is not None else [],
     }
 
 
@@ -143,13 +143,13 @@ def score_intervals(
         resampling: draws and seed.
 
     Returns:
-        The keys of ``PixelCounts.score``; with ``finding`` also ``object_precision``, ``object_recall`` and
-        ``object_f1``. NaN for less than two tiles or no draws.
+        The keys of ``PixelCounts.score``; with ``finding`` also ``building_precision``, ``building_recall``
+        and ``building_f1``. NaN for less than two tiles or no draws.
     """
     present = (pixels[:, 0] + pixels[:, 2]).sum(axis=0)[1:] > 0
     figures = score_draws(resampled_totals(pixels, resampling), present)
     if finding is not None:
-        names = ("object_precision", "object_recall", "object_f1")
+        names = ("building_precision", "building_recall", "building_f1")
         drawn = finding_figures(resampled_totals(finding, resampling))
         figures |= dict(zip(names, drawn, strict=True))
     return {name: percentile_interval(values) for name, values in figures.items()}
@@ -167,20 +167,20 @@ def score_tile(job: TileJob) -> TileScore:
     if job.instances is None:
         components = FoundComponents.of(*images)
         pairs = match_components(true, components)
-        return TileScore(pixels, count_objects(true, components.damage, pairs))
+        return TileScore(pixels, count_buildings(true, components.damage, pairs))
     painted, *candidates = (instances.read(shape) for instances in job.instances)
     pairs = match_masks(true, painted.masks, painted.scores, painted.damage)
     every = [painted, *candidates]
     masks = [mask for instances in every for mask in instances.masks]
     matches = match_tile(true, masks, np.concatenate([instances.scores for instances in every]))
-    return TileScore(pixels, count_objects(true, painted.damage, pairs), matches)
+    return TileScore(pixels, count_buildings(true, painted.damage, pairs), matches)
 
 
-def _objects(scores: Iterable[TileScore]) -> dict[str, Any] | None:
-    counts = [score.objects for score in scores if score.objects is not None]
-    return ObjectCounts.total(counts).report() if counts else None
+def _buildings(scores: Iterable[TileScore]) -> dict[str, Any] | None:
+    counts = [score.buildings for score in scores if score.buildings is not None]
+    return BuildingCounts.total(counts).report() if counts else None
 
 
 def _event(scores: list[TileScore]) -> dict[str, Any]:
     pixels = PixelCounts.total(score.pixels for score in scores).report()
-    return {"tiles": len(scores), **pixels, "objects": _objects(scores)}
+    return {"tiles": len(scores), **pixels, "buildings": _buildings(scores)}

@@ -24,7 +24,7 @@ STILL = transforms.NoOpTransform()
 CROOKED = [[10.4, 8.5, 33.5, 14.6, 27.2, 39.5, 6.5, 30.3], [40.5, 41.5, 55.1, 44.2, 49.9, 58.7]]
 
 
-def objects(*crop):
+def learned(*crop):
     return training_instances(seen_instances(*crop))
 
 
@@ -40,14 +40,14 @@ def test_training_masks_follow_the_official_rule(x0, flip, turns):
     orientation = transforms.TransformList(
         [transforms.HFlipTransform(50) if flip else STILL, QuarterTurnTransform(50, 50, turns)]
     )
-    instances = objects([building(CROOKED)], SHAPE, window, orientation, (50, 50))
+    instances = learned([building(CROOKED)], SHAPE, window, orientation, (50, 50))
     expected = np.rot90(_official(CROOKED)[3:53, x0 : x0 + 50][:, :: -1 if flip else 1], turns)
     assert np.array_equal(instances.gt_masks.tensor[0].numpy(), expected > 0)
 
 
 def test_scaled_masks_are_the_official_fill_of_the_scaled_outline():
     window = WindowTransform(2, 1, 40, 60)
-    instances = objects([building(CROOKED[:1])], SHAPE, window, STILL, (60, 60))
+    instances = learned([building(CROOKED[:1])], SHAPE, window, STILL, (60, 60))
     scaled = (np.array(CROOKED[0]).reshape(-1, 2) + 0.5 - [2, 1]) * 1.5 - 0.5
     assert np.array_equal(
         instances.gt_masks.tensor[0].numpy(), _official([scaled.ravel().tolist()], (60, 60)) > 0
@@ -56,7 +56,7 @@ def test_scaled_masks_are_the_official_fill_of_the_scaled_outline():
 
 def test_instances_have_the_fields_that_the_model_reads():
     buildings = [building(rectangle(2 + 12 * i, 3, 11 + 12 * i, 20), i - 1) for i in range(5)]
-    instances = objects(buildings, SHAPE, STILL, STILL, (64, 64))
+    instances = learned(buildings, SHAPE, STILL, STILL, (64, 64))
     assert instances.image_size == (64, 64)
     assert instances.gt_boxes.tensor.dtype == torch.float32
     assert instances.gt_boxes.tensor[0].tolist() == [2, 3, 12, 21]
@@ -81,17 +81,17 @@ def test_a_building_of_too_few_pixels_is_left_out():
 def test_a_building_is_left_out_where_the_crop_keeps_under_a_tenth(visible, kept):
     tall = building(rectangle(10, 0, 24, 39))
     window = WindowTransform(0, 40 - visible, 64, 64)
-    instances = objects([tall], SHAPE, window, STILL, (64, 64))
+    instances = learned([tall], SHAPE, window, STILL, (64, 64))
     assert len(instances) == kept
-    assert not instances.has("gt_is_object")
+    assert not instances.has("gt_is_instance")
     seen = seen_instances([tall], SHAPE, window, STILL, (64, 64))
-    assert seen.gt_is_object.tolist() == [kept]
+    assert seen.gt_is_instance.tolist() == [kept]
     assert int(seen.gt_masks.tensor.sum()) == 15 * visible
 
 
 def test_an_outline_that_reaches_far_beyond_the_tile_costs_no_more_than_the_crop():
     far = building([[-1e6, -1e6, 20, -1e6, 20, 20, -1e6, 20]], side=64)
-    instances = objects([far], SHAPE, WindowTransform(0, 0, 32, 64), STILL, (64, 64))
+    instances = learned([far], SHAPE, WindowTransform(0, 0, 32, 64), STILL, (64, 64))
     assert instances.gt_boxes.tensor.tolist() == [[0, 0, 42, 42]]  # 40.5 is rounded up
 
 
@@ -108,7 +108,7 @@ def test_masks_of_real_tiles_are_the_official_fill_to_the_pixel(xbd_root):
         ]
         x0, y0 = generator.integers(0, 640, 2).tolist()
         turn = QuarterTurnTransform(384, 384, int(generator.integers(4)))
-        crop = objects(annotations, shape, WindowTransform(x0, y0, 384, 384), turn, (384, 384))
+        crop = learned(annotations, shape, WindowTransform(x0, y0, 384, 384), turn, (384, 384))
         for number, mask in zip(crop.gt_damage.tolist(), crop.gt_masks.tensor.numpy(), strict=True):
             official = fill_polygons(scene.buildings[number].parts, shape)[y0 : y0 + 384, x0 : x0 + 384]
             assert np.array_equal(mask, turn.apply_image(official) > 0)

@@ -41,13 +41,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     report = {"tiles": {"scenes": ["storm_00000002"]}, "rows": {"tuned": {"score": 0.5}}, "model": "/secret"}
     (folder / "report.json").write_text(json.dumps(report))
     event = {"tiles": 2, "score": None, "damage_f1": None, "localization": {"f1": 0.6}}
-    event |= {"objects": {"buildings": 9, "recall": 0.4}}
+    event |= {"buildings": {"buildings": 9, "recall": 0.4}}
     judged = {
         "tiles": 2,
         "official": {"score": 0.25, "localization_f1": 0.6, "damage_f1": 0.1},
         "intervals": {"score": [0.2, 0.3]},
         "instances": {"AP50": 45.0},
-        "objects": {"by_size": {size: {"recall": 0.5} for size in ("below_16", "16_32", "above_32")}},
+        "buildings": {"by_size": {size: {"recall": 0.5} for size in ("below_16", "16_32", "above_32")}},
         "events": {"storm": event, "fire": event},
         "notes": ["/secret"],
     }

@@ -8,10 +8,10 @@ from skyeye_det.data.targets import Building
 from skyeye_det.evaluation.buildings import (
     FOUND_COLUMNS,
     TRUE_ROWS,
+    BuildingCounts,
     FoundComponents,
-    ObjectCounts,
     Overlaps,
-    count_objects,
+    count_buildings,
     match,
     overlaps_of_components,
     overlaps_of_masks,
@@ -141,9 +141,9 @@ def test_grade_of_a_component_is_that_of_most_of_its_graded_pixels() -> None:
     assert found.areas.tolist() == [9, 4, 4]
 
 
-def counts(true: list[tuple[int, ...]], damage: list[int], pairs: list[tuple[int, int]]) -> ObjectCounts:
+def counts(true: list[tuple[int, ...]], damage: list[int], pairs: list[tuple[int, int]]) -> BuildingCounts:
     matched = np.array(pairs, np.int64).reshape(-1, 2)
-    return count_objects(tile(*true), np.array(damage, np.int64), (matched[:, 0], matched[:, 1]))
+    return count_buildings(tile(*true), np.array(damage, np.int64), (matched[:, 0], matched[:, 1]))
 
 
 def test_figures_worked_out_by_hand() -> None:
@@ -200,7 +200,7 @@ def test_unclassified_buildings_count_for_finding_alone() -> None:
 
 
 def test_nothing_there_and_nothing_predicted_is_not_defined() -> None:
-    for empty in (counts([], [], []), ObjectCounts.total([])):
+    for empty in (counts([], [], []), BuildingCounts.total([])):
         report = empty.report()
         assert all(math.isnan(report[key]) for key in ("precision", "recall", "f1", "ordinal_error"))
         assert all(math.isnan(group["recall"]) for group in report["by_size"].values())

@@ -9,10 +9,10 @@ from command_runs import run
 from small_xbd import square, write_pair
 
 from skyeye_det.errors import InputError
-from skyeye_det.evaluation.buildings import ObjectCounts
+from skyeye_det.evaluation.buildings import BuildingCounts
 from skyeye_det.evaluation.instance_metrics import precision_and_recall
 from skyeye_det.evaluation.report_table import format_report
-from skyeye_det.evaluation.submission_score import NO_OBJECTS, score_intervals, score_submission
+from skyeye_det.evaluation.submission_score import NO_BUILDINGS, score_intervals, score_submission
 from skyeye_det.xview2.bootstrap import Resampling
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 from skyeye_det.xview2.submission import (
@@ -71,8 +71,8 @@ def test_download_names_and_scorer_names_give_the_same_score(tmp_path: Path) -> 
     )
     assert named["official"] == scorer["official"] == expected()
     assert (named["tiles"], named["tiles_without_target"]) == (3, 1)
-    assert named["objects"] is named["instances"] is named["events"]["socal-fire"]["objects"] is None
-    assert named["notes"] == [NO_OBJECTS]
+    assert named["buildings"] is named["instances"] is named["events"]["socal-fire"]["buildings"] is None
+    assert named["notes"] == [NO_BUILDINGS]
     assert list(scorer["events"]) == ["anonymous"]
 
 
@@ -201,22 +201,22 @@ def test_labels_with_a_hole_in_the_split_are_refused(tmp_path: Path) -> None:
         score_submission(tmp_path, xbd_root=tmp_path / "elsewhere")
 
 
-def report_of(counts: PixelCounts, extra: int = 0, tiles: int = 1, objects: bool = False) -> dict:
+def report_of(counts: PixelCounts, extra: int = 0, tiles: int = 1, buildings: bool = False) -> dict:
     pixels = np.array([(counts.tp, counts.fp, counts.fn)] * tiles)
     settings = {"source": "instances", "least_iou": 0.5}
-    finding = settings | ObjectCounts.total([]).report() if objects else None
-    found = np.zeros((tiles, 3), np.int64) if objects else None
+    finding = settings | BuildingCounts.total([]).report() if buildings else None
+    found = np.zeros((tiles, 3), np.int64) if buildings else None
     return {
         "official": counts.score(),
         "overall": counts.report(),
-        "objects": finding,
-        "instances": precision_and_recall([]) if objects else None,
+        "buildings": finding,
+        "instances": precision_and_recall([]) if buildings else None,
         "intervals": score_intervals(pixels, found, Resampling()),
         "resampling": asdict(Resampling()),
-        "events": {"palu-tsunami": {"tiles": 1, **counts.report(), "objects": finding}},
+        "events": {"palu-tsunami": {"tiles": 1, **counts.report(), "buildings": finding}},
         "tiles": tiles,
         "tiles_without_target": extra,
-        "notes": [] if objects else [NO_OBJECTS],
+        "notes": [] if buildings else [NO_BUILDINGS],
     }
 
 
@@ -232,12 +232,12 @@ def test_table_reads_na_where_a_class_is_absent_and_says_what_the_official_score
     assert rows["official score"][2] == "0.3000"
     assert "the targets have no major-damage, destroyed: the official score counts 0 for it" in text
     assert "2 predicted tiles have no target" in text
-    assert NO_OBJECTS in text
+    assert NO_BUILDINGS in text
     assert "object recall" not in text
 
 
 def test_table_of_nothing_is_all_na() -> None:
-    text = format_report(report_of(PixelCounts.zero(), objects=True))
+    text = format_report(report_of(PixelCounts.zero(), buildings=True))
     assert "nan" not in text
     assert text.count("n/a") > 60
 

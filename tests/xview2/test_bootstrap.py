@@ -37,9 +37,9 @@ def test_equal_tiles_give_an_interval_without_width() -> None:
     found = np.array([[3, 5, 6]])
     intervals = score_intervals(np.repeat(one, 9, axis=0), np.repeat(found, 9, axis=0), Resampling())
     score = PixelCounts(*(one[0] * 9)).score() | {
-        "object_precision": 3 / 6,
-        "object_recall": 3 / 5,
-        "object_f1": 6 / 11,
+        "building_precision": 3 / 6,
+        "building_recall": 3 / 5,
+        "building_f1": 6 / 11,
     }
     assert set(intervals) == set(score)
     for name, (low, high) in intervals.items():
@@ -88,6 +88,6 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         sizes = rng.integers(1, 60, 40)
         hits = rng.binomial(sizes, np.clip(rng.normal(0.6, 0.1, 40), 0, 1))
         found = np.stack([hits, sizes, sizes], axis=1)
-        low, high = score_intervals(np.zeros((40, 3, 5), int), found, Resampling(300))["object_recall"]
+        low, high = score_intervals(np.zeros((40, 3, 5), int), found, Resampling(300))["building_recall"]
         inside += low <= 0.6 <= high
     assert 0.82 < inside / 150 < 0.96

@@ -69,8 +69,8 @@ def write_predictions(
     return folder
 
 
-def objects(folder: Path, root: Path) -> dict[str, Any]:
-    return score_submission(folder, xbd_root=root)["objects"]
+def buildings(folder: Path, root: Path) -> dict[str, Any]:
+    return score_submission(folder, xbd_root=root)["buildings"]
 
 
 EVERYWHERE = {scene: [result(scene)] for scene in SCENES}
@@ -81,15 +81,15 @@ def test_instances_are_found_in_both_kinds_of_file(tmp_path: Path, root: Path, j
     false = result(SCENES[0], (0, 0, 5, 5), 3, score=0.7)
     results = EVERYWHERE | {SCENES[0]: [false, result(SCENES[0], damage=3)], SCENES[1]: []}
     report = score_submission(write_predictions(tmp_path / "p", results, joined), xbd_root=root)
-    found = report["objects"]
+    found = report["buildings"]
     assert (found["source"], found["least_iou"]) == ("instances", 0.5)
     assert (found["buildings"], found["predicted"], found["found"]) == (3, 3, 2)
     assert found["ordinal_error"] == 2
     assert found["by_size"]["below_16"] == {"buildings": 3, "found": 2, "recall": pytest.approx(2 / 3)}
     assert report["instances"]["recall50"] == pytest.approx(200 / 3)
-    assert report["events"]["b-fire"]["objects"]["recall"] == 1
-    assert report["events"]["a-flood"]["objects"]["recall"] == 0.5
-    low, high = report["intervals"]["object_recall"]
+    assert report["events"]["b-fire"]["buildings"]["recall"] == 1
+    assert report["events"]["a-flood"]["buildings"]["recall"] == 0.5
+    low, high = report["intervals"]["building_recall"]
     assert 0 <= low <= 2 / 3 <= high <= 1
 
 
@@ -103,8 +103,8 @@ def test_candidates_count_for_ap_and_recall_but_not_as_found(
     write_results(folder, "candidates", {SCENES[1]: [result(SCENES[1], score=0.2)]}, joined[1])
     (folder / "inference.json").write_text("no settings of ours")
     both = score_submission(folder, xbd_root=root)
-    assert str(both["objects"]) == str(alone["objects"])
-    assert both["objects"]["predicted"] == 2
+    assert str(both["buildings"]) == str(alone["buildings"])
+    assert both["buildings"]["predicted"] == 2
     assert (alone["instances"]["recall50"], both["instances"]["recall50"]) == pytest.approx((200 / 3, 100))
     assert both["instances"]["AP"] > alone["instances"]["AP"]
 
@@ -113,17 +113,17 @@ def test_candidates_are_checked_like_instances(tmp_path: Path, root: Path) -> No
     folder = write_predictions(tmp_path / "p", EVERYWHERE)
     write_results(folder, "candidates", {SCENES[1]: [result(SCENES[1], score=2)]})
     with pytest.raises(InputError, match="candidates/a-flood_00000002.json: expected a score 0..1"):
-        objects(folder, root)
+        buildings(folder, root)
     write_results(folder, "candidates", {"z": [result("z")]}, joined=True)
     with pytest.raises(
         InputError, match="candidates.json: .*found scene 'z', one of 1 without truth and PNG"
     ):
-        objects(folder, root)
+        buildings(folder, root)
 
 
 def test_components_stand_in_where_there_are_no_instances(tmp_path: Path, root: Path) -> None:
     report = score_submission(write_predictions(tmp_path / "p"), xbd_root=root)
-    found = report["objects"]
+    found = report["buildings"]
     assert found["source"] == "components"
     assert (found["found"], found["predicted"], found["ordinal_error"], found["graded"]) == (3, 3, 0, 2)
     assert report["instances"] is None
@@ -140,7 +140,7 @@ def test_order_of_the_instances_changes_nothing(tmp_path: Path, root: Path) -> N
     reports = []
     for number, order in enumerate((crowd, crowd[::-1], crowd[5:] + crowd[:5])):
         reports.append(
-            objects(write_predictions(tmp_path / str(number), EVERYWHERE | {SCENES[0]: order}), root)
+            buildings(write_predictions(tmp_path / str(number), EVERYWHERE | {SCENES[0]: order}), root)
         )
     assert str(reports[0]) == str(reports[1]) == str(reports[2])
     assert reports[0]["predicted"] == 14
@@ -153,7 +153,7 @@ def test_numbered_predictions_keep_their_instances(tmp_path: Path, root: Path) -
     for scene, number in numbering.items():
         for name, other in zip(submission_names(scene), submission_names(number), strict=True):
             (folder / name).rename(folder / other)
-    assert objects(folder, root)["found"] == 3
+    assert buildings(folder, root)["found"] == 3
 
 
 def test_instances_of_tiles_that_are_not_scored_are_left_alone(tmp_path: Path, root: Path) -> None:
@@ -161,7 +161,7 @@ def test_instances_of_tiles_that_are_not_scored_are_left_alone(tmp_path: Path, r
     write_submission_pngs(tmp_path / "p", "c-wind_00000001", *np.zeros((2, *SHAPE), np.uint8))
     more = EVERYWHERE | {"c-wind_00000001": [result("c-wind_00000001")]}
     folder = write_predictions(tmp_path / "p", more)
-    assert score_submission(folder, xbd_root=root, splits=["train"])["objects"]["buildings"] == 3
+    assert score_submission(folder, xbd_root=root, splits=["train"])["buildings"]["buildings"] == 3
 
 
 def damaged(**fields: Any) -> list[dict[str, Any]]:
@@ -193,31 +193,31 @@ MASK = result(SCENES[1])["segmentation"]
 def test_faulty_instances_are_named(tmp_path: Path, root: Path, part: Any, message: str) -> None:
     folder = write_predictions(tmp_path / "p", EVERYWHERE | {SCENES[1]: part})
     with pytest.raises(InputError, match=f"{SCENES[1]}.json: (.*)?{message}"):
-        objects(folder, root)
+        buildings(folder, root)
 
 
 def test_missing_part_and_unknown_scenes_are_named(tmp_path: Path, root: Path) -> None:
     folder = write_predictions(tmp_path / "p", {SCENES[0]: []})
     with pytest.raises(InputError, match=r"instances: expected a-flood_00000002.json, and 2 in all"):
-        objects(folder, root)
+        buildings(folder, root)
     for number, joined in enumerate((True, False)):
         folder = write_predictions(tmp_path / str(number), EVERYWHERE | {"z": [result("z")]}, joined)
         with pytest.raises(InputError, match="found scene 'z', one of 1 without truth and PNG"):
-            objects(folder, root)
+            buildings(folder, root)
     for content in ("{}", "[3]", '[{"scene": 3}]', "no json"):
         (folder / "instances.json").write_text(content)
         with pytest.raises(InputError, match="instances.json: expected"):
-            objects(folder, root)
+            buildings(folder, root)
 
 
 def test_no_predictions_find_nothing(tmp_path: Path, root: Path) -> None:
     for scene in SCENES:
         write_submission_pngs(tmp_path / "p", scene, *np.zeros((2, *SHAPE), np.uint8))
-    found = objects(tmp_path / "p", root)
+    found = buildings(tmp_path / "p", root)
     assert (found["recall"], found["f1"], found["predicted"]) == (0, 0, 0)
     (tmp_path / "p" / "instances.json").write_text("[]")
     report = score_submission(tmp_path / "p", xbd_root=root)
-    assert report["objects"]["source"] == "instances"
+    assert report["buildings"]["source"] == "instances"
     assert report["instances"]["AP"] == 0
 
 
@@ -234,5 +234,5 @@ def test_real_labels_as_instances_are_found_whole(tmp_path: Path, xbd_root: Path
         (tmp_path / "instances").mkdir(exist_ok=True)
         (tmp_path / "instances" / f"{tile.scene}.json").write_text(json.dumps(part))
     found = score_submission(tmp_path, xbd_root=xbd_root, splits=["val"])
-    assert found["objects"]["f1"] == found["objects"]["damage_end_to_end"]["macro_f1"] == 1
+    assert found["buildings"]["f1"] == found["buildings"]["damage_end_to_end"]["macro_f1"] == 1
     assert found["instances"]["AP"] == pytest.approx(100)
