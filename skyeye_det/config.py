@@ -34,7 +34,7 @@ def add_skyeye_config(cfg: "CfgNode") -> None:
     # The box is enlarged by this factor around its centre before pooling: debris, water and ash lie beside a
     # building.
     cfg.MODEL.DAMAGE_HEAD.CONTEXT_SCALE = 1.4
-    # "none", or "correlation" brings post features onto pre, see skyeye_det.modeling.alignment.
+    # "none", or "correlation", which brings post features onto pre: see skyeye_det.modeling.alignment.
     cfg.MODEL.DAMAGE_HEAD.ALIGNMENT = "none"
     # Read the building's own pixels and its surroundings apart, by its mask.
     cfg.MODEL.DAMAGE_HEAD.MASK_POOLING = False

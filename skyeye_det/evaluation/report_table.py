@@ -12,7 +12,7 @@ _SIZE_NAMES = dict(zip(SIZES, ("below 16 px", "16 to 32 px", "above 32 px"), str
 _COLUMNS = {"no-damage": "none", "minor-damage": "minor", "major-damage": "major"}
 _MASK_ROWS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR": "AR", "recall50": "recall at IoU 0.5"}
 _FIGURES = ("precision", "recall", "f1")
-_SHARE = "90 % interval"
+_INTERVAL = "90 % interval"
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -37,7 +37,7 @@ def format_report(report: dict[str, Any]) -> str:
 
 def _official_table(report: dict[str, Any]) -> str:
     official, overall = report["official"], report["overall"]
-    ends = {key: f"{_SHARE} {interval(pair)}" for key, pair in report["intervals"].items()}
+    ends = {key: f"{_INTERVAL} {interval(pair)}" for key, pair in report["intervals"].items()}
     lines = [
         f"official score   {figure(official['score'])}   {ends['score']}   ({report['tiles']} tiles)",
         f"localization F1  {figure(official['localization_f1'])}   {ends['localization_f1']}",
@@ -57,7 +57,7 @@ def _official_table(report: dict[str, Any]) -> str:
 
 def _class_table(report: dict[str, Any]) -> str:
     found = {"localization": report["overall"]["localization"], **report["overall"]["damage"]}
-    rows = [("pixels", "precision", "recall", "F1", _SHARE)]
+    rows = [("pixels", "precision", "recall", "F1", _INTERVAL)]
     for (name, row), key in zip(found.items(), ("localization_f1", *CLASS_F1_KEYS), strict=True):
         rows.append((name, *(figure(row[each]) for each in _FIGURES), interval(report["intervals"][key])))
     return aligned(rows)
@@ -71,7 +71,7 @@ def _finding_table(buildings: dict[str, Any], intervals: dict[str, Any]) -> str:
         row = buildings["by_size"][size]
         by_size.append((name, str(row["buildings"]), str(row["found"]), figure(row["recall"])))
     finding = [
-        (f"building {name}", figure(buildings[key]), f"{_SHARE} {interval(intervals[f'building_{key}'])}")
+        (f"building {name}", figure(buildings[key]), f"{_INTERVAL} {interval(intervals[f'building_{key}'])}")
         for name, key in zip(("precision", "recall", "F1"), _FIGURES, strict=True)
     ]
     return (

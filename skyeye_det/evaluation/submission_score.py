@@ -37,7 +37,7 @@ from skyeye_det.xview2.bootstrap import (
 from skyeye_det.xview2.score import PixelCounts, count_pixels
 from skyeye_det.xview2.submission import read_class_png
 
-NO_BUILDINGS = "buildings not scored: targets hold no single buildings; use --xbd-root"
+NO_BUILDINGS = "single buildings not scored: target PNGs do not tell them apart; use --xbd-root"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from skyeye_det.errors import InputError
 
 MAX_SHIFT = 2
-"""Farthest place, in bins along each axis, at which a bin seeks its counterpart."""
+"""Largest shift sought, in bins along each axis."""
 
 _SHIFTS = [(dy, dx) for dy in range(2 * MAX_SHIFT + 1) for dx in range(2 * MAX_SHIFT + 1)]
 """Every (dy, dx), counted from ``-MAX_SHIFT``."""
@@ -24,10 +24,6 @@ _SHIFTS = [(dy, dx) for dy in range(2 * MAX_SHIFT + 1) for dx in range(2 * MAX_S
 
 class NoAlignment(nn.Module):
     """Post as it is."""
-
-    def __init__(self, channels: int, resolution: int):
-        super().__init__()
-        del channels, resolution
 
     def forward(self, pre: Tensor, post: Tensor) -> Tensor:
         """See the module's docstring."""
@@ -46,9 +42,8 @@ class CorrelationAlignment(nn.Module):
     temperature of the cosines, and the lead that the zero shift has.
     """
 
-    def __init__(self, channels: int, resolution: int):
+    def __init__(self) -> None:
         super().__init__()
-        del channels, resolution
         self.log_scale = nn.Parameter(torch.tensor(3.0))
         self.stay = nn.Parameter(torch.tensor(1.0))
 
@@ -87,14 +82,14 @@ def _mean_cosines(pre: Tensor, post: Tensor) -> Tensor:
     return torch.stack(means, dim=1)
 
 
-ALIGNMENTS: dict[str, Callable[[int, int], nn.Module]] = {
+ALIGNMENTS: dict[str, Callable[[], nn.Module]] = {
     "none": NoAlignment,
     "correlation": CorrelationAlignment,
 }
 
 
-def build_alignment(name: str, channels: int, resolution: int) -> nn.Module:
-    """An alignment of ``ALIGNMENTS`` for C ``channels`` and R ``resolution``; InputError for other names."""
+def build_alignment(name: str) -> nn.Module:
+    """An alignment of ``ALIGNMENTS``; InputError for other names."""
     if name not in ALIGNMENTS:
         raise InputError(f"MODEL.DAMAGE_HEAD.ALIGNMENT: expected one of {tuple(ALIGNMENTS)}, found {name!r}")
-    return ALIGNMENTS[name](channels, resolution)
+    return ALIGNMENTS[name]()

@@ -79,7 +79,7 @@ class DamageHead(nn.Module):
                 "MODEL.DAMAGE_HEAD: expected POOLER_RESOLUTION, CONV_DIM and FC_DIM of 1 or more and "
                 f"NUM_CONV of 0 or more, found {bins}, {conv_dim}, {fc_dim} and {num_conv}"
             )
-        self.alignment = build_alignment(alignment, channels, bins)
+        self.alignment = build_alignment(alignment)
         self.fusion = build_fusion(fusion, channels, bins)
         self.needs_masks = mask_pooling
         fused = self.fusion.out_channels

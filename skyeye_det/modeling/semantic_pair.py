@@ -1,4 +1,4 @@
-"""The semantic peer: every pixel of a pair gets a building probability and a damage class; no objects.
+"""The semantic peer: every pixel of a pair gets a building probability and a damage class; no instances.
 
 Decoders are those of segmentation-models-pytorch.
 

@@ -29,8 +29,8 @@ def cards_page(cards: Mapping[str, Card]) -> str:
     }
     parts = [
         "# Released models\n",
-        "Each tile was judged by a rule tuned on other tiles (cross-fitted); brackets hold 90 % intervals."
-        ' Which networks were judged stands under "figures are of"; the released ones learnt on.\n',
+        "Figures by rule are cross-fitted: each tile was judged by a rule tuned on others. Brackets hold 90 %"
+        ' intervals. The judged networks had learnt less than the released ones: see "figures are of".\n',
     ]
     parts += [f"## {title}\n\n{table}" for title, table in rules.items()]
     if judged := [
@@ -43,7 +43,8 @@ def cards_page(cards: Mapping[str, Card]) -> str:
         parts.append(f"## Tiles and buildings\n\n{_table(heads, [_found(*each) for each in judged])}")
         several = [(name, report) for name, _, report in judged if len(report["events"]) > 1]
         events = [row for name, report in several for row in _by_event(name, report)]
-        parts.append(f"## By event\n\n{_HARMONIC}\n\n{_table(_EVENTS, events)}")
+        if events:
+            parts.append(f"## By event\n\n{_HARMONIC}\n\n{_table(_EVENTS, events)}")
     first, *others = cards.values()
     shared = {
         key: value

@@ -88,17 +88,17 @@ def estimated_shift(scene: Scene) -> Shift:
     chosen = windows[:: max(-(-len(windows) // _MOST_COMPARED), 1)]
     found: list[WindowShift] = []
     before, after = scene.readers()
-    seen_ones = different = 0
+    same: list[bool] = []
     with before, after:
         for window in progress(chosen, len(chosen), "compare", "window"):
             pixels, seen, _ = scene.read(before, after, window)
             both = seen[0] & seen[1]
-            seen_ones += both.any()
-            different += (pixels[:3, both] != pixels[3:, both]).any()
+            if both.any():
+                same.append(np.array_equal(pixels[:3, both], pixels[3:, both]))
             middle = window.x + window.width / 2, window.y + window.height / 2
             if (shift := window_shift(pixels[:3], pixels[3:], both, middle)) is not None:
                 found.append(shift)
-    if seen_ones and not different:
+    if same and all(same):
         raise InputError(
             f"--pre and --post: expected images of two dates, found the same pixels in"
             f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be damaged;"

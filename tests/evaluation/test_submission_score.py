@@ -233,7 +233,7 @@ def test_table_reads_na_where_a_class_is_absent_and_says_what_the_official_score
     assert "the targets have no major-damage, destroyed: the official score counts 0 for it" in text
     assert "2 predicted tiles have no target" in text
     assert NO_BUILDINGS in text
-    assert "object recall" not in text
+    assert "building recall" not in text
 
 
 def test_table_of_nothing_is_all_na() -> None:

@@ -135,7 +135,7 @@ def judged(event: Event, numbers: np.ndarray, probs: np.ndarray) -> list[float]:
     """``FIGURES``; the error of the totals is the sum of the grades' differences a building."""
     grades = event.grades[numbers]
     report = Reliability.of(probs, grades).report()
-    found = (probs * np.asarray(event.rule.damage_weights)).argmax(axis=1)
+    found = event.rule.graded(probs)
     confusion = np.zeros((4, 4), np.int64)
     np.add.at(confusion, (grades, found), 1)
     damage = damage_figures(confusion)

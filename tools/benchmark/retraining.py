@@ -5,10 +5,10 @@
         --config-file CONFIG --weights WEIGHTS --csv table.csv
 
 PREDICTIONS are tools/infer.py's of these weights on images of XBD_ROOT. Labels and judgement are those of
-adaptation.py, random draws of 30 and 100 alone. Method `retrained`: the whole damage head goes on from the
-model, all labels in each of 20 steps of AdamW at the rate of the second step of training; as there, a
-building sees those of its tile that have labels. `again`: the same without a step, on the outlines of the
-decided buildings; apart from `none` by what masks of the network and decided ones differ in.
+adaptation.py, random draws of 30 and 100 alone. Method `retrained`: the whole damage head trains on from
+the model, 20 updates by AdamW with all labels each, at the learning rate of configs/xbd_mrcnn.yaml; a
+building sees those of its tile that have labels. `again`: no update, but on the outlines of decided
+buildings; its distance from `none` comes of the masks alone.
 """
 
 import copy
@@ -55,12 +55,12 @@ class Pooled:
 
     def logits(self, head: DamageHead, numbers: np.ndarray) -> Tensor:
         """Logits of some buildings, tile by tile."""
-        order = numbers[np.argsort(self.tiles[numbers], kind="stable")]
-        counts = np.unique(self.tiles[order], return_counts=True)[1].tolist()
-        pre, post, masks, boxes, evidence = (each[order] for each in self.inputs)
-        found, _ = head(pre, post, masks, list(boxes.split(counts)), evidence)
-        back = np.argsort(np.argsort(self.tiles[numbers], kind="stable"))
-        return found[back]
+        order = np.argsort(self.tiles[numbers], kind="stable")
+        ordered = numbers[order]
+        counts = np.unique(self.tiles[ordered], return_counts=True)[1].tolist()
+        pre, post, masks, boxes, evidence = (each[ordered] for each in self.inputs)
+        logits, _ = head(pre, post, masks, list(boxes.split(counts)), evidence)
+        return logits[np.argsort(order)]
 
 
 def damage_head(models: Models) -> DamageHead:
@@ -93,18 +93,18 @@ def pooled(models: Models, event: Event, predictions: Path, root: Path) -> Poole
     return Pooled(tuple(torch.cat(each).clone() for each in zip(*rows, strict=True)), event.tiles)
 
 
-def retrained(head: DamageHead, seen: Pooled, labels: Labels, chosen: np.ndarray, steps: int) -> DamageHead:
-    """The damage head after some steps on the buildings ``chosen``."""
-    found = copy.deepcopy(head).requires_grad_(True).train()
+def retrained(head: DamageHead, seen: Pooled, labels: Labels, chosen: np.ndarray) -> DamageHead:
+    """The damage head after ``STEPS`` updates on the buildings ``chosen``."""
+    own = copy.deepcopy(head).requires_grad_(True).train()
     grades = torch.from_numpy(np.asarray(labels.grades)).long()
-    optimizer = torch.optim.AdamW(found.parameters(), RATE, weight_decay=0.01)
-    for _ in range(steps):
+    optimizer = torch.optim.AdamW(own.parameters(), RATE, weight_decay=0.01)
+    for _ in range(STEPS):
         optimizer.zero_grad()
-        loss = ordinal_loss(seen.logits(found, chosen), grades, found.class_weights, found.ordinal)
+        loss = ordinal_loss(seen.logits(own, chosen), grades, own.class_weights, own.ordinal)
         loss.backward()
-        nn.utils.clip_grad_norm_(found.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(own.parameters(), 1.0)
         optimizer.step()
-    return found.eval()
+    return own.eval()
 
 
 def retraining(head: DamageHead, seen: Pooled, event: Event) -> Callable[[Labels, list[int]], Answers]:
@@ -119,11 +119,11 @@ def retraining(head: DamageHead, seen: Pooled, event: Event) -> Callable[[Labels
 
     again = probabilities(head)
 
-    def found(labels: Labels, chosen: list[int]) -> Answers:
-        taught = probabilities(retrained(head, seen, labels, graded[chosen], STEPS))
+    def answers(labels: Labels, chosen: list[int]) -> Answers:
+        taught = probabilities(retrained(head, seen, labels, graded[chosen]))
         return {"again": again.__getitem__, "retrained": taught.__getitem__}
 
-    return found
+    return answers
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ FIGURES = ("no-damage", "minor", "major", "destroyed", "buildings", "accuracy")
 def coverage_and_width(event: Event, size: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Share of samples that hold the truth, and mean width beside a simple sample's, of each figure."""
     truth = np.where(event.grades == NO_BUILDING, NOT_A_BUILDING, event.grades)
-    labelled = (event.probs * np.asarray(event.rule.damage_weights)).argmax(axis=1)
+    labelled = event.rule.graded(event.probs)
     counts = np.array([(truth == grade).sum() for grade in range(4)])
     true = np.array([*counts, counts.sum(), (truth == labelled).mean()])
     stratum = strata(labelled, event.probs, size)
