@@ -1,5 +1,6 @@
 """Two sides on one grid, read together, and how far they lie apart."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,20 +89,31 @@ def estimated_shift(scene: Scene) -> Shift:
     chosen = windows[:: max(-(-len(windows) // _MOST_COMPARED), 1)]
     found: list[WindowShift] = []
     before, after = scene.readers()
-    same: list[bool] = []
     with before, after:
         for window in progress(chosen, len(chosen), "compare", "window"):
             pixels, seen, _ = scene.read(before, after, window)
-            both = seen[0] & seen[1]
-            if both.any():
-                same.append(np.array_equal(pixels[:3, both], pixels[3:, both]))
             middle = window.x + window.width / 2, window.y + window.height / 2
-            if (shift := window_shift(pixels[:3], pixels[3:], both, middle)) is not None:
+            if (shift := window_shift(pixels[:3], pixels[3:], seen[0] & seen[1], middle)) is not None:
                 found.append(shift)
-    if same and all(same):
-        raise InputError(
-            f"--pre and --post: expected images of two dates, found the same pixels in"
-            f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be damaged;"
-            " give the image of the other date"
-        )
+        if scene.pre.dtype == scene.post.dtype:
+            after.stretch = before.stretch  # a copy's own differs by its nodata or overviews
+        if _same(scene, before, after, chosen):
+            raise InputError(
+                f"--pre and --post: expected images of two dates, found the same pixels in"
+                f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be"
+                " damaged; give the image of the other date"
+            )
     return agreed_shift(found)
+
+
+def _same(scene: Scene, before: SideReader, after: SideReader, windows: Iterable[Window]) -> bool | None:
+    """Whether both sides show the same; None where no window tells, as of one tone none does."""
+    told = None
+    for window in windows:
+        pixels, seen, _ = scene.read(before, after, window)
+        one, other = pixels[:, seen[0] & seen[1]].reshape(2, -1)
+        if not np.array_equal(one, other):
+            return False
+        if one.size and one.min() < one.max():
+            told = True
+    return told

@@ -48,3 +48,15 @@ def test_a_copy_of_the_pre_image_under_another_name_is_no_post_image(tmp_path: P
     estimated_shift(Scene(pre, black, common_grid(pre, black), STILL))
     with pytest.raises(InputError, match=r"found the same pixels in .*pre\.tif and .*post\.tif"):
         estimated_shift(Scene(pre, copied, common_grid(pre, copied), STILL))
+
+
+@pytest.mark.parametrize("other", [{"nodata": 0}, {"driver": "COG", "compress": "deflate"}])
+def test_a_copy_of_16_bits_is_told_whatever_its_nodata_and_overviews_are(tmp_path: Path, other: dict) -> None:
+    noise = np.random.default_rng(1).integers(0, 9, (3, 1100, 1100))
+    image = (ground(1100, 1100).astype(np.uint16) * 9 + noise).astype(np.uint16)
+    pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
+    if "nodata" in other:
+        image[:, :, :300] = 0
+    post = open_side("post", [str(write(tmp_path / "post.tif", image, **other))])
+    with pytest.raises(InputError, match="found the same pixels"):
+        estimated_shift(Scene(pre, post, common_grid(pre, post), STILL))
