@@ -60,3 +60,15 @@ def test_a_copy_of_16_bits_is_told_whatever_its_nodata_and_overviews_are(tmp_pat
     post = open_side("post", [str(write(tmp_path / "post.tif", image, **other))])
     with pytest.raises(InputError, match="found the same pixels"):
         estimated_shift(Scene(pre, post, common_grid(pre, post), STILL))
+
+
+def test_a_post_image_that_is_new_in_a_small_place_alone_is_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyeye_det.scene.pair._MOST_COMPARED", 1)  # as of a scene of many windows
+    image = ground(1024, 1024)
+    later = image.copy()
+    later[:, 900:910, 900:910] = 77
+    pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
+    post = open_side("post", [str(write(tmp_path / "post.tif", later))])
+    assert estimated_shift(Scene(pre, post, common_grid(pre, post), STILL)).is_applied
