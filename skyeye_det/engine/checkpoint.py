@@ -83,8 +83,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         """See Checkpointer.load; an empty path loads nothing.
 
         Raises:
-            InputError: there is no such file, it cannot be fetched, it is no checkpoint, or its training
-                state is that of another model.
+            InputError: there is no such file, it cannot be fetched, it is no checkpoint, its training
+                state is that of another model, or not all of its weights are finite.
         """
         self._source = f"weights {path}"
         weights = None
@@ -98,7 +98,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         if path:
             self._require(path)
         try:
-            return super().load(path, checkpointables)
+            rest = super().load(path, checkpointables)
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"weights {path}: expected a checkpoint of this model and solver, found another "
@@ -106,6 +106,9 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             ) from error
         finally:
             self._parsed_url_during_load = None  # detectron2 leaves it behind when a load fails
+        if path:
+            self._require_finite(path)
+        return rest
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """See Checkpointer.resume_or_load.
@@ -128,8 +131,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         """Loads the weights of a trained model, every one of them.
 
         Raises:
-            InputError: as ``load``, or the weights are those of another model, or of a backbone alone, or not
-                all of them are finite.
+            InputError: as ``load``, or the weights are those of another model, or of a backbone alone.
         """
         if not path:
             raise InputError("weights: expected a checkpoint, found none; pass --weights or MODEL.WEIGHTS")
@@ -138,12 +140,6 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
             self.load(path, checkpointables=[])
         finally:
             self._whole = False
-        broken = [name for name, value in self.model.state_dict().items() if not value.isfinite().all()]
-        if broken:
-            raise InputError(
-                f"weights {path}: expected finite numbers, found NaN or infinity in {len(broken)} tensors,"
-                f" such as {broken[0]}; the training has diverged, take an earlier checkpoint"
-            )
 
     def load_damage_map(self, path: str) -> None:
         """Begins the hybrid's damage map with the damage half of a semantic FPN's checkpoint.
@@ -190,6 +186,15 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
                 f"weights {path}: cannot be fetched ({reason}); without internet, fetch the file elsewhere "
                 "and append MODEL.WEIGHTS /path/to/file, or train with configs/xbd_mrcnn.yaml, whose "
                 "weights come in a package"
+            )
+
+    def _require_finite(self, path: str) -> None:
+        """Refuses what was loaded where it is no model: frozen parts would show it in no loss."""
+        broken = [name for name, value in self.model.state_dict().items() if not value.isfinite().all()]
+        if broken:
+            raise InputError(
+                f"weights {path}: expected finite numbers, found NaN or infinity in {len(broken)} tensors,"
+                f" such as {broken[0]}; the training has diverged, take an earlier checkpoint"
             )
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:

@@ -122,3 +122,11 @@ def test_training_goes_on_from_a_whole_model_of_safetensors(tmp_path: Path) -> N
     cfg, other = model_of(INSTANCES, weights)
     SkyeyeCheckpointer(other).load(cfg.MODEL.WEIGHTS)
     torch.testing.assert_close(dict(other.state_dict()), other_numbers)
+
+
+def test_training_does_not_go_on_from_numbers_that_are_none(tmp_path: Path) -> None:
+    _, model = model_of(INSTANCES, "")
+    weights = str(tmp_path / "model.safetensors")
+    save_file({name: (value * torch.nan).contiguous() for name, value in model.state_dict().items()}, weights)
+    with pytest.raises(InputError, match=r"model\.safetensors: expected finite numbers, found NaN"):
+        SkyeyeCheckpointer(model).load(weights)
