@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,15 +147,16 @@ def _card(release: Release) -> Card:
 
 def _figures(path: Path) -> dict[str, Any]:
     report = read_json(path)
-    if isinstance(report, dict) and report.get("events") and report.get("buildings"):
+    with suppress(AttributeError, LookupError, TypeError):  # of another file
         return _scored(report)
-    if not isinstance(report, dict) or "scenes" not in report.get("tiles", {}):
+    tiles = report.get("tiles") if isinstance(report, dict) else None
+    if not isinstance(tiles, dict) or "scenes" not in tiles:
         raise InputError(
             f"{path}: expected a report of tools/tune_postprocess.py, or of tools/score_submission.py with"
             " --xbd-root, found another file"
         )
     kept = {key: value for key, value in report.items() if key not in _LEFT_OUT}
-    return {"tiles": len(report["tiles"]["scenes"])} | kept
+    return {"tiles": len(tiles["scenes"])} | kept
 
 
 def _scored(report: dict[str, Any]) -> dict[str, Any]:

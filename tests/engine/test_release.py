@@ -189,6 +189,16 @@ def test_a_release_is_written_whole_and_never_over_another(package: Path, source
     ]
 
 
+@pytest.mark.parametrize(
+    "report", [{"tiles": 2, "events": {"storm": {}}, "buildings": None}, {"tiles": None}]
+)
+def test_a_report_without_buildings_is_told(sources: Path, tmp_path: Path, report: dict) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    given = ["--report", f"2 tiles={tmp_path / 'report.json'}"]
+    with pytest.raises(InputError, match=r"report\.json: expected a report of .* with --xbd-root"):
+        release_model.main(words(sources, tmp_path / "models", "new", *network(sources, 1), *given))
+
+
 def test_half_precision_that_overflows_is_refused(sources: Path, tmp_path: Path) -> None:
     state = torch.load(sources / "model_1.pth", weights_only=True)
     name = next(name for name, value in state["model"].items() if value.is_floating_point())
