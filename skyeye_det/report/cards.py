@@ -67,25 +67,22 @@ def _listed(facts: Mapping[str, Any]) -> str:
 def _scored(name: str, card: Card) -> list[str]:
     row = card.figures.get("score", {}).get("rows", {}).get("tuned", {})
     ends = row.get("intervals", {}).get("score")
-    between = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
     values = [_number(row.get(key)) for key in ("score", "localization_f1", "damage_f1", *CLASS_F1_KEYS)]
-    return [name, values[0] + between, *values[1:]]
+    return [name, values[0] + _between(ends), *values[1:]]
 
 
 def _counted(name: str, card: Card) -> list[str]:
     row = card.figures.get("assessment", {}).get("rows", {}).get("tuned", {})
     ends = row.get("intervals", {}).get("ratio")
-    between = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
     grades = row.get("grades", {})
     by_grade = [_number(grades.get(grade, {}).get("ratio")) for grade in _GRADES]
     also = [_number(row.get(key)) for key in ("precision", "recall", "ordinal_error", "ece")]
-    return [name, _number(row.get("ratio")) + between, *by_grade, *also]
+    return [name, _number(row.get("ratio")) + _between(ends, 2), *by_grade, *also]
 
 
 def _found(name: str, words: str, report: dict[str, Any]) -> list[str]:
     official, masks = report["official"], report["instances"] or {}
-    ends = report["intervals"]["score"]
-    score = f"{_number(official['score'])} [{ends[0]:.3f}, {ends[1]:.3f}]"
+    score = _number(official["score"]) + _between(report["intervals"]["score"])
     recalls = [_number(report["recall"][size]) for size in _SIZES]
     found = masks.get("AP50")
     also = [_number(official["localization_f1"]), _number(official["damage_f1"])]
@@ -110,6 +107,12 @@ def _by_event(name: str, report: dict[str, Any]) -> list[list[str]]:
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _between(ends: list[float | None] | None, digits: int = 3) -> str:
+    """An interval behind its figure; nothing where there is none, as of a single tile."""
+    low, high = ends or (None, None)
+    return "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _number(value: Any) -> str:

@@ -199,6 +199,15 @@ def test_a_report_without_buildings_is_told(sources: Path, tmp_path: Path, repor
         release_model.main(words(sources, tmp_path / "models", "new", *network(sources, 1), *given))
 
 
+def test_a_report_of_one_tile_has_no_interval_and_makes_a_card(sources: Path, tmp_path: Path) -> None:
+    report = json.loads((sources / "judged.json").read_text())
+    report["intervals"]["score"] = [None, None]
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    given = ["--report", f"1 tile={tmp_path / 'report.json'}"]
+    release_model.main(words(sources, tmp_path / "models", "new", *network(sources, 1), *given))
+    assert "| new | 1 tile | 2 | 0.250 | 0.600 |" in (tmp_path / "models/README.md").read_text()
+
+
 def test_half_precision_that_overflows_is_refused(sources: Path, tmp_path: Path) -> None:
     state = torch.load(sources / "model_1.pth", weights_only=True)
     name = next(name for name, value in state["model"].items() if value.is_floating_point())
