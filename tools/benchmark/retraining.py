@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Compares `skyeye adapt` with retraining the damage head on an event's labels.
+r"""Compares `skyeye adapt` with retraining the damage head on an event's labels.
 
     python tools/benchmark/retraining.py --event NAME PREDICTIONS XBD_ROOT \
         --config-file CONFIG --weights WEIGHTS --csv table.csv
