@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from skyeye_det.data.loading import build_pair_test_loader, build_pair_train_loader
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.checkpoint import BEST_CHECKPOINT, SkyeyeCheckpointer
+from skyeye_det.engine.checkpoint_hooks import BestCheckpointer, MeanCheckpointer
 from skyeye_det.engine.evaluators import BuildingEvaluator, DecidingModel, XView2Evaluator
 from skyeye_det.engine.faults import faults_reported
 from skyeye_det.engine.pictures import PictureEvaluator
@@ -35,24 +36,6 @@ from skyeye_det.files import sole_writer
 
 SCORE = "xview2/score"
 """The metric by which the best checkpoint is kept."""
-
-
-class BestCheckpointer(hooks.BestCheckpointer):
-    """detectron2's hook, with the best score so far in the checkpoint: a resumed run does not forget it."""
-
-    def after_train(self) -> None:
-        """Sees the last evaluation too, and notes its score in the last checkpoint, written before it."""
-        super().after_train()
-        if self.trainer.iter == self.trainer.max_iter:
-            self._checkpointer.save("model_final", iteration=self.trainer.max_iter - 1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Best score and its iteration."""
-        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up best score and iteration."""
-        self.best_metric, self.best_iter = state_dict["best_metric"], state_dict["best_iter"]
 
 
 class PairTrainer(DefaultTrainer):
@@ -135,7 +118,7 @@ class PairTrainer(DefaultTrainer):
         model.forward = mixed
 
     def build_hooks(self) -> list[hooks.HookBase | None]:
-        """DefaultTrainer's hooks; the best checkpoint follows evaluation, the periodic one follows both.
+        """DefaultTrainer's hooks; after evaluation come the best checkpoint, the periodic one and the mean.
 
         A checkpoint thus knows the best score up to its own iteration, and a resumed run does not overwrite
         it.
@@ -156,7 +139,7 @@ class PairTrainer(DefaultTrainer):
             self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric, file_prefix=BEST_CHECKPOINT
         )
         evaluated = [best] if self.cfg.TEST.EVAL_PERIOD > 0 and self.cfg.DATASETS.TEST else []
-        return [*others, *evaluated, *saving, *writing]
+        return [*others, *evaluated, *saving, MeanCheckpointer(self.cfg.OUTPUT_DIR), *writing]
 
     def build_writers(self) -> list[EventWriter]:
         """Weights & Biases where it is on, terminal with ETA, metrics.json, TensorBoard.
