@@ -125,11 +125,10 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], option: str)
     compared = {key: value for key, value in settings.items() if key != "weights"}
     if different := _different_places(compared, {key: known.get(key) for key in compared}):
         more = f" and {len(different) - _NAMED} more" * (len(different) > _NAMED)
-        weights = f" (weights {known['weights']})" if "weights" in known else ""
+        of = f" (weights {known['weights']})" if "weights" in known else ""
         raise InputError(
-            f"{settings_file}: expected results of what is given now, found another"
-            f" {', '.join(different[:_NAMED])}{more}{weights}; choose another"
-            f" {option}, or delete {folder / _RESULTS} to begin anew"
+            f"{settings_file}: expected results of what is given now, found another {', '.join(different[:_NAMED])}"
+            f"{more}{of}; choose another {option}, or delete {folder / _RESULTS} to begin anew"
         )
 
 
