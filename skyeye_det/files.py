@@ -127,8 +127,9 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], option: str)
         more = f" and {len(different) - _NAMED} more" * (len(different) > _NAMED)
         of = f" (weights {known['weights']})" if "weights" in known else ""
         raise InputError(
-            f"{settings_file}: expected results of what is given now, found another {', '.join(different[:_NAMED])}"
-            f"{more}{of}; choose another {option}, or delete {folder / _RESULTS} to begin anew"
+            f"{settings_file}: expected results of what is given now, found another"
+            f" {', '.join(different[:_NAMED])}{more}{of}; choose another {option}, or delete"
+            f" {folder / _RESULTS} to begin anew"
         )
 
 
