@@ -120,8 +120,7 @@ def lock_settings(settings_file: Path, settings: Mapping[str, Any], option: str)
             f"{settings_file}: expected it to say what the results beside it come from, found no such file;"
             f" choose another {option}"
         )
-    found = read_json(settings_file)
-    known = found if isinstance(found, dict) else {}
+    known = found if isinstance(found := read_json(settings_file), dict) else {}
     compared = {key: value for key, value in settings.items() if key != "weights"}
     if different := _different_places(compared, {key: known.get(key) for key in compared}):
         more = f" and {len(different) - _NAMED} more" * (len(different) > _NAMED)
