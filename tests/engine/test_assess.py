@@ -103,13 +103,15 @@ def test_another_scene_is_refused_before_what_is_kept_is_lost(pair, rule, weight
         (f"--aoi {aoi}", "scene.aoi"),
         ("--shift 1,1", "scene.shift"),
     ):
-        with pytest.raises(InputError, match=rf"expected results of this.*another {part}.*another --output"):
+        with pytest.raises(
+            InputError, match=rf"expected results of what is given.*another {part}.*another --output"
+        ):
             run(pair, output, weights, rule, *words.split())
     statistics = '<PAMDataset><PAMRasterBand band="1"/></PAMDataset>'  # as a GIS leaves it beside an image
     (tmp_path / "pre.tif.aux.xml").write_text(statistics)
     run(pair, output, weights, rule)
     write(tmp_path / "pre.tif", ground(seed=5))
-    with pytest.raises(InputError, match=r"expected results of this.*another scene\.images"):
+    with pytest.raises(InputError, match=r"expected results of what is given.*another scene\.images"):
         run(pair, output, weights, rule)
     assert {path: path.read_bytes() for path in (output / "parts").iterdir()} == kept
 

@@ -114,7 +114,7 @@ def test_folder_that_cannot_be_read_any_more_costs_nothing(weights, images, tmp_
     with pytest.raises(InputError, match="no pair can be predicted, of 3"):
         infer_folder(models(weights), images, output, ALL)
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
-    PredictionStore.read(output / "predictions").of([])
+    PredictionStore.read(output / "predictions").keep_images([])
     with pytest.raises(InputError, match="expected predictions of a pair, found none"):
         infer.main(["--decide-only", "--output", str(output)])
 
