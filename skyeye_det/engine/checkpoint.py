@@ -40,6 +40,15 @@ _BROKEN = (
 )
 
 
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes a file of torch whole or not at all; InputError where it cannot be written."""
+    with whole_file(path) as partial:
+        try:
+            torch.save(state, partial)
+        except RuntimeError as error:  # torch's word for a full disk
+            raise OSError(one_line(error)) from error
+
+
 class SkyeyeCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer for files that come from strangers and for runs that get killed.
 
@@ -67,11 +76,7 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         state |= {key: part.state_dict() for key, part in self.checkpointables.items()} | kwargs
         path = Path(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
-        with whole_file(path) as partial:
-            try:
-                torch.save(state, partial)
-            except RuntimeError as error:  # torch's word for a full disk
-                raise OSError(one_line(error)) from error
+        write_checkpoint(path, state)
         if name != BEST_CHECKPOINT:  # the best is kept for use; a resumed run goes on from the last
             self.tag_last_checkpoint(path.name)
 

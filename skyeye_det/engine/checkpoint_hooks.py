@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from detectron2.engine import hooks
 
-from skyeye_det.files import whole_file
+from skyeye_det.engine.checkpoint import write_checkpoint
 
-MEAN_CHECKPOINT = "model_mean.pth"
 _MEAN_FROM = 0.4
 """Share of the iterations after which a checkpoint counts."""
 
@@ -61,5 +60,4 @@ class MeanCheckpointer(hooks.HookBase):
                     mean[name] += (value - mean[name]) / (seen + 1)
                 else:
                     mean[name] = value
-        with whole_file(self._folder / MEAN_CHECKPOINT) as partial:
-            torch.save({"model": mean}, partial)
+        write_checkpoint(self._folder / "model_mean.pth", {"model": mean})

@@ -6,9 +6,16 @@ from typing import Any
 from skyeye_det.released import Card
 from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 
-_GRADES = CLASS_NAMES
-_SCORED = ("model", "score", "localization F1", "damage F1", *_GRADES)
-_COUNTED = ("model", "predicted to true", *_GRADES, "precision", "recall", "steps wrong a building", "ECE")
+_SCORED = ("model", "score", "localization F1", "damage F1", *CLASS_NAMES)
+_COUNTED = (
+    "model",
+    "predicted to true",
+    *CLASS_NAMES,
+    "precision",
+    "recall",
+    "steps wrong a building",
+    "ECE",
+)
 _SIZES = {"below_16": "below 16 px", "16_32": "16 to 32 px", "above_32": "above 32 px"}
 _FOUND = ("model", "judged on", "tiles", "score", "localization F1", "damage F1", "mask AP50")
 _EVENTS = ("model", "event", "tiles", "score", "localization F1", "damage F1", "buildings", "recall")
@@ -75,7 +82,7 @@ def _counted(name: str, card: Card) -> list[str]:
     row = card.figures.get("assessment", {}).get("rows", {}).get("tuned", {})
     ends = row.get("intervals", {}).get("ratio")
     grades = row.get("grades", {})
-    by_grade = [_number(grades.get(grade, {}).get("ratio")) for grade in _GRADES]
+    by_grade = [_number(grades.get(grade, {}).get("ratio")) for grade in CLASS_NAMES]
     also = [_number(row.get(key)) for key in ("precision", "recall", "ordinal_error", "ece")]
     return [name, _number(row.get("ratio")) + _between(ends, 2), *by_grade, *also]
 
