@@ -18,11 +18,11 @@ from skyeye_det.released import released_model
 from skyeye_det.report.page.folder import require_page_place
 from skyeye_det.scene.earlier_file import require_replaceable
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
-from skyeye_det.scene.pair import Scene, estimated_shift
+from skyeye_det.scene.pair import Scene, estimated_shift, refuse_copy
 from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
-from skyeye_det.scene.shift import STILL, Shift
+from skyeye_det.scene.shift import MOST_ALIKE, STILL, Shift
 from skyeye_det.scene.summary import summary_table
 
 
@@ -71,6 +71,11 @@ def _tell(results: Results) -> None:
     """Prints what was found."""
     found, run = results.found, results.run
     print(_shift_text(found.shift, found.grid.resolution))
+    if (alikeness := found.shift.alikeness) > MOST_ALIKE:
+        print(
+            f"the images' edges agree by {alikeness:.2f}, those of two dates by {MOST_ALIKE} at most:"
+            " if one is a copy of the other, nothing here is known of the time after"
+        )
     if run.unreadable:
         print(f"windows that cannot be read, and are not assessed: {len(run.unreadable)}; {RUN} says why")
     print(f"{run.seen_share:.0%} of the scene can be seen in both images")
@@ -101,9 +106,9 @@ def _assessor(options: AssessmentOptions) -> Assessor:
 
 def open_scene(request: Request, skip_unreadable: bool = False) -> Scene:
     """The two sides on one grid, the post image moved as was asked or as the images say."""
-    given = request.shift or STILL
-    scene = Scene(request.pre, request.post, request.grid, given, request.aoi, skip_unreadable)
-    return scene if request.shift else replace(scene, shift=estimated_shift(scene))
+    still = Scene(request.pre, request.post, request.grid, STILL, request.aoi, skip_unreadable)
+    refuse_copy(still)
+    return replace(still, shift=request.shift or estimated_shift(still))
 
 
 def _require_same_model(options: AssessmentOptions, request: Request, assessor: Assessor) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
+from skyeye_det.decision.tuning.assessment import NONE, UNKNOWN
 from skyeye_det.evaluation.truth import TrueBuildings
 from skyeye_det.xview2.score import CLASS_NAMES, harmonic_mean
 
@@ -27,8 +28,8 @@ SIZES = ("below_16", "16_32", "above_32")
 """Groups of buildings by the side of the square of their mask's area, px."""
 
 TRUE_ROWS = (*CLASS_NAMES, "un-classified", "no building")
-FOUND_COLUMNS = (*CLASS_NAMES, "no grade", "missed")
-_UNKNOWN, _NONE = NUM_DAMAGE_CLASSES, NUM_DAMAGE_CLASSES + 1
+NOT_ASSESSED = "not assessed"
+FOUND_COLUMNS = (*CLASS_NAMES, NOT_ASSESSED, "missed")
 _NAN = float("nan")
 _BLOCK = 1024  # predicted instances compared with all true ones at a time
 
@@ -174,8 +175,8 @@ class BuildingCounts:
     @property
     def finding(self) -> Ints:
         """int64 (3,): buildings found, true ones, predicted ones."""
-        found = self.confusion[:_NONE, :_NONE].sum()
-        return np.array([found, self.confusion[:_NONE].sum(), self.confusion[:, :_NONE].sum()])
+        found = self.confusion[:NONE, :NONE].sum()
+        return np.array([found, self.confusion[:NONE].sum(), self.confusion[:, :NONE].sum()])
 
     def report(self) -> dict[str, Any]:
         """All figures; NaN where there is nothing to measure.
@@ -205,8 +206,8 @@ class BuildingCounts:
                 name: {"buildings": true, "found": hit, "recall": hit / true if true else _NAN}
                 for name, true, hit in zip(SIZES, *self.sizes.tolist(), strict=True)
             },
-            "damage_found": damage_figures(self.confusion[:NUM_DAMAGE_CLASSES, :_NONE]),
-            "damage_end_to_end": damage_figures(np.delete(self.confusion, _UNKNOWN, axis=0)),
+            "damage_found": damage_figures(self.confusion[:NUM_DAMAGE_CLASSES, :NONE]),
+            "damage_end_to_end": damage_figures(np.delete(self.confusion, UNKNOWN, axis=0)),
             "graded": graded,
             "ordinal_error": float((grades * steps).sum() / graded) if graded else _NAN,
             "confusion": {
@@ -226,13 +227,13 @@ def confusion_of(true: Ints, found: Ints, pairs: tuple[Ints, Ints]) -> Ints:
         pairs: of ``match``.
     """
     hits, by = pairs
-    grades = np.where(found < 0, _UNKNOWN, found)
-    rows = np.where(true < 0, _UNKNOWN, true)
-    columns = np.full(len(rows), _NONE)
+    grades = np.where(found < 0, UNKNOWN, found)
+    rows = np.where(true < 0, UNKNOWN, true)
+    columns = np.full(len(rows), NONE)
     columns[hits] = grades[by]
     confusion = np.zeros((len(TRUE_ROWS), len(FOUND_COLUMNS)), np.int64)
     np.add.at(confusion, (rows, columns), 1)
-    np.add.at(confusion[_NONE], np.delete(grades, by), 1)
+    np.add.at(confusion[NONE], np.delete(grades, by), 1)
     return confusion
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skyeye_det.evaluation.buildings import SIZES
+from skyeye_det.evaluation.buildings import NOT_ASSESSED, SIZES
 from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 
@@ -103,7 +103,7 @@ def _confusion_table(confusion: dict[str, Any]) -> str:
     for name, counts in zip(confusion["rows"], confusion["counts"], strict=True):
         rows.append([name, *map(str, counts)])
     columns = [
-        column for column in zip(*rows, strict=True) if column[0] != "no grade" or any(map(int, column[1:]))
+        column for column in zip(*rows, strict=True) if column[0] != NOT_ASSESSED or any(map(int, column[1:]))
     ]
     return aligned(list(zip(*columns, strict=True)))
 

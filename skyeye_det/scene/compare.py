@@ -16,6 +16,7 @@ from skyeye_det.decision.calibration import Reliability
 from skyeye_det.decision.tuning.assessment import NONE, STEPS, UNKNOWN, grade_totals
 from skyeye_det.errors import InputError
 from skyeye_det.evaluation.buildings import (
+    FOUND_COLUMNS,
     LEAST_IOU,
     TRUE_ROWS,
     Ints,
@@ -29,7 +30,6 @@ from skyeye_det.scene.graded_buildings import Graded, probabilities
 from skyeye_det.scene.vector_file import NO_NAME, VectorLayer, bounds_text
 from skyeye_det.xview2.score import CLASS_NAMES
 
-FOUND_COLUMNS = (*CLASS_NAMES, "not assessed", "missed")
 _NAN = float("nan")
 
 

@@ -1,12 +1,13 @@
 """Two sides on one grid, read together, and how far they lie apart."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import shapely
 
 from skyeye_det.errors import InputError, UnreadableError
+from skyeye_det.prediction.visibility import repeated
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.progress import progress
 from skyeye_det.scene.grid import Grid
@@ -75,19 +76,17 @@ class Scene:
                 raise
             shape = window.height, window.width
             return np.zeros((6, *shape), np.uint8), np.zeros((2, *shape), np.bool_), str(error)
-        return np.concatenate([one, other]), np.stack([seen, also]), ""
+        pixels = np.concatenate([one, other])
+        return pixels, np.stack([seen, also & ~repeated(pixels)]), ""
 
 
 def estimated_shift(scene: Scene) -> Shift:
     """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet.
 
     Raises:
-        InputError: both sides show the same pixels in the whole scene: one is a copy of the other.
         UnreadableError: see ``Scene.read``.
     """
-    windows = cut_windows(scene.grid.shape, SAMPLE, SAMPLE // 2)
-    step = max(-(-len(windows) // _MOST_COMPARED), 1)
-    chosen = windows[::step]
+    chosen, _ = _sampled(scene)
     found: list[WindowShift] = []
     before, after = scene.readers()
     with before, after:
@@ -96,26 +95,42 @@ def estimated_shift(scene: Scene) -> Shift:
             middle = window.x + window.width / 2, window.y + window.height / 2
             if (shift := window_shift(pixels[:3], pixels[3:], seen[0] & seen[1], middle)) is not None:
                 found.append(shift)
-        if scene.pre.dtype == scene.post.dtype:
-            after.stretch = before.stretch  # a copy's own differs by its nodata or overviews
-        others = (window for number, window in enumerate(windows) if number % step)
-        if _same(scene, before, after, chosen) and _same(scene, before, after, others) is not False:
-            raise InputError(
-                f"--pre and --post: expected images of two dates, found the same pixels in"
-                f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be"
-                " damaged; give the image of the other date"
-            )
     return agreed_shift(found)
 
 
-def _same(scene: Scene, before: SideReader, after: SideReader, windows: Iterable[Window]) -> bool | None:
-    """Whether both sides show the same; None where no window tells, as of one tone none does."""
-    told = None
-    for window in windows:
-        pixels, seen, _ = scene.read(before, after, window)
-        one, other = pixels[:, seen[0] & seen[1]].reshape(2, -1)
-        if not np.array_equal(one, other):
-            return False
-        if one.size and one.min() < one.max():
-            told = True
-    return told
+def refuse_copy(scene: Scene) -> None:
+    """Refuses two sides that show the same in every window; one that differs ends the reading.
+
+    Args:
+        scene: not moved.
+
+    Raises:
+        InputError: they do: one is a copy of the other.
+    """
+    is_told = False  # of one tone no window tells
+    before, after = scene.readers()
+    with before, after:
+        if scene.pre.dtype == scene.post.dtype:
+            after.stretch = before.stretch  # a copy's own differs by its nodata or overviews
+        for window in chain(*_sampled(scene)):
+            try:
+                (one, seen), (other, also) = before.read(window), after.read(window)
+            except UnreadableError:  # the prediction tells it
+                continue
+            one, other = one[:, seen & also], other[:, seen & also]
+            if not np.array_equal(one, other):
+                return
+            is_told |= bool(one.size and one.min() < one.max())
+    if is_told:
+        raise InputError(
+            f"--pre and --post: expected images of two dates, found the same pixels in"
+            f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be"
+            " damaged; give the image of the other date"
+        )
+
+
+def _sampled(scene: Scene) -> tuple[list[Window], list[Window]]:
+    """At most ``_MOST_COMPARED`` windows, spread over a scene, and the others."""
+    windows = cut_windows(scene.grid.shape, SAMPLE, SAMPLE // 2)
+    step = max(-(-len(windows) // _MOST_COMPARED), 1)
+    return windows[::step], [window for number, window in enumerate(windows) if number % step]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dask
+import numpy as np
 import pyogrio
 import pytest
 import shapely
@@ -30,7 +31,7 @@ QUIET = {"dashboard_address": None, "memory_limit": None, "threads_per_worker": 
 def scene(tmp_path_factory: pytest.TempPathFactory, weights: str) -> list[str]:
     """Words of a command line: six windows, and footprints."""
     folder = tmp_path_factory.mktemp("scene")
-    pre, post = write(folder / "pre.tif", ground()), write(folder / "post.tif", ground())
+    pre, post = write(folder / "pre.tif", ground()), write(folder / "post.tif", ground() + np.uint8(1))
     left, top = CORNER
     boxes = [shapely.box(left + x, top - 60, left + x + 12, top - 48) for x in range(10, 180, 20)]
     write_rule(folder / "rule.yaml", DecisionRule(score_threshold=0.0, outline="mask"), [])

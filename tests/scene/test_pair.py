@@ -8,9 +8,9 @@ from scenes import CORNER, ground, write
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import common_grid
-from skyeye_det.scene.pair import Scene, estimated_shift
+from skyeye_det.scene.pair import Scene, estimated_shift, refuse_copy
 from skyeye_det.scene.rasters import open_side
-from skyeye_det.scene.shift import STILL
+from skyeye_det.scene.shift import MOST_ALIKE, STILL
 
 SIDE = 1300
 
@@ -44,10 +44,10 @@ def test_a_copy_of_the_pre_image_under_another_name_is_no_post_image(tmp_path: P
     copied = open_side("post", [str(write(tmp_path / "post.tif", image, compress="deflate"))])
     other = open_side("post", [str(write(tmp_path / "other.tif", later))])
     black = open_side("post", [str(write(tmp_path / "black.tif", 0 * image))])
-    estimated_shift(Scene(pre, other, common_grid(pre, other), STILL))
-    estimated_shift(Scene(pre, black, common_grid(pre, black), STILL))
+    refuse_copy(Scene(pre, other, common_grid(pre, other), STILL))
+    refuse_copy(Scene(pre, black, common_grid(pre, black), STILL))
     with pytest.raises(InputError, match=r"found the same pixels in .*pre\.tif and .*post\.tif"):
-        estimated_shift(Scene(pre, copied, common_grid(pre, copied), STILL))
+        refuse_copy(Scene(pre, copied, common_grid(pre, copied), STILL))
 
 
 @pytest.mark.parametrize("other", [{"nodata": 0}, {"driver": "COG", "compress": "deflate"}])
@@ -59,16 +59,33 @@ def test_a_copy_of_16_bits_is_told_whatever_its_nodata_and_overviews_are(tmp_pat
         image[:, :, :300] = 0
     post = open_side("post", [str(write(tmp_path / "post.tif", image, **other))])
     with pytest.raises(InputError, match="found the same pixels"):
-        estimated_shift(Scene(pre, post, common_grid(pre, post), STILL))
+        refuse_copy(Scene(pre, post, common_grid(pre, post), STILL))
 
 
-def test_a_post_image_that_is_new_in_a_small_place_alone_is_no_copy(
+def test_where_the_post_image_repeats_the_pre_image_it_shows_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skyeye_det.scene.pair._MOST_COMPARED", 1)  # as of a scene of many windows
     image = ground(1024, 1024)
     later = image.copy()
-    later[:, 900:910, 900:910] = 77
+    later[:, 900:940, 900:940] = ground(40, 40, seed=9)
     pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
     post = open_side("post", [str(write(tmp_path / "post.tif", later))])
-    assert estimated_shift(Scene(pre, post, common_grid(pre, post), STILL)).is_applied
+    grid = common_grid(pre, post)
+    scene = Scene(pre, post, grid, STILL)
+    refuse_copy(scene)
+    before, after = scene.readers()
+    with before, after:
+        _, seen, _ = scene.read(before, after, Window(800, 800, 200, 200, grid.shape))
+    expected = np.zeros((200, 200), np.bool_)
+    expected[100:140, 100:140] = True
+    assert seen[0].all()
+    np.testing.assert_array_equal(seen[1], expected)
+
+
+def test_a_copy_that_was_resampled_is_more_alike_than_two_dates_are(tmp_path: Path) -> None:
+    image = ground(SIDE, SIDE)
+    place = Affine(0.5, 0, CORNER[0] + 0.2, 0, -0.5, CORNER[1] + 0.1)
+    pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
+    post = open_side("post", [str(write(tmp_path / "post.tif", image, transform=place))])
+    assert estimated_shift(Scene(pre, post, common_grid(pre, post), STILL)).alikeness > MOST_ALIKE

@@ -12,7 +12,7 @@ into the gaps between houses, so the outline is ``mask``. Grades are searched on
 of a semantic model, where most pixels decide, their mean stands in for these.
 
 Glossary: ``D`` sets of damage weights; ``confusion`` (..., 6, 6): numbers of buildings, true ones in rows
-(four grades, un-classified, no building) and predicted ones in columns (four grades, no grade, missed).
+(four grades, un-classified, no building) and predicted ones in columns (four grades, not assessed, missed).
 """
 
 import math
@@ -42,7 +42,7 @@ BIAS_COST = 10.0
 """Steps per building that a grade's total costs for each unit of its logarithm beyond the tolerance."""
 
 UNKNOWN, NONE = NUM_DAMAGE_CLASSES, NUM_DAMAGE_CLASSES + 1
-"""Rows of ``confusion``: un-classified, no building. As columns: no grade, missed."""
+"""Rows of ``confusion``: un-classified, no building. As columns: not assessed, missed."""
 
 THRESHOLDS = tuple(round(0.1 + 0.05 * step, 2) for step in range(17))
 
