@@ -16,7 +16,6 @@ Exit codes: 0 done, 1 done but for pairs that are named, 2 wrong input, 130 inte
 import argparse
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from skyeye_det.errors import InputError, printable
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
-from skyeye_det.released import DEFAULT, QUALITY, released_model
+from skyeye_det.released import DEFAULT, QUALITY
 from skyeye_det.xview2.submission import PREFIXES, number_scenes, read_numbering
 
 
@@ -94,17 +93,13 @@ def main(arguments: list[str]) -> int:
         _decide(args, store, _changed(rule, args))
         print(f"{len(store.images)} pairs decided; {args.output} holds their PNGs and instances.json")
         return 0
-    released = None if args.weights else released_model(args.model or (QUALITY if args.quality else DEFAULT))
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
-    from skyeye_det.engine.models import Models, ensemble, released_files
+    from skyeye_det.engine.models import released_or_given
 
-    files = (
-        released_files(released, args.tta) if released else ensemble(args.config_file, args.weights, args.tta)
-    )
-    models = Models(files, args.opts, args.precision)
-    own_rule = models.rule if released is None else partial(read_rule, released.rule("score"))
-    rule = _changed(own_rule() if args.decisions is None else read_rule(args.decisions), args)
+    name = args.model or (QUALITY if args.quality else DEFAULT)
+    models = released_or_given(name, args.config_file, args.weights, args.tta, args.opts, args.precision)
+    rule = _changed(models.rule() if args.decisions is None else read_rule(args.decisions), args)
     options = InferenceOptions(
         args.numbered, args.prefix or PREFIXES[0], args.window, args.overlap, args.footprints
     )
@@ -112,6 +107,9 @@ def main(arguments: list[str]) -> int:
         pre, post, localization, damage = args.paths
         found = infer_pair(models, (pre, post), (localization, damage), rule, options)
         print(f"{len(found)} buildings; {localization} and {damage} show them")
+        if ungraded := int((found.damage < 0).sum()):
+            why = "an image shows nothing there, or the later one repeats the earlier"
+            print(f"{ungraded} of them have no grade, and 0 in {damage}: {why}")
         return 0
     count, unreadable = infer_folder(models, args.images, args.output, rule, options)
     for reason in unreadable.values():

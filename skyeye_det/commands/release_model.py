@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
             " found neither or both; give one of them"
         )
     require_detectron2("a release")
-    from skyeye_det.engine.models import ModelFiles
+    from skyeye_det.engine.model_files import ModelFiles
     from skyeye_det.engine.release import Release, write_release
 
     rules = {purpose: getattr(args, f"{purpose}_rule") for purpose in PURPOSES}

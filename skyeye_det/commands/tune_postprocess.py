@@ -174,7 +174,7 @@ def _kept(
         store = PredictionStore.read(inner if inner.is_dir() else args.predictions)
         return [(store, scenes, folder / "truth")]
     require_detectron2("tuning")
-    from skyeye_det.engine.models import ensemble
+    from skyeye_det.engine.model_files import ensemble
     from skyeye_det.engine.tuning import keep_labelled, models_by_fold
 
     files = ensemble(args.config_file, args.weights, args.tta)

@@ -22,7 +22,8 @@ _NUMBERED = re.compile(r"(?P<prefix>test|hold)_(?P<time>pre|post)_(?P<number>\d{
 _NUMBERED_TARGET = re.compile(r"(?P<prefix>test|hold)_(?P<kind>localization|damage)_(?P<number>\d{5})")
 _ANONYMOUS_SCENE = re.compile(r"(?P<prefix>test|hold)_(?P<number>\d{5})")
 _EVENT = re.compile(r"(?P<event>.+)_\d{8}")
-_TARGET_ENDING = "_target"
+TARGET_ENDING = "_target"
+"""Of the names of target images."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def scene_and_target(name: str) -> tuple[str, str] | None:
     ``<scene>_pre_disaster_target.png`` is localization, ``test_damage_00000_target.png`` damage; None for any
     other name and for hidden files.
     """
-    stem = name.removesuffix(f"{_TARGET_ENDING}.png")
+    stem = name.removesuffix(f"{TARGET_ENDING}.png")
     if stem == name or name.startswith("."):
         return None
     if match := _NUMBERED_TARGET.fullmatch(stem):

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyeye_det.data.image_reading import IMAGE_SUFFIXES
-from skyeye_det.data.pairs import TIMES, scene_and_target, scene_and_time
+from skyeye_det.data.pairs import TARGET_ENDING, TIMES, scene_and_target, scene_and_time
 from skyeye_det.data.validation import Fault, FaultKind
 from skyeye_det.errors import InputError
 
 IMAGES, LABELS, TARGETS = "images", "labels", "targets"
-_TARGET_ENDING = "_target"
 _SUFFIXES = {IMAGES: IMAGE_SUFFIXES, LABELS: (".json",), TARGETS: (".png",)}
 _SEEN_BY_CONVERSION = FaultKind.BAD_NAME, FaultKind.LINK_OUT_OF_ROOT
 
@@ -174,7 +173,7 @@ def _scene_and_time(kind: str, name: str) -> tuple[str, str] | None:
     if name.startswith(".") or suffix.lower() not in _SUFFIXES[kind]:
         return None
     if kind == TARGETS:
-        stem = stem.removesuffix(_TARGET_ENDING) if stem.endswith(_TARGET_ENDING) else ""
+        stem = stem.removesuffix(TARGET_ENDING) if stem.endswith(TARGET_ENDING) else ""
     return scene_and_time(stem)
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from skyeye_det.decision.adaptation import FEATURES
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.assessment_results import Assessor, Results, finish_results, write_results
-from skyeye_det.engine.models import Models, ensemble, released_files
+from skyeye_det.engine.models import released_or_given
 from skyeye_det.engine.scene_prediction import keep_scene
 from skyeye_det.engine.scene_windows import Engine, keep_windows
 from skyeye_det.errors import BusyFolderError, InputError, shown
 from skyeye_det.files import sole_writer
-from skyeye_det.released import released_model
 from skyeye_det.report.page.folder import require_page_place
 from skyeye_det.scene.earlier_file import require_replaceable
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
@@ -94,14 +93,11 @@ def _remove_shards(output: Path) -> None:
 
 
 def _assessor(options: AssessmentOptions) -> Assessor:
-    released = None if options.config_file or options.weights else released_model(options.model)
-    if released is None:
-        files, name = ensemble(options.config_file, options.weights, options.tta), options.weights[0]
-    else:
-        files, name = released_files(released, options.tta), released.name
-    models = Models(files, list(options.opts))
-    named = options.decisions or (released.rule("assessment") if released else None)
-    return Assessor(models, models.rule() if named is None else read_rule(named), Path(name).name)
+    models = released_or_given(
+        options.model, options.config_file, options.weights, options.tta, list(options.opts)
+    )
+    rule = read_rule(options.decisions) if options.decisions else models.rule("assessment")
+    return Assessor(models, rule, Path(options.weights[0]).name if options.weights else options.model)
 
 
 def open_scene(request: Request, skip_unreadable: bool = False) -> Scene:

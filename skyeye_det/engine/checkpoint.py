@@ -177,8 +177,8 @@ class SkyeyeCheckpointer(DetectionCheckpointer):
         if "://" not in place:
             if not Path(place).is_file():
                 raise InputError(
-                    f"weights {path}: no such file; --weights or MODEL.WEIGHTS names a .pth that "
-                    "training wrote"
+                    f"weights {path}: no such file; --weights or MODEL.WEIGHTS names a .pth that training"
+                    " wrote, or the .safetensors of a release"
                 )
             return
         try:

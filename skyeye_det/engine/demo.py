@@ -10,15 +10,15 @@ from pathlib import Path
 from skyeye_det.data.catalog import register_xbd_split
 from skyeye_det.data.coco import convert_split, summary_table
 from skyeye_det.data.pairs import find_pairs
-from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.assessment import run_assessment
 from skyeye_det.engine.inference import infer_folder
-from skyeye_det.engine.models import ModelFiles, Models, released_files
+from skyeye_det.engine.model_files import ModelFiles
+from skyeye_det.engine.models import Models, released_or_given
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
 from skyeye_det.files import write_bytes
-from skyeye_det.released import DEFAULT, released_model
+from skyeye_det.released import DEFAULT
 from skyeye_det.report.sources import scenes_of_xbd
 from skyeye_det.report.visualize import SceneChoice, visualize
 from skyeye_det.sample.dataset import DEFAULT_SPLITS, make_sample_xbd
@@ -55,14 +55,12 @@ def run_demo(output: Path, config_file: Path | None = None) -> str:
         else:
             make_sample_xbd(root, _TRAINED, _SEED, _SIZE, DEFAULT_SPLITS)
     if config_file is None:
-        released = released_model(DEFAULT)
-        models, rule = Models(released_files(released)), read_rule(released.rule("score"))
+        models = released_or_given(DEFAULT)
     else:
         models = _trained(root, config_file, output / "training")
-        rule = models.rule()
     predictions = output / "predictions"
     with _step("predicting scenes that it was not trained on"):
-        infer_folder(models, root / "val", predictions, rule)
+        infer_folder(models, root / "val", predictions, models.rule())
     with _step("scoring"):
         table = _score(root, predictions, output / "baseline")
         write_bytes(output / "score.txt", table.encode())

@@ -8,10 +8,10 @@ import numpy as np
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.inference import buildings_of
-from skyeye_det.engine.models import Models, ensemble, released_files
+from skyeye_det.engine.models import Models, released_or_given
 from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
-from skyeye_det.released import DEFAULT, PURPOSES, released_model
+from skyeye_det.released import DEFAULT, PURPOSES
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -21,12 +21,12 @@ class Model:
 
     Args:
         models: with their files.
-        rule: to decide by; None: the one that the configs name.
+        rule: to decide by.
     """
 
-    def __init__(self, models: Models, rule: DecisionRule | None = None):
+    def __init__(self, models: Models, rule: DecisionRule):
         self._models = models.load()
-        self.rule = rule or models.rule()
+        self.rule = rule
 
     def __call__(
         self, pre: np.ndarray, post: np.ndarray, window: int = WINDOW, overlap: int = OVERLAP
@@ -96,10 +96,5 @@ def load_model(
         for given in (config, weights, tta)
     )
     overrides = ["MODEL.DEVICE", device] if device else []
-    if checkpoints or configs:
-        files = ensemble(configs, checkpoints, views)
-    else:
-        released = released_model(name)
-        files = released_files(released, views)
-        decisions = released.rule(purpose) if decisions is None else decisions
-    return Model(Models(files, overrides, precision), None if decisions is None else read_rule(decisions))
+    models = released_or_given(name, configs, checkpoints, views, overrides, precision)
+    return Model(models, models.rule(purpose) if decisions is None else read_rule(decisions))

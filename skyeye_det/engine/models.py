@@ -4,7 +4,6 @@ import ctypes
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from torch import nn
 
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
+from skyeye_det.engine.model_files import ModelFiles, ensemble
 from skyeye_det.engine.precision import autocast
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
-from skyeye_det.files import absolute_file, files_sha256
+from skyeye_det.files import files_sha256
 from skyeye_det.modeling.folding import fold_batch_norms
 from skyeye_det.modeling.pair_rcnn import PairRCNN
 from skyeye_det.prediction.footprints import Footprints, mean_damage
@@ -32,55 +32,10 @@ from skyeye_det.prediction.prediction import (
     prediction_from_output,
 )
 from skyeye_det.prediction.views import View, parse_views, predict_views
-from skyeye_det.released import ReleasedModel
+from skyeye_det.released import PURPOSES, ReleasedModel, released_model
 
 _LARGEST_BATCH = 4
 _PIXEL_BYTES = 3 << 10  # of a GPU: twice what a window of 1,024 px with 1,000 detections took, docs/speed.md
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """A trained model on disk, and the views in which it sees a window.
-
-    Attributes:
-        config_file: its YAML.
-        weights: its checkpoint.
-        views: test-time augmentation, see ``views.parse_views``.
-    """
-
-    config_file: str
-    weights: str
-    views: str = "none"
-
-    def absolute(self) -> "ModelFiles":
-        """The same files, named from the root on where they are there."""
-        return ModelFiles(absolute_file(self.config_file), absolute_file(self.weights), self.views)
-
-
-def ensemble(
-    config_files: Sequence[str], weights: Sequence[str], views: Sequence[str] = ()
-) -> list[ModelFiles]:
-    """Puts configs, checkpoints and views together: one config and one choice of views for all, or one each.
-
-    Raises:
-        InputError: no checkpoint, or neither as many configs or views as checkpoints nor a single one.
-    """
-    count = len(weights)
-    if not count:
-        raise InputError("--weights: expected a checkpoint, found none; name a .pth that training wrote")
-    views = views or [ModelFiles.views]
-    for option, given in (("--config-file", config_files), ("--tta", views)):
-        if len(given) not in (1, count):
-            raise InputError(
-                f"{option}: expected one, or one for each of {count} --weights, found {len(given)}"
-            )
-    every = [[*given] * (1 if len(given) == count else count) for given in (config_files, views)]
-    return [ModelFiles(*each) for each in zip(every[0], weights, every[1], strict=True)]
-
-
-def released_files(model: ReleasedModel, views: Sequence[str] = ()) -> list[ModelFiles]:
-    """The networks of a released model, in its own views where none are given."""
-    return ensemble(model.config_files, model.weights, views or model.card.views)
 
 
 class Models:
@@ -91,6 +46,7 @@ class Models:
         overrides: ``KEY VALUE ...`` of the configs.
         precision: one of ``precision.PRECISIONS``. bf16 takes 0.6 of the time where the processor computes in
             it, see docs/speed.md.
+        released: whose rules count; None: those that the configs name.
 
     Attributes:
         networks: of each model; none before they are loaded.
@@ -102,7 +58,14 @@ class Models:
             different channel orders, or there are no such views or precision.
     """
 
-    def __init__(self, files: Sequence[ModelFiles], overrides: Sequence[str] = (), precision: str = "fp32"):
+    def __init__(
+        self,
+        files: Sequence[ModelFiles],
+        overrides: Sequence[str] = (),
+        precision: str = "fp32",
+        released: ReleasedModel | None = None,
+    ):
+        self._released = released
         self.files, self._overrides, self._precision = tuple(files), tuple(overrides), precision
         self.configs = [load_config(each.config_file, overrides) for each in files]
         formats = {cfg.INPUT.FORMAT for cfg in self.configs}
@@ -125,12 +88,14 @@ class Models:
         """Config of the first, by which images are read."""
         return self.configs[0]
 
-    def rule(self) -> DecisionRule:
-        """The rule that the configs name.
+    def rule(self, purpose: str = PURPOSES[0]) -> DecisionRule:
+        """The released rule for one of ``PURPOSES``, or the one that the configs name.
 
         Raises:
             InputError: they name different ones, or one that cannot be read.
         """
+        if self._released is not None:
+            return read_rule(self._released.rule(purpose))
         rules = {cfg.TEST.DECISIONS: read_rule(cfg.TEST.DECISIONS) for cfg in self.configs}
         if len(set(rules.values())) > 1:
             raise InputError(
@@ -242,6 +207,26 @@ class Models:
                     found.append(seen)
         _return_memory()
         return found, footprints.prediction(pooled_damage(probs))
+
+
+def released_or_given(
+    name: str,
+    config_files: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    views: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    precision: str = "fp32",
+) -> Models:
+    """The models of these files or, where none are given, the released one of a name, in its own views.
+
+    Raises:
+        InputError: see ``ensemble``, ``released_model`` and ``Models``.
+    """
+    if config_files or weights:
+        return Models(ensemble(config_files, weights, views), overrides, precision)
+    released = released_model(name)
+    files = ensemble(released.config_files, released.weights, views or released.card.views)
+    return Models(files, overrides, precision, released)
 
 
 def predict_windows(network: nn.Module, images: Sequence[np.ndarray]) -> list[Prediction]:

@@ -18,7 +18,7 @@ from skyeye_det.config import add_skyeye_config
 from skyeye_det.data.coco_file import read_xbd_json
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.models import ModelFiles
+from skyeye_det.engine.model_files import ModelFiles
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.errors import InputError
 from skyeye_det.files import read_bytes, read_json, write_bytes, write_json

@@ -6,7 +6,8 @@ from pathlib import Path
 from skyeye_det.data.pairs import ImagePair
 from skyeye_det.data.scene_files import SceneFiles
 from skyeye_det.engine.inference import keep_predictions
-from skyeye_det.engine.models import ModelFiles, Models
+from skyeye_det.engine.model_files import ModelFiles
+from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore

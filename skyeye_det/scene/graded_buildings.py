@@ -13,7 +13,8 @@ from skyeye_det.scene import terms
 from skyeye_det.scene.review.state import DRAWN
 from skyeye_det.scene.vector_file import VectorLayer, middles
 
-_MEND = "give the damage.gpkg of an assessment"
+GIVE_ASSESSMENT = "give the damage.gpkg of an assessment"
+"""What mends another file in the place of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,10 @@ class Graded:
 
 def predicted_buildings(layer: VectorLayer) -> Graded:
     """The buildings of an assessment with the grades of the model, whatever people have reviewed or drawn."""
-    status = layer.column("status", _MEND)
+    status = layer.column("status", GIVE_ASSESSMENT)
     layer, status = layer.of(status != DRAWN), status[status != DRAWN]
     assessed = status == ASSESSED
-    grades = _grades(layer, "damage", _MEND)
+    grades = _grades(layer, "damage", GIVE_ASSESSMENT)
     return Graded(layer, np.where(assessed, grades, IGNORE_DAMAGE))
 
 
@@ -72,12 +73,13 @@ def true_buildings(layer: VectorLayer, column: str) -> Graded:
 
 def probabilities(predicted: Graded) -> np.ndarray:
     """float64 (N, 4); NaN of a building without grade, or whose grade is not the model's."""
-    columns = [predicted.layer.column(f"p_{name}", _MEND) for name in terms.GRADES]
+    columns = [predicted.layer.column(f"p_{name}", GIVE_ASSESSMENT) for name in terms.GRADES]
     try:
         probs = np.stack(columns, axis=1).astype(np.float64)
     except ValueError as error:
         raise InputError(
-            f"{predicted.layer.path}: expected numbers as probabilities, found others ({error}); {_MEND}"
+            f"{predicted.layer.path}: expected numbers as probabilities, found others ({error});"
+            f" {GIVE_ASSESSMENT}"
         ) from error
     probs[(predicted.damage < 0) | np.isnan(probs).any(axis=1)] = np.nan
     return probs

@@ -17,7 +17,7 @@ from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import DecisionRule, read_rule, write_rule
 from skyeye_det.decision.tuning.tiles import load_truth
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.models import ModelFiles
+from skyeye_det.engine.model_files import ModelFiles
 from skyeye_det.engine.setup import build_pair_model
 from skyeye_det.engine.tuning import models_by_fold
 from skyeye_det.errors import InputError

@@ -8,7 +8,8 @@ from detectron2.config import CfgNode
 from tiny_model import CONFIGS, tiny_overrides
 
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.models import Models, ensemble
+from skyeye_det.engine.model_files import ensemble
+from skyeye_det.engine.models import Models
 from skyeye_det.engine.setup import build_pair_model
 
 CONFIG = str(CONFIGS / "xbd_mrcnn.yaml")

@@ -14,7 +14,8 @@ from saved_models import SEMANTIC, SMALL, models, noise
 from skyeye_det.data.coco import convert_split
 from skyeye_det.decision.rule import DecisionRule
 from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
-from skyeye_det.engine.models import ModelFiles, Models
+from skyeye_det.engine.model_files import ModelFiles
+from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.visibility import ASSESSED, LEAST_SEEN, POST_UNSEEN, PRE_UNSEEN
 from skyeye_det.xview2.submission import read_class_png
@@ -56,12 +57,17 @@ def test_nothing_found_and_black_pairs_give_zero_pngs_and_an_empty_list(weights,
     assert not any(read_class_png(path).any() for path in (tmp_path / "out").glob("*.png"))
 
 
-@pytest.mark.parametrize("hidden", ["pre", "post"])
+@pytest.mark.parametrize("hidden", ["pre", "post", "copied"])
 def test_what_an_image_does_not_show_has_no_grade(weights, tmp_path, hidden):
     write_pair(tmp_path / "images", "x_00000001", 0, (160, 160))
-    path = tmp_path / "images" / f"x_00000001_{hidden}_disaster.png"
+    pre, post = (tmp_path / "images" / f"x_00000001_{each}_disaster.png" for each in ("pre", "post"))
+    path = pre if hidden == "pre" else post
     picture = cv2.imread(str(path))
-    picture[:, :80], picture[:40, 80:] = 0, 255
+    if hidden == "copied":
+        before = cv2.imread(str(pre))
+        picture[:, :80], picture[:40, 80:] = before[:, :80], before[:40, 80:]
+    else:
+        picture[:, :80], picture[:40, 80:] = 0, 255
     cv2.imwrite(str(path), picture)
     infer_folder(models(weights), tmp_path / "images", tmp_path / "out", ALL)
     results = listed(tmp_path / "out") + listed(tmp_path / "out", "candidates")

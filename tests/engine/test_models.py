@@ -9,7 +9,8 @@ from saved_models import CONFIG, SEMANTIC, SMALL, models, noise
 from tiny_model import tiny_overrides
 
 from skyeye_det.decision.rule import DecisionRule, write_rule
-from skyeye_det.engine.models import ModelFiles, Models, ensemble
+from skyeye_det.engine.model_files import ModelFiles, ensemble
+from skyeye_det.engine.models import Models
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.footprints import Footprints
 from skyeye_det.prediction.merging import merge_predictions

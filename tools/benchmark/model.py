@@ -32,7 +32,8 @@ from skyeye_det.data.loading import build_pair_test_loader, build_pair_train_loa
 from skyeye_det.decision.decide import decide
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.checkpoint import SkyeyeCheckpointer
-from skyeye_det.engine.models import ModelFiles, Models
+from skyeye_det.engine.model_files import ModelFiles
+from skyeye_det.engine.models import Models
 from skyeye_det.engine.setup import build_pair_model, load_config
 from skyeye_det.engine.trainer import PairTrainer
 from skyeye_det.errors import InputError, run_command

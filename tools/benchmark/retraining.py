@@ -29,7 +29,8 @@ from skyeye_det.data.dataset_mapper import PairMapper
 from skyeye_det.data.pairs import find_pairs
 from skyeye_det.decision.adaptation import Labels
 from skyeye_det.decision.results import PREDICTIONS_FOLDER, decide_image
-from skyeye_det.engine.models import ModelFiles, Models
+from skyeye_det.engine.model_files import ModelFiles
+from skyeye_det.engine.models import Models
 from skyeye_det.engine.pair_reading import tile_of
 from skyeye_det.errors import InputError, run_command
 from skyeye_det.modeling.damage_head import DamageHead, ordinal_loss, ordinal_probabilities

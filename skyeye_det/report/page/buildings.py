@@ -15,6 +15,7 @@ import shapely
 from skyeye_det.errors import InputError, shown
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.scene.answered_rows import RAW
+from skyeye_det.scene.graded_buildings import GIVE_ASSESSMENT
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.records import PROBABILITIES, Records
 from skyeye_det.scene.review.counted import graded_only, is_reviewed
@@ -23,8 +24,6 @@ from skyeye_det.scene.vector_file import VectorLayer, middles
 
 UNCERTAIN = 2000
 """Most buildings in the list of uncertain ones."""
-
-_MEND = "give the damage.gpkg of an assessment"
 
 
 def shown_records(layer: VectorLayer) -> Records:
@@ -41,15 +40,15 @@ def shown_records(layer: VectorLayer) -> Records:
     """
     probs = np.stack([_numbers(layer, name) for name in PROBABILITIES], axis=1)
     damage = _numbers(layer, "damage")
-    status, damage = graded_only(np.array(layer.texts("status", _MEND), object), damage, probs)
+    status, damage = graded_only(np.array(layer.texts("status", GIVE_ASSESSMENT), object), damage, probs)
     columns = {
-        "building_id": np.array(layer.texts("building_id", _MEND), object),
+        "building_id": np.array(layer.texts("building_id", GIVE_ASSESSMENT), object),
         "status": status,
         "damage": damage,
         **dict(zip(PROBABILITIES, probs.T, strict=True)),
         **{name: _numbers(layer, name) for name in ("score", "valid_fraction", "shift_m")},
         **{name: _numbers(layer, name) for name in ("reviewed", "review_damage")},
-        **{name: layer.column(name, _MEND) for name in ("review_by", "review_note")},
+        **{name: layer.column(name, GIVE_ASSESSMENT) for name in ("review_by", "review_note")},
     }
     if RAW[0] in layer.columns:
         columns |= {name: _numbers(layer, name) for name in RAW}
@@ -228,12 +227,12 @@ def _degrees(points: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
 
 def _numbers(layer: VectorLayer, name: str) -> np.ndarray:
     """float64 (N,), NaN where a value is null."""
-    values = layer.column(name, _MEND)
+    values = layer.column(name, GIVE_ASSESSMENT)
     try:
         return np.asarray(values.astype(np.float64))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{layer.path}: column {shown(name)}: expected numbers, found others ({error}); {_MEND}"
+            f"{layer.path}: column {shown(name)}: expected numbers, found others ({error}); {GIVE_ASSESSMENT}"
         ) from error
 
 

@@ -14,6 +14,7 @@ from skyeye_det.evaluation.check_estimate import DEVIATIONS
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
+from skyeye_det.scene.graded_buildings import GIVE_ASSESSMENT
 from skyeye_det.scene.grid import Grid
 from skyeye_det.scene.outputs import AREAS
 from skyeye_det.scene.records import Records
@@ -35,7 +36,6 @@ VERSION = 1
 
 _LATTICE = 5
 _BORDER = 64  # px beyond the grid, to which areas are cut
-_MEND = "give the damage.gpkg of an assessment"
 
 
 def scene_summary(run: Run, layers: Mapping[str, VectorLayer], records: Records) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _gaps(layer: VectorLayer | None) -> list[dict[str, Any]]:
     if layer is None:
         return []
     areas, sums = shapely.area(layer.geometry), Counter[str]()
-    for reason, area in zip(layer.column("reason", _MEND).tolist(), areas.tolist(), strict=True):
+    for reason, area in zip(layer.column("reason", GIVE_ASSESSMENT).tolist(), areas.tolist(), strict=True):
         sums[str(reason)] += area
     return [{"reason": reason, "area_m2": round(area, 1)} for reason, area in sums.most_common()]
 
@@ -158,7 +158,7 @@ def _places(layer: VectorLayer, records: Records, grid: Grid) -> list[dict[str, 
     around = grid.box(-_BORDER, -_BORDER, grid.width + _BORDER, grid.height + _BORDER)
     cut = shapely.intersection(layer.geometry, around)
     drawn = np.where(shapely.is_empty(cut), layer.geometry, cut)
-    names, rings = layer.texts("name", _MEND, NO_NAME), rings_of(_simplified(cut, grid), grid)
+    names, rings = layer.texts("name", GIVE_ASSESSMENT, NO_NAME), rings_of(_simplified(cut, grid), grid)
     parts = zip(names, reviewed_areas(records, layer.geometry), _boxes(drawn, grid), rings, strict=True)
     return [{"name": name, **row, "box": box, "rings": each} for name, row, box, each in parts]
 
