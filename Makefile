@@ -42,12 +42,9 @@ $(STAMP): requirements.lock requirements-detectron2.lock setup.py
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Both halves at once, a core each; each tells its lines when it ends.
 test: lint
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-without-torch test-torch
-
-test-without-torch test-torch: env
-	$(BIN)/python -m pytest $(if $(findstring without,$@),--without-torch,-m torch)
+	$(BIN)/python -m pytest --without-torch
+	$(BIN)/python -m pytest -m torch
 
 test-fast: lint
 	$(BIN)/python -m pytest --without-torch

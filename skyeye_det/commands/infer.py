@@ -28,7 +28,7 @@ from skyeye_det.errors import InputError, printable
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
-from skyeye_det.released import DEFAULT, QUALITY
+from skyeye_det.released import DEFAULT, QUALITY, released_model
 from skyeye_det.xview2.submission import PREFIXES, number_scenes, read_numbering
 
 
@@ -93,13 +93,22 @@ def main(arguments: list[str]) -> int:
         _decide(args, store, _changed(rule, args))
         print(f"{len(store.images)} pairs decided; {args.output} holds their PNGs and instances.json")
         return 0
+    name = args.model or (QUALITY if args.quality else DEFAULT)
+    if not args.weights:
+        released_model(name)  # a name that is not is told without detectron2, too
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
-    from skyeye_det.engine.models import released_or_given
+    from skyeye_det.engine.models import open_models
 
-    name = args.model or (QUALITY if args.quality else DEFAULT)
-    models = released_or_given(name, args.config_file, args.weights, args.tta, args.opts, args.precision)
-    rule = _changed(models.rule() if args.decisions is None else read_rule(args.decisions), args)
+    models = open_models(
+        name,
+        config_files=args.config_file,
+        weights=args.weights,
+        views=args.tta,
+        overrides=args.opts,
+        precision=args.precision,
+    )
+    rule = _changed(models.rule("score") if args.decisions is None else read_rule(args.decisions), args)
     options = InferenceOptions(
         args.numbered, args.prefix or PREFIXES[0], args.window, args.overlap, args.footprints
     )
@@ -107,9 +116,6 @@ def main(arguments: list[str]) -> int:
         pre, post, localization, damage = args.paths
         found = infer_pair(models, (pre, post), (localization, damage), rule, options)
         print(f"{len(found)} buildings; {localization} and {damage} show them")
-        if ungraded := int((found.damage < 0).sum()):
-            why = "an image shows nothing there, or the later one repeats the earlier"
-            print(f"{ungraded} of them have no grade, and 0 in {damage}: {why}")
         return 0
     count, unreadable = infer_folder(models, args.images, args.output, rule, options)
     for reason in unreadable.values():

@@ -9,7 +9,7 @@ from pathlib import Path
 from skyeye_det.decision.adaptation import FEATURES
 from skyeye_det.decision.rule import read_rule
 from skyeye_det.engine.assessment_results import Assessor, Results, finish_results, write_results
-from skyeye_det.engine.models import released_or_given
+from skyeye_det.engine.models import open_models
 from skyeye_det.engine.scene_prediction import keep_scene
 from skyeye_det.engine.scene_windows import Engine, keep_windows
 from skyeye_det.errors import BusyFolderError, InputError, shown
@@ -21,7 +21,7 @@ from skyeye_det.scene.pair import Scene, estimated_shift, refuse_copy
 from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
-from skyeye_det.scene.shift import MOST_ALIKE, STILL, Shift
+from skyeye_det.scene.shift import MOST_CORRELATED, STILL, Shift
 from skyeye_det.scene.summary import summary_table
 
 
@@ -70,11 +70,6 @@ def _tell(results: Results) -> None:
     """Prints what was found."""
     found, run = results.found, results.run
     print(_shift_text(found.shift, found.grid.resolution))
-    if (alikeness := found.shift.alikeness) > MOST_ALIKE:
-        print(
-            f"the images' edges agree by {alikeness:.2f}, those of two dates by {MOST_ALIKE} at most:"
-            " if one is a copy of the other, nothing here is known of the time after"
-        )
     if run.unreadable:
         print(f"windows that cannot be read, and are not assessed: {len(run.unreadable)}; {RUN} says why")
     print(f"{run.seen_share:.0%} of the scene can be seen in both images")
@@ -93,8 +88,12 @@ def _remove_shards(output: Path) -> None:
 
 
 def _assessor(options: AssessmentOptions) -> Assessor:
-    models = released_or_given(
-        options.model, options.config_file, options.weights, options.tta, list(options.opts)
+    models = open_models(
+        options.model,
+        config_files=options.config_file,
+        weights=options.weights,
+        views=options.tta,
+        overrides=options.opts,
     )
     rule = read_rule(options.decisions) if options.decisions else models.rule("assessment")
     return Assessor(models, rule, Path(options.weights[0]).name if options.weights else options.model)
@@ -103,8 +102,16 @@ def _assessor(options: AssessmentOptions) -> Assessor:
 def open_scene(request: Request, skip_unreadable: bool = False) -> Scene:
     """The two sides on one grid, the post image moved as was asked or as the images say."""
     still = Scene(request.pre, request.post, request.grid, STILL, request.aoi, skip_unreadable)
-    refuse_copy(still)
-    return replace(still, shift=request.shift or estimated_shift(still))
+    before, after = still.readers()
+    with before, after:
+        refuse_copy(still, before, after)
+        shift = request.shift or estimated_shift(still, before, after)
+    if shift.correlation > MOST_CORRELATED:
+        print(
+            f"--pre and --post are nearly alike: edges correlate by {shift.correlation:.2f}, where"
+            f" {MOST_CORRELATED} is much for two dates; if one is a copy, give the image of the other date"
+        )
+    return replace(still, shift=shift)
 
 
 def _require_same_model(options: AssessmentOptions, request: Request, assessor: Assessor) -> None:

@@ -13,7 +13,7 @@ from skyeye_det.data.pairs import find_pairs
 from skyeye_det.engine.assessment import run_assessment
 from skyeye_det.engine.inference import infer_folder
 from skyeye_det.engine.model_files import ModelFiles
-from skyeye_det.engine.models import Models, released_or_given
+from skyeye_det.engine.models import Models, open_models
 from skyeye_det.engine.trainer import train
 from skyeye_det.evaluation.report_table import format_report
 from skyeye_det.evaluation.submission_score import score_submission
@@ -54,13 +54,10 @@ def run_demo(output: Path, config_file: Path | None = None) -> str:
             make_sample_xbd(root, _SHOWN, _SEED, _SIZE, {"val": 1.0})
         else:
             make_sample_xbd(root, _TRAINED, _SEED, _SIZE, DEFAULT_SPLITS)
-    if config_file is None:
-        models = released_or_given(DEFAULT)
-    else:
-        models = _trained(root, config_file, output / "training")
+    models = open_models(DEFAULT) if config_file is None else _trained(root, config_file, output / "training")
     predictions = output / "predictions"
     with _step("predicting scenes that it was not trained on"):
-        infer_folder(models, root / "val", predictions, models.rule())
+        infer_folder(models, root / "val", predictions, models.rule("score"))
     with _step("scoring"):
         table = _score(root, predictions, output / "baseline")
         write_bytes(output / "score.txt", table.encode())

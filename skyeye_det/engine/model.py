@@ -8,7 +8,7 @@ import numpy as np
 from skyeye_det.decision.buildings import Buildings
 from skyeye_det.decision.rule import DecisionRule, read_rule
 from skyeye_det.engine.inference import buildings_of
-from skyeye_det.engine.models import Models, released_or_given
+from skyeye_det.engine.models import Models, open_models
 from skyeye_det.errors import InputError, shown
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
 from skyeye_det.released import DEFAULT, PURPOSES
@@ -96,5 +96,12 @@ def load_model(
         for given in (config, weights, tta)
     )
     overrides = ["MODEL.DEVICE", device] if device else []
-    models = released_or_given(name, configs, checkpoints, views, overrides, precision)
+    models = open_models(
+        name,
+        config_files=configs,
+        weights=checkpoints,
+        views=views,
+        overrides=overrides,
+        precision=precision,
+    )
     return Model(models, models.rule(purpose) if decisions is None else read_rule(decisions))

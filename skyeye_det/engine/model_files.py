@@ -36,7 +36,7 @@ def ensemble(
     """
     count = len(weights)
     if not count:
-        raise InputError("--weights: expected a checkpoint, found none; name a .pth that training wrote")
+        raise InputError("--weights: expected a checkpoint, found none; name the .pth that training wrote")
     views = views or [ModelFiles.views]
     for option, given in (("--config-file", config_files), ("--tta", views)):
         if len(given) not in (1, count):

@@ -32,7 +32,7 @@ from skyeye_det.prediction.prediction import (
     prediction_from_output,
 )
 from skyeye_det.prediction.views import View, parse_views, predict_views
-from skyeye_det.released import PURPOSES, ReleasedModel, released_model
+from skyeye_det.released import ReleasedModel, released_model
 
 _LARGEST_BATCH = 4
 _PIXEL_BYTES = 3 << 10  # of a GPU: twice what a window of 1,024 px with 1,000 detections took, docs/speed.md
@@ -81,15 +81,20 @@ class Models:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Other processes get files and settings, no weights: they build networks on their own devices."""
-        return Models, ([each.absolute() for each in self.files], self._overrides, self._precision)
+        return Models, (
+            [each.absolute() for each in self.files],
+            self._overrides,
+            self._precision,
+            self._released,
+        )
 
     @property
     def cfg(self) -> CfgNode:
         """Config of the first, by which images are read."""
         return self.configs[0]
 
-    def rule(self, purpose: str = PURPOSES[0]) -> DecisionRule:
-        """The released rule for one of ``PURPOSES``, or the one that the configs name.
+    def rule(self, purpose: str) -> DecisionRule:
+        """The released rule for one of ``released.PURPOSES``, or the one that the configs name for all.
 
         Raises:
             InputError: they name different ones, or one that cannot be read.
@@ -209,8 +214,9 @@ class Models:
         return found, footprints.prediction(pooled_damage(probs))
 
 
-def released_or_given(
+def open_models(
     name: str,
+    *,
     config_files: Sequence[str] = (),
     weights: Sequence[str] = (),
     views: Sequence[str] = (),

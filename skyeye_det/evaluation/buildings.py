@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from skyeye_det.damage import IGNORE_DAMAGE, NUM_DAMAGE_CLASSES
+from skyeye_det.decision.buildings import NOT_ASSESSED
 from skyeye_det.decision.tuning.assessment import NONE, UNKNOWN
 from skyeye_det.evaluation.truth import TrueBuildings
 from skyeye_det.xview2.score import CLASS_NAMES, harmonic_mean
@@ -28,7 +29,6 @@ SIZES = ("below_16", "16_32", "above_32")
 """Groups of buildings by the side of the square of their mask's area, px."""
 
 TRUE_ROWS = (*CLASS_NAMES, "un-classified", "no building")
-NOT_ASSESSED = "not assessed"
 FOUND_COLUMNS = (*CLASS_NAMES, NOT_ASSESSED, "missed")
 _NAN = float("nan")
 _BLOCK = 1024  # predicted instances compared with all true ones at a time

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from skyeye_det.evaluation.buildings import NOT_ASSESSED, SIZES
+from skyeye_det.decision.buildings import NOT_ASSESSED
+from skyeye_det.evaluation.buildings import SIZES
 from skyeye_det.text_table import aligned, figure, interval
 from skyeye_det.xview2.score import CLASS_F1_KEYS, CLASS_NAMES
 

@@ -1,7 +1,7 @@
 """Where both images show something, kept beside the predictions of each window; how much of each building.
 
 What an image does not show has no grade: black, white as cloud, or outside of it. Nor has what the post image
-repeats of the pre image, a copy or a mosaic that was filled up: nothing is known of it after the disaster.
+of a pair repeats of the pre image, as a copy does: nothing is known of it after the disaster.
 """
 
 import itertools
@@ -54,7 +54,7 @@ def blanks(values: np.ndarray) -> np.ndarray:
 
 
 def blotted(found: np.ndarray) -> np.ndarray:
-    """Where one kind of ``blanks`` reaches over a larger area, bool (h, w): nothing, or cloud."""
+    """Where one of some masks, bool (k, h, w), fills a square of ``_BLOT`` px, bool (h, w)."""
     square = np.ones((_BLOT, _BLOT), np.uint8)
     blots = [cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_OPEN, square) for each in found]
     return np.asarray(np.any(blots, axis=0))
@@ -63,15 +63,8 @@ def blotted(found: np.ndarray) -> np.ndarray:
 def visible(pair: np.ndarray) -> np.ndarray:
     """Where each image of a pair uint8 (6, h, w) shows something: bool (2, h, w), before and after."""
     before, after = (~blotted(blanks(image)) for image in (pair[:3], pair[3:]))
-    return np.stack([before, after & ~repeated(pair)])
-
-
-def repeated(pair: np.ndarray) -> np.ndarray:
-    """Where the images of a pair uint8 (6, h, w) are the same over a larger area, bool (h, w).
-
-    Two images have each a noise of their own: in none of 191 real pairs is a square of 7 px the same.
-    """
-    return blotted((pair[:3] == pair[3:]).all(axis=0)[None])
+    same = (pair[:3] == pair[3:]).all(axis=0)  # over a larger area: two images have each a noise of their own
+    return np.stack([before, after & ~(before & blotted(same[None]))])
 
 
 def keep_window(

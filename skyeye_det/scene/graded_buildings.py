@@ -10,11 +10,9 @@ from skyeye_det.errors import InputError, shown
 from skyeye_det.evaluation.buildings import Ints, rank
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.scene import terms
+from skyeye_det.scene.outputs import GIVE_ASSESSMENT
 from skyeye_det.scene.review.state import DRAWN
 from skyeye_det.scene.vector_file import VectorLayer, middles
-
-GIVE_ASSESSMENT = "give the damage.gpkg of an assessment"
-"""What mends another file in the place of one."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,9 @@ PARTS = "parts"
 GEOPACKAGE, RASTER, SUMMARY, RUN = "damage.gpkg", "damage.tif", "summary.csv", "run.json"
 PROBABILITY = "probability.tif"
 RESULTS = (GEOPACKAGE, RASTER, PROBABILITY, SUMMARY, RUN, ANSWERS, *(f"damage.{name}" for name in FORMATS))
+GIVE_ASSESSMENT = f"give the {GEOPACKAGE} of an assessment"
+"""What mends another file in the place of one."""
+
 BESIDE = "not_in_footprints"
 """Layer of the buildings that no footprint has."""
 

@@ -1,13 +1,11 @@
 """Two sides on one grid, read together, and how far they lie apart."""
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import shapely
 
 from skyeye_det.errors import InputError, UnreadableError
-from skyeye_det.prediction.visibility import repeated
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.progress import progress
 from skyeye_det.scene.grid import Grid
@@ -76,61 +74,68 @@ class Scene:
                 raise
             shape = window.height, window.width
             return np.zeros((6, *shape), np.uint8), np.zeros((2, *shape), np.bool_), str(error)
-        pixels = np.concatenate([one, other])
-        return pixels, np.stack([seen, also & ~repeated(pixels)]), ""
+        return np.concatenate([one, other]), np.stack([seen, also]), ""
 
 
-def estimated_shift(scene: Scene) -> Shift:
+def estimated_shift(scene: Scene, before: SideReader, after: SideReader) -> Shift:
     """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet.
+
+    Args:
+        scene: not moved.
+        before: of its ``readers``.
+        after: likewise.
 
     Raises:
         UnreadableError: see ``Scene.read``.
     """
-    chosen, _ = _sampled(scene)
+    chosen = _samples(scene)[:_MOST_COMPARED]
     found: list[WindowShift] = []
-    before, after = scene.readers()
-    with before, after:
-        for window in progress(chosen, len(chosen), "compare", "window"):
-            pixels, seen, _ = scene.read(before, after, window)
-            middle = window.x + window.width / 2, window.y + window.height / 2
-            if (shift := window_shift(pixels[:3], pixels[3:], seen[0] & seen[1], middle)) is not None:
-                found.append(shift)
+    for window in progress(chosen, len(chosen), "compare", "window"):
+        pixels, seen, _ = scene.read(before, after, window)
+        middle = window.x + window.width / 2, window.y + window.height / 2
+        if (shift := window_shift(pixels[:3], pixels[3:], seen[0] & seen[1], middle)) is not None:
+            found.append(shift)
     return agreed_shift(found)
 
 
-def refuse_copy(scene: Scene) -> None:
-    """Refuses two sides that show the same in every window; one that differs ends the reading.
+def refuse_copy(scene: Scene, before: SideReader, after: SideReader) -> None:
+    """Refuses two sides that show the same in every window; the first one that differs ends the reading.
 
     Args:
         scene: not moved.
+        before: of its ``readers``.
+        after: likewise.
 
     Raises:
         InputError: they do: one is a copy of the other.
+        UnreadableError: see ``Scene.read``.
     """
-    is_told = False  # of one tone no window tells
-    before, after = scene.readers()
-    with before, after:
-        if scene.pre.dtype == scene.post.dtype:
-            after.stretch = before.stretch  # a copy's own differs by its nodata or overviews
-        for window in chain(*_sampled(scene)):
-            try:
-                (one, seen), (other, also) = before.read(window), after.read(window)
-            except UnreadableError:  # the prediction tells it
-                continue
-            one, other = one[:, seen & also], other[:, seen & also]
-            if not np.array_equal(one, other):
-                return
-            is_told |= bool(one.size and one.min() < one.max())
-    if is_told:
-        raise InputError(
-            f"--pre and --post: expected images of two dates, found the same pixels in"
-            f" {scene.pre.rasters[0].path} and {scene.post.rasters[0].path}: no building would be"
-            " damaged; give the image of the other date"
-        )
+    own, is_told = after.stretch, False
+    if scene.pre.dtype == scene.post.dtype:
+        after.stretch = before.stretch  # a copy's own differs by its nodata or overviews
+    for window in _samples(scene):
+        pixels, seen, _ = scene.read(before, after, window)
+        one, other = pixels[:, seen[0] & seen[1]].reshape(2, -1)
+        if not np.array_equal(one, other):
+            break
+        is_told |= bool(one.size and one.min() < one.max())  # of one tone no window tells
+    else:
+        if is_told:
+            raise same_images(scene.pre.rasters[0].path, scene.post.rasters[0].path)
+    after.stretch = own
 
 
-def _sampled(scene: Scene) -> tuple[list[Window], list[Window]]:
-    """At most ``_MOST_COMPARED`` windows, spread over a scene, and the others."""
+def same_images(pre: str, post: str) -> InputError:
+    """The refusal of images, given by their paths, that are of one date."""
+    found = f"{pre} in both" if pre == post else f"the same pixels in {pre} and {post}"
+    return InputError(
+        f"--pre and --post: expected images of two dates, found {found}: nothing would be known of the"
+        " time after; give the image of the other date"
+    )
+
+
+def _samples(scene: Scene) -> list[Window]:
+    """Windows by which two sides are compared, those first that are spread over the scene."""
     windows = cut_windows(scene.grid.shape, SAMPLE, SAMPLE // 2)
-    step = max(-(-len(windows) // _MOST_COMPARED), 1)
-    return windows[::step], [window for number, window in enumerate(windows) if number % step]
+    step = -(-len(windows) // _MOST_COMPARED)
+    return [window for first in range(step) for window in windows[first::step]]

@@ -18,6 +18,7 @@ from skyeye_det.scene.footprints import SceneFootprints, filled_layer, open_aoi,
 from skyeye_det.scene.formats import FORMATS
 from skyeye_det.scene.grid import Grid, common_grid
 from skyeye_det.scene.outputs import RESULTS
+from skyeye_det.scene.pair import same_images
 from skyeye_det.scene.rasters import Side, bounded_cache, open_side
 from skyeye_det.scene.records import OUTLINES
 from skyeye_det.scene.shift import Shift
@@ -171,10 +172,7 @@ def _require_other_files(options: AssessmentOptions, pre: Side, post: Side) -> N
     """Refuses an image on both sides, and files whose place a result will take."""
     before, after = ({os.path.realpath(raster.path) for raster in side.rasters} for side in (pre, post))
     if same := sorted(before & after):  # two VRTs of one file may show its other bands
-        raise InputError(
-            f"--pre and --post: expected images of two dates, found {same[0]} in both: no building would be"
-            " damaged; give the image of the other date"
-        )
+        raise same_images(same[0], same[0])
     vectors = [path for path in (options.footprints, options.areas, options.aoi) if path]
     images = [file for side in (pre, post) for raster in side.rasters for file in raster.files]
     places = {os.path.realpath(options.output / name) for name in RESULTS}

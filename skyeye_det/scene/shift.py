@@ -20,9 +20,9 @@ SAMPLE = 512
 AGREEING = 3.0
 """px from the median or the field, within which a window agrees."""
 
-MOST_ALIKE = 0.85
-"""Correlation of edges between two dates: at most 0.80 in 241 real pairs, of a copy that was resampled or
-compressed anew at least 0.89."""
+MOST_CORRELATED = 0.85
+"""Correlation of edges: at most 0.80 between the dates of xBD's pairs, at least 0.89 with a copy that was
+resampled or compressed anew."""
 
 _LEAST_PEAK = 0.1
 _LEAST_SEEN = 0.85
@@ -79,7 +79,7 @@ class Shift:
         return 2 * self.agreeing > len(self.windows)
 
     @property
-    def alikeness(self) -> float:
+    def correlation(self) -> float:
         """Median correlation of the windows' edges, -1..1; NaN where none was compared."""
         return float(np.median([window.peak for window in self.windows])) if self.windows else float("nan")
 

@@ -35,7 +35,8 @@ def meta(output: Path) -> dict:
 
 def test_the_last_line_names_the_page_which_tells_what_was_found(weights, tmp_path, capsys) -> None:
     output = run(tmp_path, weights, ground())
-    *_, last = capsys.readouterr().out.splitlines()
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("--pre and --post are nearly alike: edges correlate by ")
     assert f"open {output / 'report' / 'index.html'}, or damage.gpkg in a GIS" in last
     assert (output / "report" / "index.html").is_file()
     page, record = meta(output), json.loads((output / "run.json").read_text())

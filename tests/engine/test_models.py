@@ -134,4 +134,4 @@ def test_models_that_do_not_fit_each_other_are_refused(two, tmp_path):
     del overrides[position : position + 2]
     both = Models(ensemble([str(tmp_path / f"config{number}.yaml") for number in (1, 2)], two), overrides)
     with pytest.raises(InputError, match="expected a rule for these models together"):
-        both.rule()
+        both.rule("score")

@@ -2,7 +2,7 @@
 
 At the end the results are those of a run that nobody disturbed, and what was kept at a kill was not predicted
 again. ``SKYEYE_KILLS`` sets the number of kills in one process; a sixth as many clients and workers of a
-cluster die. A worker always dies in ``tests/engine/test_dask_engine.py``.
+cluster die, by default none. A worker always dies in ``tests/engine/test_dask_engine.py``.
 """
 
 import itertools

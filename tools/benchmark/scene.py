@@ -14,6 +14,7 @@ import json
 import resource
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,18 +74,18 @@ class MadeUpModels:
 
 def write_pair(folder: Path, size: int, spacing: int) -> tuple[Path, Path]:
     """Two scenes of ``size`` px, one tile repeated, with a mark where each house begins."""
-    tile = np.random.default_rng(0).integers(30, 200, (3, TILE, TILE), np.uint8)
-    tile[0, ::spacing, ::spacing] = 255
-    tile[1, ::spacing, ::spacing] = 0
+    tiles = np.random.default_rng(0).integers(30, 200, (2, 3, TILE, TILE), np.uint8)
+    tiles[:, 0, ::spacing, ::spacing] = 255
+    tiles[:, 1, ::spacing, ::spacing] = 0
     profile = {"width": TILE, "height": TILE, "count": 3, "dtype": "uint8", "crs": UTM, "transform": PLACE}
 
-    def read(part: Window) -> np.ndarray:
+    def read(tile: np.ndarray, part: Window) -> np.ndarray:
         rows, columns = part.toslices()
         return tile[:, rows, columns]
 
     paths = folder / "pre.vrt", folder / "post.vrt"
-    for path in paths:
-        write_geotiff(path.with_suffix(".tif"), profile, read)
+    for path, tile in zip(paths, tiles, strict=True):
+        write_geotiff(path.with_suffix(".tif"), profile, partial(read, tile))
         path.write_text(_repeated(path.with_suffix(".tif").name, size))
     return paths
 

@@ -15,8 +15,8 @@ import shapely
 from skyeye_det.errors import InputError, shown
 from skyeye_det.report.page.script_files import write_call
 from skyeye_det.scene.answered_rows import RAW
-from skyeye_det.scene.graded_buildings import GIVE_ASSESSMENT
 from skyeye_det.scene.grid import Grid
+from skyeye_det.scene.outputs import GIVE_ASSESSMENT
 from skyeye_det.scene.records import PROBABILITIES, Records
 from skyeye_det.scene.review.counted import graded_only, is_reviewed
 from skyeye_det.scene.review.frame import CHUNK

@@ -14,9 +14,8 @@ from skyeye_det.evaluation.check_estimate import DEVIATIONS
 from skyeye_det.prediction.visibility import ASSESSED
 from skyeye_det.released import CARD, MODELS, read_card, released_names
 from skyeye_det.report.page.buildings import rings_of
-from skyeye_det.scene.graded_buildings import GIVE_ASSESSMENT
 from skyeye_det.scene.grid import Grid
-from skyeye_det.scene.outputs import AREAS
+from skyeye_det.scene.outputs import AREAS, GIVE_ASSESSMENT
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.review.counted import as_reviewed, is_reviewed
 from skyeye_det.scene.review.state import CANNOT_TELL, DRAWN
