@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .DEFAULT_GOAL := help
@@ -42,12 +43,13 @@ $(STAMP): requirements.lock requirements-detectron2.lock setup.py
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# A process a core of the smallest machine that is tested, a file of tests in one of them, and a thread each.
 test: lint
-	$(BIN)/python -m pytest --without-torch
-	$(BIN)/python -m pytest -m torch
+	$(TESTS) --without-torch
+	$(TESTS) -m torch
 
 test-fast: lint
-	$(BIN)/python -m pytest --without-torch
+	$(TESTS) --without-torch
 
 # The site, from the pages, the code and the tables of measurements.
 docs: env
