@@ -1,6 +1,7 @@
 """Released models: what is written equals the checkpoint it was made from, and nothing else is taken."""
 
 import json
+import pickle
 from pathlib import Path
 
 import cv2
@@ -88,6 +89,8 @@ def test_a_released_model_finds_what_its_checkpoint_finds(package: Path, sources
     found = skyeye_det.load("hybrid", purpose="score")
     assert found.rule == RULES["score"]
     assert skyeye_det.load().rule == RULES["assessment"]
+    elsewhere = pickle.loads(pickle.dumps(found._models))  # as in another process
+    assert elsewhere.rule("assessment") == RULES["assessment"]
     window = np.concatenate([noise(1), noise(2)], axis=2).transpose(2, 0, 1)
     expected, seen = (each._models.predict(window) for each in (own, found))
     best = np.argsort(expected.scores)[-10:]
