@@ -116,6 +116,10 @@ def main(arguments: list[str]) -> int:
         pre, post, localization, damage = args.paths
         found = infer_pair(models, (pre, post), (localization, damage), rule, options)
         print(f"{len(found)} buildings; {localization} and {damage} show them")
+        if ungraded := int((found.damage < 0).sum()):
+            print(
+                f"{ungraded} of them have no grade, and 0 in {damage}: an image shows nothing, or nothing new"
+            )
         return 0
     count, unreadable = infer_folder(models, args.images, args.output, rule, options)
     for reason in unreadable.values():

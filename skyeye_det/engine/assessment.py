@@ -17,7 +17,7 @@ from skyeye_det.files import sole_writer
 from skyeye_det.report.page.folder import require_page_place
 from skyeye_det.scene.earlier_file import require_replaceable
 from skyeye_det.scene.outputs import BESIDE, GEOPACKAGE, RUN
-from skyeye_det.scene.pair import Scene, estimated_shift, refuse_copy
+from skyeye_det.scene.pair import PairReader, Scene, estimated_shift, refuse_copy
 from skyeye_det.scene.rasters import bounded_cache
 from skyeye_det.scene.records import Records
 from skyeye_det.scene.request import LOCAL, AssessmentOptions, Request
@@ -99,19 +99,22 @@ def _assessor(options: AssessmentOptions) -> Assessor:
     return Assessor(models, rule, Path(options.weights[0]).name if options.weights else options.model)
 
 
+_FEW_COMPARED = 8
+"""Windows in which images that are not to be moved are held against each other."""
+
+
 def open_scene(request: Request, skip_unreadable: bool = False) -> Scene:
     """The two sides on one grid, the post image moved as was asked or as the images say."""
     still = Scene(request.pre, request.post, request.grid, STILL, request.aoi, skip_unreadable)
-    before, after = still.readers()
-    with before, after:
-        refuse_copy(still, before, after)
-        shift = request.shift or estimated_shift(still, before, after)
-    if shift.correlation > MOST_CORRELATED:
+    with PairReader(still) as reader:
+        refuse_copy(reader)
+        found = estimated_shift(reader, _FEW_COMPARED) if request.shift else estimated_shift(reader)
+    if found.correlation > MOST_CORRELATED:
         print(
-            f"--pre and --post are nearly alike: edges correlate by {shift.correlation:.2f}, where"
+            f"--pre and --post are nearly alike: edges correlate by {found.correlation:.2f}, where"
             f" {MOST_CORRELATED} is much for two dates; if one is a copy, give the image of the other date"
         )
-    return replace(still, shift=shift)
+    return replace(still, shift=request.shift or found)
 
 
 def _require_same_model(options: AssessmentOptions, request: Request, assessor: Assessor) -> None:

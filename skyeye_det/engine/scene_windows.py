@@ -16,7 +16,7 @@ from skyeye_det.prediction.prediction import InstancePrediction, Prediction
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.visibility import keep_window
 from skyeye_det.prediction.windows import Window
-from skyeye_det.scene.pair import Scene
+from skyeye_det.scene.pair import PairReader, Scene
 from skyeye_det.scene.rasters import bounded_cache
 
 
@@ -131,7 +131,7 @@ def _done(kept: Sequence[tuple[WindowTask, Future[None]]]) -> Iterator[WindowTas
 
 
 class _Seen(NamedTuple):
-    """A window with what ``Scene.read`` gives."""
+    """A window with what ``PairReader.read`` gives."""
 
     window: Window
     pixels: np.ndarray
@@ -184,12 +184,12 @@ def _keep(
 
 def _read_ahead(scene: Scene, windows: Sequence[Window], size: int) -> Iterator[list[_Seen]]:
     """Batches of windows; the next is read while one is predicted."""
-    before, after = scene.readers()
+    pair = PairReader(scene)
 
     def read(batch: Sequence[Window]) -> list[_Seen]:
-        return [_Seen(window, *scene.read(before, after, window)) for window in batch]
+        return [_Seen(window, *pair.read(window)) for window in batch]
 
-    with before, after, ThreadPoolExecutor(1) as reader:
+    with pair, ThreadPoolExecutor(1) as reader:
         coming = None
         for start in range(0, len(windows), size):
             following = reader.submit(read, windows[start : start + size])

@@ -1,7 +1,7 @@
 """Where both images show something, kept beside the predictions of each window; how much of each building.
 
 What an image does not show has no grade: black, white as cloud, or outside of it. Nor has what the post image
-of a pair repeats of the pre image, as a copy does: nothing is known of it after the disaster.
+repeats of the pre image, as a copy or a mosaic that was filled up does: nothing is known of it afterwards.
 """
 
 import itertools
@@ -25,7 +25,7 @@ LEAST_SEEN = 0.5
 
 ASSESSED, POST_UNSEEN, PRE_UNSEEN = (
     "assessed",
-    "post image shows nothing here",
+    "post image shows nothing new here",
     "pre image shows nothing here",
 )
 """``status`` of a building."""
@@ -63,8 +63,15 @@ def blotted(found: np.ndarray) -> np.ndarray:
 def visible(pair: np.ndarray) -> np.ndarray:
     """Where each image of a pair uint8 (6, h, w) shows something: bool (2, h, w), before and after."""
     before, after = (~blotted(blanks(image)) for image in (pair[:3], pair[3:]))
-    same = (pair[:3] == pair[3:]).all(axis=0)  # over a larger area: two images have each a noise of their own
-    return np.stack([before, after & ~(before & blotted(same[None]))])
+    return np.stack([before, after & ~(before & repeated(pair[:3], pair[3:]))])
+
+
+def repeated(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where images uint8 (3, h, w) are the same over a larger area, bool (h, w).
+
+    Where they show something, they have each a noise of their own.
+    """
+    return blotted((before == after).all(axis=0)[None])
 
 
 def keep_window(

@@ -59,6 +59,7 @@ class SideReader:
         grid: of the scene.
         source: from px of the grid to the px, on the grid, of what is shown there; ``Shift.source``.
         skip_unreadable: whether the stretch comes from what can be read, where parts of a file cannot.
+        stretch: in place of its own.
 
     Attributes:
         stretch: of its values; None: they are 8 bits and stay as they are.
@@ -71,12 +72,13 @@ class SideReader:
         source: Affine | None = None,
         *,
         skip_unreadable: bool = False,
+        stretch: Stretch | None = None,
     ):
         self.side, self._grid, self.skip_unreadable = side, grid, skip_unreadable
         self._moved = source or Affine.identity()
         self._bounds = [raster.bounds(grid.crs) for raster in side.rasters]
         self._open: OrderedDict[str, DatasetReader] = OrderedDict()
-        self.stretch = None if side.dtype == "uint8" else self._percentiles()
+        self.stretch = stretch or (None if side.dtype == "uint8" else self._percentiles())
 
     def __enter__(self) -> "SideReader":
         return self

@@ -115,6 +115,7 @@ class AssessmentOptions:
             ("footprint-id", not self.footprint_id or self.footprints, "it with --footprints"),
             ("area-name", not self.area_name or self.areas, "it with --areas"),
             ("weights", bool(self.weights) == bool(self.config_file), "it with --config-file, or neither"),
+            ("model", self.model == DEFAULT or not self.weights, "no name with --weights"),
             ("post-date", not _is_before(self.post_date, self.pre_date), "none before --pre-date"),
         ):
             if not is_sound:

@@ -129,7 +129,7 @@ def test_a_scene_without_a_pixel_after_has_gaps_and_no_grade(rule, weights, tmp_
     post = write(tmp_path / "post.tif", np.zeros((3, 320, 400), np.uint8))
     run((pre, post), tmp_path / "out", weights, rule)
     found = layer(tmp_path / "out")
-    assert set(found["status"]) == {"post image shows nothing here"}
+    assert set(found["status"]) == {"post image shows nothing new here"}
     assert set(found["damage_label"]) == {"not assessed"}
     assert layer(tmp_path / "out", "not_assessed")["area_m2"].sum() == pytest.approx(320 * 400 * 0.25)
     assert "not estimated" in capsys.readouterr().out
@@ -216,7 +216,7 @@ def test_footprints_areas_and_formats(pair, rule, weights, tmp_path, capsys) -> 
     }  # not in the AOI
     status = dict(zip(found["building_id"], found["status"], strict=True))
     assert status["house 0"] == "assessed"
-    assert status["house 1"] == status["house 2"] == "post image shows nothing here"
+    assert status["house 1"] == status["house 2"] == "post image shows nothing new here"
     assert np.isnan(found["score"]).all()
     assert layer(output, "summary_areas")["name"].tolist() == ["<b>west", "east"]
     assert layer(output, "summary_areas")["buildings"].sum() >= 5

@@ -153,6 +153,16 @@ def test_infer_takes_a_released_model_when_none_is_named(package: Path, tmp_path
     assert json.loads((tmp_path / "out" / "instances.json").read_text())
 
 
+def test_infer_tells_that_a_copy_has_no_grades(package: Path, tmp_path: Path, capsys) -> None:
+    paths = [str(tmp_path / name) for name in ("pre.png", "post.png", "localization.png", "damage.png")]
+    for path in paths[:2]:
+        cv2.imwrite(path, noise(1))
+    assert infer.main(paths) == 0
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert second.startswith(f"{int(first.split()[0])} of them have no grade, and 0 in ")
+    assert not cv2.imread(paths[3]).any()
+
+
 @pytest.mark.parametrize("changed", ["model.safetensors", "config.yaml", "score.yaml"])
 def test_files_that_are_not_those_of_the_release_are_refused(package: Path, changed: str) -> None:
     path = package / "hybrid" / changed

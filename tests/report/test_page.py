@@ -83,7 +83,7 @@ def test_grades_and_counts_agree_with_the_geopackage(made: Path) -> None:
     labelled = np.bincount(rows["damage"][assessed].astype(int), minlength=4).tolist()
     assert [each["labelled"] for each in told["counts"]] == labelled
     assert (told["buildings"], told["assessed"], told["not_in_footprints"]) == (600, 540, 30)
-    assert told["statuses"] == {"assessed": 540, "post image shows nothing here": 60}
+    assert told["statuses"] == {"assessed": 540, "post image shows nothing new here": 60}
     for index, name in enumerate(("p_no_damage", "p_minor", "p_major", "p_destroyed")):
         assert told["counts"][index]["expected"] == pytest.approx(rows[name][assessed].sum())
     mine = [(part, k) for part in parts for k, layer in enumerate(part["layer"]) if layer == 0]
@@ -102,7 +102,7 @@ def test_grades_and_counts_agree_with_the_geopackage(made: Path) -> None:
     assert areas["elsewhere"]["buildings"] == 0
     assert len(areas["</script><b>"]["rings"]) == 2
     assert areas["</script><b>"]["box"] == [0, 0, SIZE, SIZE]
-    assert told["not_assessed"] == [{"reason": "post image shows nothing here", "area_m2": SIZE**2 / 4}]
+    assert told["not_assessed"] == [{"reason": "post image shows nothing new here", "area_m2": SIZE**2 / 4}]
     assert told["limits"]
     assert told["sources"] == {"pre": ["pre.tif"], "post": ["post.tif"]}
     assert told["shift"]["metres"] == pytest.approx(5**0.5 / 2, abs=1e-3)

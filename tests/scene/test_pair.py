@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from scenes import CORNER, ground, write
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import Window
 from skyeye_det.scene.grid import common_grid
-from skyeye_det.scene.pair import Scene, estimated_shift, refuse_copy
+from skyeye_det.scene.pair import PairReader, Scene, estimated_shift, refuse_copy
 from skyeye_det.scene.rasters import Side, open_side
 from skyeye_det.scene.shift import MOST_CORRELATED, STILL, Shift
 
@@ -16,18 +17,13 @@ SIDE = 1300
 
 
 def shift_of(scene: Scene) -> Shift:
-    before, after = scene.readers()
-    with before, after:
-        return estimated_shift(scene, before, after)
+    with PairReader(scene) as reader:
+        return estimated_shift(reader)
 
 
 def look_for_copy(pre: Side, post: Side) -> None:
-    scene = Scene(pre, post, common_grid(pre, post), STILL)
-    before, after = scene.readers()
-    own = after.stretch
-    with before, after:
-        refuse_copy(scene, before, after)
-    assert after.stretch is own
+    with PairReader(Scene(pre, post, common_grid(pre, post), STILL)) as reader:
+        refuse_copy(reader)
 
 
 def test_a_post_image_of_another_scale_lies_on_the_pre_image_in_every_corner(tmp_path: Path) -> None:
@@ -84,6 +80,31 @@ def test_a_post_image_that_is_new_in_a_small_place_alone_is_no_copy(tmp_path: Pa
     pre = open_side("pre", [str(write(tmp_path / "pre.tif", image))])
     post = open_side("post", [str(write(tmp_path / "post.tif", later))])
     look_for_copy(pre, post)
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_where_the_post_image_repeats_the_pre_image_it_shows_nothing_new(
+    tmp_path: Path, dtype: str, moved: float
+) -> None:
+    """And where both have a bright roof beyond the tones it does."""
+    images = np.stack([ground(400, 400), ground(400, 400, seed=1)]).astype(dtype)
+    noise = np.random.default_rng(0).integers(0, 9, images.shape)
+    if dtype == "uint16":
+        images = images * 9 + noise.astype(dtype)
+        images[:, :, 300:330, 50:80] = 40_000 + noise[:, :, :30, :30]
+    images[1, :, :, 200:] = images[0, :, :, 200:]
+    pre, post = (
+        open_side(name, [str(write(tmp_path / f"{name}.tif", image))])
+        for name, image in zip(("pre", "post"), images, strict=True)
+    )
+    grid = common_grid(pre, post)
+    with PairReader(Scene(pre, post, grid, replace(STILL, dx=moved))) as reader:
+        refuse_copy(reader)
+        _, seen, _ = reader.read(Window(0, 0, 400, 400, grid.shape))
+    assert seen[0].all()
+    assert seen[1, :, 2:200].all()
+    assert not seen[1, :, 200:398].any()
 
 
 def test_a_copy_that_was_resampled_is_more_alike_than_two_dates_are(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@
   function showAfter(isShown) {
     isAfter = isShown;
     skyeye.map.getPane("post").style.visibility = isShown ? "" : "hidden";
+    // Nor does the image before show through where there is none after.
+    skyeye.map.getPane("pre").style.visibility = isShown && view === "blink" ? "hidden" : "";
     skyeye.byId("name-after").classList.toggle("unseen", !isShown);
     skyeye.byId("name-before").classList.toggle("unseen", (isShown && view === "blink") || view === "after");
   }
@@ -89,16 +91,22 @@
     clip();
   }
 
-  // The image after shows right of the handle; the pane moves with the map, so its clip moves against it.
+  // The image before shows left of the handle, the image after right of it.
   function clip() {
-    const pane = skyeye.map.getPane("post");
+    clipTo("pre", 0, share);
+    clipTo("post", share, 1);
+  }
+
+  // Panes move with the map, so their clips move against it.
+  function clipTo(side, left, right) {
+    const pane = skyeye.map.getPane(side);
     if (view !== "swipe") {
       pane.style.clipPath = "";
       return;
     }
     const { x: width, y: height } = skyeye.map.getSize();
-    const from = skyeye.map.containerPointToLayerPoint([share * width, 0]);
-    const to = skyeye.map.containerPointToLayerPoint([width, height]);
+    const from = skyeye.map.containerPointToLayerPoint([left * width, 0]);
+    const to = skyeye.map.containerPointToLayerPoint([right * width, height]);
     const corners = [
       [from.x, from.y],
       [to.x, from.y],
