@@ -12,7 +12,7 @@ from skyeye_det.engine.assessment_results import Assessor, Results, finish_resul
 from skyeye_det.engine.models import open_models
 from skyeye_det.engine.scene_prediction import keep_scene
 from skyeye_det.engine.scene_windows import Engine, keep_windows
-from skyeye_det.errors import BusyFolderError, InputError, shown
+from skyeye_det.errors import BusyFolderError, InputError, UnreadableError, shown
 from skyeye_det.files import sole_writer
 from skyeye_det.report.page.folder import require_page_place
 from skyeye_det.scene.earlier_file import require_replaceable
@@ -108,7 +108,12 @@ def open_scene(request: Request, skip_unreadable: bool = False) -> Scene:
     still = Scene(request.pre, request.post, request.grid, STILL, request.aoi, skip_unreadable)
     with PairReader(still) as reader:
         refuse_copy(reader)
-        found = estimated_shift(reader, _FEW_COMPARED) if request.shift else estimated_shift(reader)
+        found = STILL
+        if request.shift is None:
+            found = estimated_shift(reader)
+        else:
+            with suppress(UnreadableError):  # the prediction names it
+                found = estimated_shift(reader, _FEW_COMPARED)
     if found.correlation > MOST_CORRELATED:
         print(
             f"--pre and --post are nearly alike: edges correlate by {found.correlation:.2f}, where"
