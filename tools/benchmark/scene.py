@@ -14,6 +14,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -48,7 +49,15 @@ class MadeUpModels:
         """Nothing."""
         return self
 
-    def predict(self, image: np.ndarray) -> InstancePrediction:
+    def batch_size(self, _: int) -> int:
+        """Of windows that are predicted at once."""
+        return 1
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[InstancePrediction]:
+        """Of each image."""
+        return [self._predicted(each) for each in images]
+
+    def _predicted(self, image: np.ndarray) -> InstancePrediction:
         """Houses where the pixels of the pre image are bright."""
         start = time.process_time()
         shape = image.shape[1], image.shape[2]
