@@ -72,7 +72,7 @@ def _tell(results: Results) -> None:
     print(_shift_text(found.shift, found.grid.resolution))
     if run.unreadable:
         print(f"windows that cannot be read, and are not assessed: {len(run.unreadable)}; {RUN} says why")
-    print(f"{run.seen_share:.0%} of the scene can be seen in both images")
+    print(f"{run.seen_share:.0%} of the scene can be assessed")
     print(summary_table(found.records))
     if found.beside is not None:
         print(f"{len(found.beside)} buildings are in no footprint: layer {BESIDE}")
@@ -99,21 +99,15 @@ def _assessor(options: AssessmentOptions) -> Assessor:
     return Assessor(models, rule, Path(options.weights[0]).name if options.weights else options.model)
 
 
-_FEW_COMPARED = 8
-"""Windows in which images that are not to be moved are held against each other."""
-
-
 def open_scene(request: Request, skip_unreadable: bool = False) -> Scene:
     """The two sides on one grid, the post image moved as was asked or as the images say."""
     still = Scene(request.pre, request.post, request.grid, STILL, request.aoi, skip_unreadable)
     with PairReader(still) as reader:
         refuse_copy(reader)
         found = STILL
-        if request.shift is None:
+        # What is not needed need not be readable: the prediction names it.
+        with suppress(UnreadableError) if request.shift else nullcontext():
             found = estimated_shift(reader)
-        else:
-            with suppress(UnreadableError):  # the prediction names it
-                found = estimated_shift(reader, _FEW_COMPARED)
     if found.correlation > MOST_CORRELATED:
         print(
             f"--pre and --post are nearly alike: edges correlate by {found.correlation:.2f}, where"

@@ -20,8 +20,8 @@ from skyeye_det.files import files_sha256, json_bytes, lock_settings, read_json,
 from skyeye_det.prediction.prediction import InstancePrediction, PixelPrediction, Prediction
 from skyeye_det.prediction.windows import Window, cut_windows
 
-STORE_VERSION = 11
-"""Raised when the code predicts something else by the same config and weights; others are refused."""
+STORE_VERSION = 12
+"""Raised when the code predicts or sees something else by the same config and weights; others are refused."""
 
 SETTINGS_FILE = "store.json"
 _KINDS: dict[str, type[Prediction]] = {"instances": InstancePrediction, "pixels": PixelPrediction}

@@ -67,7 +67,7 @@ def visible(pair: np.ndarray) -> np.ndarray:
 
 
 def repeated(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Where images uint8 (3, h, w) are the same over a larger area, bool (h, w).
+    """Where images (3, h, w) are the same over a larger area, bool (h, w).
 
     Where they show something, they have each a noise of their own.
     """

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from skyeye_det.errors import InputError, UnreadableError
-from skyeye_det.prediction.visibility import blanks, blotted, repeated
+from skyeye_det.prediction.visibility import repeated
 from skyeye_det.prediction.windows import Window, cut_windows
 from skyeye_det.progress import progress
 from skyeye_det.scene.grid import Grid
@@ -63,15 +63,7 @@ class PairReader:
     def __init__(self, scene: Scene):
         self.scene = scene
         self._before, self._after = scene.readers()
-        # The post image as a copy would be: not moved, in the tones of the pre image, whatever its nodata is.
-        tones = self._before.stretch
-        self._unmoved: SideReader | None = None
-        if scene.shift.source.is_identity and self._after.stretch == tones:
-            self._unmoved = self._after
-        elif scene.pre.dtype == scene.post.dtype:
-            self._unmoved = SideReader(
-                scene.post, scene.grid, skip_unreadable=scene.skip_unreadable, stretch=tones
-            )
+        self._is_moved = not scene.shift.source.is_identity
 
     def __enter__(self) -> "PairReader":
         return self
@@ -79,9 +71,8 @@ class PairReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for reader in (self._before, self._after, self._unmoved):
-            if reader is not None:
-                reader.__exit__(kind, error, trace)
+        for reader in (self._before, self._after):
+            reader.__exit__(kind, error, trace)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray, str]:
         """A window of both.
@@ -90,56 +81,49 @@ class PairReader:
             window: of the grid.
 
         Returns:
-            uint8 (6, h, w) RGB before and after; bool (2, h, w), where something can be seen, and something
-            new in the post image; why it could not be read, where it could not.
+            uint8 (6, h, w) RGB before and after; bool (2, h, w), where something can be seen, after: what
+            does not repeat the pre image; why it could not be read, where it could not.
 
         Raises:
             UnreadableError: it cannot be read, and is not to be passed over.
         """
         try:
-            (one, seen), (other, also) = self._before.read(window), self._after.read(window)
-            unmoved = (other, also) if self._unmoved is self._after else self._read_unmoved(window)
+            before, after = self._before.stored(window), self._after.stored(window)
+            # A copy that is moved and resampled equals the pre image that is moved and resampled alike.
+            moved = self._before.stored(window, self.scene.shift.source) if self._is_moved else before
         except UnreadableError as error:
             if not self.scene.skip_unreadable:
                 raise
             shape = window.height, window.width
             return np.zeros((6, *shape), np.uint8), np.zeros((2, *shape), np.bool_), str(error)
-        if unmoved is not None:
-            # Where it moves, off by the shift. What 16 bits have beyond the tones looks alike on all dates.
-            also = also & ~(seen & unmoved[1] & repeated(one, unmoved[0]) & ~blotted(blanks(one)))
-        return np.concatenate([one, other]), np.stack([seen, also]), ""
+        pixels = np.concatenate([self._before.toned(before), self._after.toned(after)])
+        new = after.seen & ~(moved.seen & repeated(moved.values, after.values))
+        return pixels, np.stack([before.seen, new]), ""
 
-    def _read_unmoved(self, window: Window) -> tuple[np.ndarray, np.ndarray] | None:
-        """None of images of two dtypes, which are no copies."""
-        return None if self._unmoved is None else self._unmoved.read(window)
+    def is_same(self, window: Window) -> bool | None:
+        """Whether both images of a scene that is not moved are the same in a window.
 
-    def is_new(self, window: Window) -> bool | None:
-        """Whether the post image differs from the pre image in a window; None where it is of one tone.
+        Returns:
+            None where they cannot tell: of one tone, or without a place that both show.
 
         Raises:
             UnreadableError: it cannot be read.
         """
-        unmoved = self._read_unmoved(window)
-        if unmoved is None:
-            return True
-        one, seen = self._before.read(window)
-        one, other = (image[:, seen & unmoved[1]] for image in (one, unmoved[0]))
-        if not np.array_equal(one, other):
-            return True
-        return False if one.size and one.min() < one.max() else None
+        before, after = self._before.stored(window), self._after.stored(window)
+        seen = before.seen & after.seen
+        values, others = before.values[:, seen], after.values[:, seen]
+        if not np.array_equal(values, others):
+            return False
+        return True if values.size and values.min() < values.max() else None
 
 
-def estimated_shift(reader: PairReader, most: int = _MOST_COMPARED) -> Shift:
-    """Compares windows, spread over a scene that is not moved yet.
-
-    Args:
-        reader: of the scene.
-        most: number of windows.
+def estimated_shift(reader: PairReader) -> Shift:
+    """Compares at most ``_MOST_COMPARED`` windows, spread over a scene that is not moved yet.
 
     Raises:
         UnreadableError: see ``PairReader.read``.
     """
-    chosen = _samples(reader.scene)[:most]
+    chosen = _samples(reader.scene)[:_MOST_COMPARED]
     found: list[WindowShift] = []
     for window in progress(chosen, len(chosen), "compare", "window"):
         pixels, seen, _ = reader.read(window)
@@ -155,18 +139,18 @@ def refuse_copy(reader: PairReader) -> None:
     Raises:
         InputError: they do: one is a copy of the other.
     """
-    is_told = False
+    is_copy = False
     for window in _samples(reader.scene):
         try:
-            is_new = reader.is_new(window)
+            is_same = reader.is_same(window)
         except UnreadableError:
             if reader.scene.skip_unreadable:
                 continue
             return  # the prediction names it
-        if is_new:
+        if is_same is False:
             return
-        is_told |= is_new is False
-    if is_told:
+        is_copy |= is_same is True
+    if is_copy:
         raise same_images(*(side.rasters[0].path for side in (reader.scene.pre, reader.scene.post)))
 
 

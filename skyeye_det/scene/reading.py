@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 import rasterio.windows
@@ -51,6 +52,20 @@ class Stretch:
         return np.clip((values - low) * scale + 0.5, 0, 255).astype(np.uint8)
 
 
+class Stored(NamedTuple):
+    """A window of a side.
+
+    Attributes:
+        values: (3, h, w) in the side's dtype, 0 where there is nothing.
+        inside: bool (h, w), where there is something.
+        seen: bool (h, w), where something can be seen.
+    """
+
+    values: np.ndarray
+    inside: np.ndarray
+    seen: np.ndarray
+
+
 class SideReader:
     """Reads a side on a grid; a context, which keeps some files open.
 
@@ -59,7 +74,6 @@ class SideReader:
         grid: of the scene.
         source: from px of the grid to the px, on the grid, of what is shown there; ``Shift.source``.
         skip_unreadable: whether the stretch comes from what can be read, where parts of a file cannot.
-        stretch: in place of its own.
 
     Attributes:
         stretch: of its values; None: they are 8 bits and stay as they are.
@@ -72,13 +86,12 @@ class SideReader:
         source: Affine | None = None,
         *,
         skip_unreadable: bool = False,
-        stretch: Stretch | None = None,
     ):
         self.side, self._grid, self.skip_unreadable = side, grid, skip_unreadable
         self._moved = source or Affine.identity()
         self._bounds = [raster.bounds(grid.crs) for raster in side.rasters]
         self._open: OrderedDict[str, DatasetReader] = OrderedDict()
-        self.stretch = stretch or (None if side.dtype == "uint8" else self._percentiles())
+        self.stretch = None if side.dtype == "uint8" else self._percentiles()
 
     def __enter__(self) -> "SideReader":
         return self
@@ -99,25 +112,45 @@ class SideReader:
         Raises:
             UnreadableError: a file cannot be read there.
         """
-        transform = self._grid.transform @ self._moved @ Affine.translation(window.x, window.y)
+        stored = self.stored(window)
+        return self.toned(stored), stored.seen
+
+    def stored(self, window: Window, source: Affine | None = None) -> Stored:
+        """A window of the scene in the values of its files.
+
+        Args:
+            window: of the grid.
+            source: as of the reader, in place of its own.
+
+        Raises:
+            UnreadableError: a file cannot be read there.
+        """
+        moved = source or self._moved
+        transform = self._grid.transform @ moved @ Affine.translation(window.x, window.y)
         shape = window.height, window.width
-        image, seen = np.zeros((3, *shape), np.uint8), np.zeros(shape, np.bool_)
+        values, inside = np.zeros((3, *shape), self.side.dtype), np.zeros(shape, np.bool_)
         blank = np.zeros((3, *shape), np.bool_)
         for raster, bounds in zip(self.side.rasters, self._bounds, strict=True):
-            if seen.all():
+            if inside.all():
                 break
             if _meets(bounds, transform, shape):
                 with _faults_named(raster, window):
-                    pixels, inside, found = self._warped(raster, transform, shape)
-                new = inside & ~seen
-                image[:, new], blank[:, new] = pixels[:, new], found[:, new]
-                seen |= inside
-        return image, seen & ~blotted(blank)
+                    pixels, within, found = self._warped(raster, transform, shape)
+                new = within & ~inside
+                values[:, new], blank[:, new] = pixels[:, new], found[:, new]
+                inside |= within
+        return Stored(values, inside, inside & ~blotted(blank))
+
+    def toned(self, stored: Stored) -> np.ndarray:
+        """As uint8 (3, h, w) RGB, 0 where there is nothing."""
+        if self.stretch is None:
+            return stored.values
+        return np.where(stored.inside, self.stretch(stored.values.astype(np.float32)), np.uint8(0))
 
     def _warped(
         self, raster: Raster, transform: Affine, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A file's pixels uint8 (3, h, w), where it has some, bool (h, w), and ``blanks``."""
+        """A file's pixels (3, h, w), where it has some, bool (h, w), and ``blanks``."""
         source = self._source(raster)
         with WarpedVRT(
             source,
@@ -131,12 +164,8 @@ class SideReader:
             add_alpha=not raster.has_alpha,  # of the file, rasterio would tell what an earlier read met
         ) as warped:
             values = warped.read(list(raster.bands))
-            inside = warped.dataset_mask() > 0
-        found = blanks(values)
-        if self.stretch is not None:
-            inside &= np.isfinite(values).all(axis=0)
-            values = self.stretch(np.nan_to_num(values).astype(np.float32))
-        return values, inside, found
+            inside = (warped.dataset_mask() > 0) & np.isfinite(values).all(axis=0)
+        return values, inside, blanks(values)
 
     def _source(self, raster: Raster) -> DatasetReader:
         if raster.path not in self._open:

@@ -1,10 +1,11 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
-from scenes import CORNER, ground, write
+from scenes import CORNER, break_block, ground, write
 
 from skyeye_det.errors import InputError
 from skyeye_det.prediction.windows import Window
@@ -82,29 +83,45 @@ def test_a_post_image_that_is_new_in_a_small_place_alone_is_no_copy(tmp_path: Pa
     look_for_copy(pre, post)
 
 
-@pytest.mark.parametrize("moved", [0.0, 1.4])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_where_the_post_image_repeats_the_pre_image_it_shows_nothing_new(
-    tmp_path: Path, dtype: str, moved: float
-) -> None:
-    """And where both have a bright roof beyond the tones it does."""
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("moved", [(0, 0, 0), (38.4, 0, 0), (3.3, 0.002, 0.001)])
+def test_what_the_post_image_repeats_is_not_seen(tmp_path: Path, dtype: str, moved: tuple) -> None:
+    """Nor a bright roof in it, while roofs that are bright on both dates are."""
     images = np.stack([ground(400, 400), ground(400, 400, seed=1)]).astype(dtype)
-    noise = np.random.default_rng(0).integers(0, 9, images.shape)
-    if dtype == "uint16":
-        images = images * 9 + noise.astype(dtype)
-        images[:, :, 300:330, 50:80] = 40_000 + noise[:, :, :30, :30]
-    images[1, :, :, 200:] = images[0, :, :, 200:]
+    if dtype != "uint8":
+        noise = np.random.default_rng(0).integers(0, 9, images.shape).astype(dtype)
+        images = images * 9 + noise
+        for left in (50, 220):
+            images[:, :, 300:330, left : left + 30] = 40_000 + noise[:, :, :30, :30]
+    images[1, :, :, 200:300] = images[0, :, :, 200:300]
     pre, post = (
         open_side(name, [str(write(tmp_path / f"{name}.tif", image))])
         for name, image in zip(("pre", "post"), images, strict=True)
     )
     grid = common_grid(pre, post)
-    with PairReader(Scene(pre, post, grid, replace(STILL, dx=moved))) as reader:
-        refuse_copy(reader)
+    dx, b, c = moved
+    shift = replace(STILL, dx=dx, field=(dx, b, c, 0, 0, 0))
+    with PairReader(Scene(pre, post, grid, shift)) as reader:
         _, seen, _ = reader.read(Window(0, 0, 400, 400, grid.shape))
+    x = np.arange(400) + 0.5
+    for row in (20, 200, 315, 380):
+        source, _ = shift.source @ (x, np.full(400, row + 0.5))
+        assert not seen[1, row, (source > 202) & (source < 298)].any()
+        assert seen[1, row, ((source > 2) & (source < 198)) | ((source > 302) & (source < 398))].all()
     assert seen[0].all()
-    assert seen[1, :, 2:200].all()
-    assert not seen[1, :, 200:398].any()
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_copy_with_a_block_that_cannot_be_read_is_told_where_it_is_passed_over(
+    tmp_path: Path, skips: bool
+) -> None:
+    tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    pre, post = (write(tmp_path / f"{name}.tif", ground(900, 900), **tiled) for name in ("pre", "post"))
+    break_block(post)
+    sides = open_side("pre", [str(pre)]), open_side("post", [str(post)])
+    reader = PairReader(Scene(*sides, common_grid(*sides), STILL, skip_unreadable=skips))
+    with reader, pytest.raises(InputError, match="the same pixels") if skips else nullcontext():
+        refuse_copy(reader)
 
 
 def test_a_copy_that_was_resampled_is_more_alike_than_two_dates_are(tmp_path: Path) -> None:

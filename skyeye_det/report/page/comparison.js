@@ -60,7 +60,6 @@
     clearInterval(timer);
     if (name === "blink") timer = setInterval(() => showAfter(!isAfter), BLINK);
     showAfter(name !== "before");
-    skyeye.map.getPane("pre").style.display = name === "side" || name === "after" ? "none" : "";
     if (name === "side") skyeye.secondMap();
     skyeye.refreshMaps();
     clip();
@@ -76,10 +75,11 @@
   function showAfter(isShown) {
     isAfter = isShown;
     skyeye.map.getPane("post").style.visibility = isShown ? "" : "hidden";
-    // Nor does the image before show through where there is none after.
-    skyeye.map.getPane("pre").style.visibility = isShown && view === "blink" ? "hidden" : "";
     skyeye.byId("name-after").classList.toggle("unseen", !isShown);
-    skyeye.byId("name-before").classList.toggle("unseen", (isShown && view === "blink") || view === "after");
+    // The image before does not show through where there is none after.
+    const showsBefore = view === "swipe" || !isShown;
+    skyeye.map.getPane("pre").style.visibility = showsBefore ? "" : "hidden";
+    skyeye.byId("name-before").classList.toggle("unseen", !showsBefore && view !== "side");
   }
 
   function moveTo(to) {
