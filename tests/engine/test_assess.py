@@ -142,7 +142,7 @@ def test_a_scene_without_buildings_is_empty_and_whole(rule, weights, tmp_path, c
     assert layer(tmp_path / "out", "not_assessed")["area_m2"].sum() == pytest.approx(320 * 400 * 0.25)
     assert (tmp_path / "out" / "summary.csv").read_text().startswith("x,y,buildings,assessed,no_damage,")
     assert "destroyed_high" in layer(tmp_path / "out", "summary_grid")
-    assert "0% of the scene can be seen" in capsys.readouterr().out
+    assert "0% of the scene can be assessed" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_told_in_a_sentence(pair, rule, weights, tmp_path, monkeypatch) -> None:
