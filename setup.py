@@ -77,7 +77,7 @@ setup(
         "dev": [
             DASK,
             "pytest>=8",  # tests/conftest.py uses hooks with pathlib paths and pyproject.toml asks for 8
-            "pytest-xdist>=3.6",  # the first that is tested with pytest 8
+            "pytest-xdist>=3.8",  # older ones were not tried
             "orjson>=3.10",  # first with wheels for Python 3.13; the floor of tools/benchmark
             "hypothesis>=6",  # the current form of @given and settings
             "ruff>=0.9",  # first with the 2025 style that the sources are formatted in

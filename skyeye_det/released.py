@@ -83,6 +83,17 @@ def released_names(models: Path = MODELS) -> list[str]:
     return sorted(path.parent.name for path in models.glob(f"*/{CARD}"))
 
 
+def require_released(name: str, models: Path = MODELS) -> list[str]:
+    """Names of all released models; InputError where there is none of that name."""
+    names = released_names(models)
+    if name not in names:
+        raise InputError(
+            f"model {shown(name)}: expected one of {', '.join(names) or 'the released (none yet)'}, found no"
+            " such model; `skyeye models` lists them, --config-file with --weights takes one of your own"
+        )
+    return names
+
+
 def released_model(name: str, models: Path = MODELS) -> ReleasedModel:
     """Finds a released model and checks its files.
 
@@ -93,12 +104,7 @@ def released_model(name: str, models: Path = MODELS) -> ReleasedModel:
     Raises:
         InputError: there is none of that name, or a file is missing or has changed since the release.
     """
-    names = released_names(models)
-    if name not in names:
-        raise InputError(
-            f"model {shown(name)}: expected one of {', '.join(names) or 'the released (none yet)'}, found no"
-            " such model; `skyeye models` lists them, --config-file with --weights takes one of your own"
-        )
+    names = require_released(name, models)
     card = read_card(models / name / CARD)
     found = ReleasedModel(name, models / name, card)
     needed = {*(f"{purpose}.yaml" for purpose in PURPOSES), *(() if card.members else (CONFIG, WEIGHTS))}

@@ -28,7 +28,7 @@ from skyeye_det.errors import InputError, printable
 from skyeye_det.files import sole_writer
 from skyeye_det.prediction.store import PredictionStore
 from skyeye_det.prediction.windows import OVERLAP, WINDOW
-from skyeye_det.released import DEFAULT, QUALITY, released_model
+from skyeye_det.released import DEFAULT, QUALITY, require_released
 from skyeye_det.xview2.submission import PREFIXES, number_scenes, read_numbering
 
 
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
         return 0
     name = args.model or (QUALITY if args.quality else DEFAULT)
     if not args.weights:
-        released_model(name)  # a name that is not is told without detectron2, too
+        require_released(name)  # told without detectron2, too
     require_detectron2("inference")
     from skyeye_det.engine.inference import InferenceOptions, infer_folder, infer_pair
     from skyeye_det.engine.models import open_models

@@ -75,7 +75,7 @@ def package(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         judged = ["--report", f"2 tiles={sources / 'judged.json'}"] if name == "other" else []
         release_model.main(words(sources, folder, name, *network(sources, seed), *judged))
     release_model.main(words(sources, folder, "ensemble", "--member", "hybrid", "--member", "other=flips"))
-    for function in (released.released_names, released.released_model):
+    for function in (released.released_names, released.require_released, released.released_model):
         monkeypatch.setattr(function, "__defaults__", (folder,))
     return folder
 
